@@ -1,0 +1,3 @@
+LIBRARIES += libpostcell
+libpostcell_SOURCES := $(sort $(wildcard lib/*.c))
+libpostcell_PACKAGES := libxxhash libutf8proc

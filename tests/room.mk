@@ -1,0 +1,27 @@
+# Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
+# its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES.
+unit_sources := $(sort $(wildcard tests/*/*_test.c))
+unit_programs := $(patsubst %.c,%,$(unit_sources))
+lib_TEST_USES := libpostcell
+lib_TEST_PACKAGES := $(libpostcell_PACKAGES)
+
+define unit
+$(1)_SOURCES := $(1).c
+$(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
+$(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
+endef
+$(foreach name,$(unit_programs),$(eval $(call unit,$(name))))
+TESTS += $(unit_programs)
+
+# tools/check runs what it is asked for and prints the one count at the end.
+.PHONY: check check-units check-dialogues check-scenarios
+check:
+	tools/bootstrap build cell check
+	$(MAKE) all $(patsubst %,$(BUILD)/%,$(unit_programs))
+	tools/check --build $(BUILD) units dialogues scenarios
+check-units: $(patsubst %,$(BUILD)/%,$(unit_programs))
+	tools/check --build $(BUILD) units
+check-dialogues: all
+	tools/check --build $(BUILD) dialogues
+check-scenarios: all
+	tools/check --build $(BUILD) scenarios
