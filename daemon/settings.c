@@ -145,7 +145,7 @@ section_options(struct settings *settings,
 		opts[at++] = row_option(&section->rows[i]);
 	for (size_t i = 1; i <= inner; i++) {
 		cfg_flag_t flags =
-		    sections[i].item_size ? CFGF_MULTI | CFGF_TITLE : CFGF_NONE;
+		    sections[i].item_size ? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES : CFGF_NONE;
 
 		opts[at++] = (cfg_opt_t)CFG_SEC(
 		    sections[i].name, settings->opts[i], flags);
