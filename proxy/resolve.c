@@ -17,7 +17,8 @@
 
 /* One who waits for a name. */
 struct resolve_query {
-	struct resolve_name *name; /* NULL: cancelled while callbacks run */
+	struct resolve_name *name;
+	unsigned round; /* the asking that it waits for */
 	resolve_done *done;
 	void *context;
 	TAILQ_ENTRY(resolve_query) link;
@@ -32,6 +33,7 @@ struct resolve_name {
 	struct address_list list;
 	int64_t fresh_until_ms; /* monotonic */
 	bool asking;
+	unsigned round; /* counts the askings */
 	struct query_list waiting;
 	TAILQ_ENTRY(resolve_name) link;
 };
@@ -49,6 +51,8 @@ struct resolver {
 	ares_channel channel;
 	struct event *timer;
 	bool ending;
+	struct resolve_query
+	    *starting; /* by resolve(); c-ares may answer at once */
 	size_t name_count;
 	TAILQ_HEAD(, resolve_name) names; /* oldest first */
 	TAILQ_HEAD(, resolve_socket) sockets;
@@ -247,7 +251,9 @@ static void
 on_answer(void *context, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct resolve_name *name = context;
+	struct resolver *resolver = name->resolver;
 	const char *why = "name has no address";
+	unsigned round = name->round;
 	struct resolve_query *query;
 
 	(void)timeouts;
@@ -261,12 +267,15 @@ on_answer(void *context, int status, int timeouts, struct ares_addrinfo *info)
 	} else {
 		why = ares_strerror(status);
 	}
-	while ((query = TAILQ_FIRST(&name->waiting))) {
+	/* Whom an answer makes ask again waits for the next round. */
+	while ((query = TAILQ_FIRST(&name->waiting)) && query->round == round) {
+		if (resolver->starting == query)
+			resolver->starting = NULL;
 		TAILQ_REMOVE(&name->waiting, query, link);
 		query->done(query->context, &name->list, why);
 		free(query);
 	}
-	if (name->list.count == 0 && !name->resolver->ending && !name->asking)
+	if (name->list.count == 0 && !resolver->ending && !name->asking)
 		name_free(name);
 }
 
@@ -354,13 +363,15 @@ resolve(struct resolver *resolver, const char *text, resolve_done *done,
 		.name = name, .done = done, .context = context
 	};
 	TAILQ_INSERT_TAIL(&name->waiting, query, link);
-	if (!name->asking) {
-		name->asking = true;
-		ares_getaddrinfo(resolver->channel, name->text, NULL, &hints,
-		    on_answer, name);
-		arm_timer(resolver);
-	}
-	return query;
+	query->round = name->asking ? name->round : ++name->round;
+	if (name->asking)
+		return query;
+	name->asking = true;
+	resolver->starting = query;
+	ares_getaddrinfo(
+	    resolver->channel, name->text, NULL, &hints, on_answer, name);
+	arm_timer(resolver);
+	return resolver->starting;
 }
 
 void
