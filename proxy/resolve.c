@@ -51,8 +51,7 @@ struct resolver {
 	ares_channel channel;
 	struct event *timer;
 	bool ending;
-	struct resolve_query
-	    *starting; /* by resolve(); c-ares may answer at once */
+	struct resolve_query *starting; /* c-ares may answer it at once */
 	size_t name_count;
 	TAILQ_HEAD(, resolve_name) names; /* oldest first */
 	TAILQ_HEAD(, resolve_socket) sockets;
@@ -371,7 +370,9 @@ resolve(struct resolver *resolver, const char *text, resolve_done *done,
 	ares_getaddrinfo(
 	    resolver->channel, name->text, NULL, &hints, on_answer, name);
 	arm_timer(resolver);
-	return resolver->starting;
+	query = resolver->starting;
+	resolver->starting = NULL;
+	return query;
 }
 
 void
@@ -393,6 +394,14 @@ address_set_port(union address *address, uint16_t port)
 		address->in.sin_port = htons(port);
 	else
 		address->in6.sin6_port = htons(port);
+}
+
+uint16_t
+address_port(const union address *address)
+{
+	return ntohs(address->any.sa_family == AF_INET
+			 ? address->in.sin_port
+			 : address->in6.sin6_port);
 }
 
 socklen_t
