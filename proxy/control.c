@@ -1,38 +1,82 @@
 #include "proxy/control.h"
 
-#include <poll.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#define SEND_TIMEOUT 1000 /* ms */
+/* Room for one descriptor beside a datagram, aligned as the kernel wants it. */
+union ancillary {
+	char octets[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
 
 int
-control_send(int fd, const json_t *value)
+control_send_fd(int channel, int fd, const char *text)
 {
-	struct pollfd ready = { .fd = fd, .events = POLLOUT };
-	char *text = json_dumps(value, JSON_COMPACT);
-	size_t size = text ? json_dumpb(value, NULL, 0, JSON_COMPACT) : 0;
-	ssize_t sent = -1;
+	union ancillary ancillary = { { 0 } };
+	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
+	struct msghdr message = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = ancillary.octets,
+		.msg_controllen = sizeof(ancillary.octets),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
-	if (text && poll(&ready, 1, SEND_TIMEOUT) == 1)
-		sent = send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-	free(text);
-	return sent < 0 ? -1 : 0;
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	return sendmsg(channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -1
+									   : 0;
+}
+
+long
+control_receive_fd(int channel, int *fd, char *text)
+{
+	union ancillary ancillary = { { 0 } };
+	struct iovec part = { text, CONTROL_QUESTION_SIZE - 1 };
+	struct msghdr message = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = ancillary.octets,
+		.msg_controllen = sizeof(ancillary.octets),
+	};
+	ssize_t size =
+	    recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *header = size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+	*fd = -1;
+	text[size > 0 ? size : 0] = '\0';
+	if (header && header->cmsg_level == SOL_SOCKET &&
+	    header->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(header), sizeof(*fd));
+	return size;
+}
+
+int
+control_answer(int channel, const json_t *value)
+{
+	int fd = memfd_create("postcell-answer", MFD_CLOEXEC);
+	int result = -1;
+
+	if (fd < 0)
+		return -1;
+	if (json_dumpfd(value, fd, JSON_COMPACT) == 0)
+		result = control_send_fd(channel, fd, "answer");
+	close(fd);
+	return result;
 }
 
 json_t *
-control_receive(int fd, int timeout_ms)
+control_read_answer(int fd)
 {
-	struct pollfd ready = { .fd = fd, .events = POLLIN };
-	char *text = malloc(CONTROL_ANSWER_SIZE);
 	json_t *value = NULL;
-	ssize_t size;
 
-	if (text && poll(&ready, 1, timeout_ms) == 1) {
-		size = recv(fd, text, CONTROL_ANSWER_SIZE, MSG_DONTWAIT);
-		if (size > 0)
-			value = json_loadb(text, (size_t)size, 0, NULL);
-	}
-	free(text);
+	if (lseek(fd, 0, SEEK_SET) == 0)
+		value = json_loadfd(fd, 0, NULL);
+	close(fd);
 	return value;
 }

@@ -2,9 +2,11 @@
  * control: how postcellctl, the health process and the relays talk.
  *
  * On the control socket (UNIX stream, run_dir/proxyd.sock) a client writes one
- * line, a verb, and reads one JSON object to the end of the stream. Between
- * health process and relays the same verbs go as datagrams (SOCK_SEQPACKET),
- * and answers are JSON arrays, a batch each, the last one empty.
+ * line, a verb and its arguments, and reads one JSON object to the end of the
+ * stream; on failure the object has "error". Between health process and
+ * relays a question is one datagram (SOCK_SEQPACKET), and so is the answer,
+ * which carries a memfd with the JSON text, so that neither ever has to wait
+ * for the other to read.
  */
 #ifndef PROXY_CONTROL_H
 #define PROXY_CONTROL_H
@@ -12,12 +14,21 @@
 #include <jansson.h>
 
 #define CONTROL_SOCKET        "proxyd.sock"
-#define CONTROL_QUESTION_SIZE 256   /* octets of a question */
-#define CONTROL_ANSWER_SIZE   65536 /* octets of one batch */
+#define CONTROL_QUESTION_SIZE 256 /* octets of a question */
 
-/* Sends one value as one datagram, waiting at most a second. 0 or -1. */
-int control_send(int fd, const json_t *value);
-/* Receives one; NULL when nothing came within the time. Owned by the caller. */
-json_t *control_receive(int fd, int timeout_ms);
+/* Sends a descriptor with a short text; never waits. 0 or -1 (errno). */
+int control_send_fd(int channel, int fd, const char *text);
+/*
+ * Receives at most CONTROL_QUESTION_SIZE - 1 octets into text, ending in NUL,
+ * and a descriptor if one came (else -1), which the caller owns. The number of
+ * octets; 0 at the end; -1 (errno).
+ */
+long control_receive_fd(int channel, int *fd, char *text);
+
+/* Sends a value as an answer; never waits. 0 or -1. */
+int control_answer(int channel, const json_t *value);
+/* Reads the text behind a descriptor of an answer and closes it. NULL: no JSON.
+ */
+json_t *control_read_answer(int fd);
 
 #endif

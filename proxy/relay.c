@@ -11,9 +11,8 @@
 #include "proxy/control.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH   8  /* connections taken at one event */
-#define CLOSING_TIME   5  /* s for the last words */
-#define DESCRIBE_BATCH 50 /* sessions in one message to the health process */
+#define ACCEPT_BATCH 8 /* connections taken at one event */
+#define CLOSING_TIME 5 /* s for the last words */
 
 int64_t
 relay_now_ms(void)
@@ -178,27 +177,20 @@ on_parent(evutil_socket_t fd, short what, void *context)
 }
 
 static void
-send_sessions(struct relay *relay, int fd)
+answer_who(struct relay *relay, int fd)
 {
-	json_t *batch = json_array();
+	json_t *sessions = json_array();
+	struct session *session;
 
-	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
-		struct session *session;
-
+	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		for (session = TAILQ_FIRST(&relay->queues[i]); session;
-		     session = session_next(session)) {
-			json_array_append_new(batch, session_describe(session));
-			if (json_array_size(batch) < DESCRIBE_BATCH)
-				continue;
-			control_send(fd, batch);
-			json_array_clear(batch);
-		}
-	}
-	if (json_array_size(batch) > 0)
-		control_send(fd, batch);
-	json_array_clear(batch);
-	control_send(fd, batch); /* an empty one ends the answer */
-	json_decref(batch);
+		     session = session_next(session))
+			json_array_append_new(
+			    sessions, session_describe(session));
+	if (control_answer(fd, sessions) < 0)
+		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	json_decref(sessions);
 }
 
 static void
@@ -212,7 +204,7 @@ on_health(evutil_socket_t fd, short what, void *context)
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		event_del(relay->health_event);
 	if (size > 0 && slice_is(slice_of(question, (size_t)size), "who"))
-		send_sessions(relay, fd);
+		answer_who(relay, fd);
 }
 
 /* ---- life ---- */

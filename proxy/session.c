@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <event2/event_struct.h>
+
 #include "proxy/back.h"
 
-#define READ_CHUNK     4096 /* octets read at once before login */
-#define BACK_LINE_SIZE 8192 /* octets of one line of a back end before login   \
-			     */
+#define READ_CHUNK 4096 /* octets read at once before login */
+#define BACK_LINE_SIZE                                                         \
+	8192 /* octets of one line of a back end before login                  \
+	      */
 #define DRAIN_SIZE                                                             \
 	65536 /* octets of a client that are thrown away while closing */
 #define ID_SIZE 24
