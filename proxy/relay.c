@@ -177,7 +177,7 @@ on_parent(evutil_socket_t fd, short what, void *context)
 }
 
 static void
-answer_who(struct relay *relay, int fd)
+answer_who(struct relay *relay, int fd, const char *question)
 {
 	json_t *sessions = json_array();
 	struct session *session;
@@ -187,7 +187,7 @@ answer_who(struct relay *relay, int fd)
 		     session = session_next(session))
 			json_array_append_new(
 			    sessions, session_describe(session));
-	if (control_answer(fd, sessions) < 0)
+	if (control_answer(fd, question, sessions) < 0)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
@@ -198,13 +198,14 @@ on_health(evutil_socket_t fd, short what, void *context)
 {
 	struct relay *relay = context;
 	char question[CONTROL_QUESTION_SIZE];
-	ssize_t size = recv(fd, question, sizeof(question), MSG_DONTWAIT);
+	int none;
+	long size = control_receive_fd(fd, &none, question);
 
 	(void)what;
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		event_del(relay->health_event);
-	if (size > 0 && slice_is(slice_of(question, (size_t)size), "who"))
-		answer_who(relay, fd);
+	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
+		answer_who(relay, fd, question);
 }
 
 /* ---- life ---- */
