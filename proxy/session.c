@@ -377,14 +377,14 @@ step_relay(struct session *session)
 		session_end(session, session->why);
 		return;
 	}
-	if (session->to_back.finished && session->to_front.finished) {
-		session_end(session, session->why);
-		return;
-	}
 	if (!session->why && session->to_front.ended)
 		session->why = "server closed";
 	else if (!session->why && session->to_back.ended)
 		session->why = "client closed";
+	if (session->to_back.finished && session->to_front.finished) {
+		session_end(session, session->why);
+		return;
+	}
 	requeue_relay(session,
 	    session->to_back.moved + session->to_front.moved != before);
 	session_arm(session);
