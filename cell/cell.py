@@ -162,6 +162,7 @@ class Cell:
 
     def make(self):
         layout = self.layout
+        os.umask(0o022)  # the users that servers become must get in
         for folder in (layout.log, layout.conf, layout.data, layout.pids):
             folder.mkdir(mode=0o755)
         self.make_run_folder()
@@ -206,8 +207,11 @@ class Cell:
     # -- starting -----------------------------------------------------------
 
     def is_complete(self):
-        return bool(self.settings) and any(
-            self.processes.pid(server.name) for server in self.servers())
+        """Nothing is missing but processes, and some of these are there."""
+        return (self.settings.get("net") == self.layout.net
+                and (self.layout.folder / "run" / RUN_MARK).exists()
+                and any(self.processes.pid(server.name)
+                        for server in self.servers()))
 
     def start_missing(self):
         """Also replaces daemons that were built anew since they started."""
@@ -227,11 +231,11 @@ class Cell:
         for server in servers:
             # What a killed server forked may still hold its ports.
             self.processes.stop([server.name])
+            server.prepare()
             for endpoint in server.endpoints:
                 check_free(endpoint)
         for server in servers:
-            self.processes.start(server.name, server.command(), server.log,
-                                 server.environment())
+            self.processes.start(server.name, server.command(), server.log)
         for server in servers:
             self.wait_for_server(server)
 

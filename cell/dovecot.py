@@ -6,6 +6,7 @@ import pwd
 import socket
 
 from layout import DAEMONS, DOMAIN, PEOPLE, PORTS, PROXIES
+from process import Trouble
 from server import Server, find_program
 
 # Owns the mail when root starts the cell; no account needs to be behind it.
@@ -38,6 +39,10 @@ class Dovecot(Server):
             proxies=" ".join(self.layout.addresses[name] for name in PROXIES),
             **identities(), **PORTS)
 
+    def prepare(self):
+        """Dovecot believes a pid file even when that process is a zombie."""
+        (self.layout.run / self.name / "master.pid").unlink(missing_ok=True)
+
     def is_up(self):
         """It greets, which it does once it can authenticate."""
         try:
@@ -59,8 +64,13 @@ def identities():
                 "login_user": "dovenull", "login_chroot": "login",
                 "empty_chroot": "empty",
                 "mail_uid": MAIL_ID, "mail_gid": MAIL_ID}
-    user = pwd.getpwuid(uid).pw_name
-    return {"internal_user": user, "internal_group": grp.getgrgid(gid).gr_name,
+    try:
+        user, group = pwd.getpwuid(uid).pw_name, grp.getgrgid(gid).gr_name
+    except KeyError:
+        raise Trouble("Dovecot needs a user and a group with names; "
+                      f"{uid} and {gid} are not both in passwd and group"
+                      ) from None
+    return {"internal_user": user, "internal_group": group,
             "login_user": user, "login_chroot": "", "empty_chroot": "",
             "mail_uid": uid, "mail_gid": gid}
 

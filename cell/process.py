@@ -66,12 +66,12 @@ class Processes:
         self.folder = folder
         self.children = []  # of this process, to be reaped
 
-    def start(self, name, argv, log, environment=None):
+    def start(self, name, argv, log):
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=dict(os.environ, **(environment or {})), cwd="/",
-                start_new_session=True, preexec_fn=raise_descriptors)
+                cwd="/", start_new_session=True,
+                preexec_fn=raise_descriptors)
         self.children.append(child)
         stat = read_stat(child.pid)
         (self.folder / f".{name}").write_text(f"{child.pid} {stat[2]}\n")

@@ -33,11 +33,11 @@ class Server:
     def make(self):
         """Writes the configuration and whatever else it needs."""
 
+    def prepare(self):
+        """Removes what a killed predecessor left behind."""
+
     def command(self):
         raise NotImplementedError
-
-    def environment(self):
-        return {}
 
     def is_up(self):
         return all(answers(address, port)
