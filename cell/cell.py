@@ -15,6 +15,7 @@ goes with the cell. For the scenarios, class Cell is a library.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import fcntl
 import json
@@ -43,6 +44,7 @@ from process import Processes, Trouble, program_of, wait_until
 from server import check_free
 
 DEFAULT_NET = "127.0.31"
+DEFAULT_FOLDER = ROOT / "build" / "cell"
 START_TIME = 30  # s until all servers answer
 LOGIN_TIME = 15  # s until a login through the generic name works
 LOG_TAIL = 15  # lines of a log shown when a server failed
@@ -72,6 +74,7 @@ class Cell:
                 self.make()
                 self.start_servers(self.servers())
             self.wait_for_login()
+            self.log_everybody_in()
             self.write_env()
 
     def stop(self):
@@ -272,6 +275,29 @@ class Cell:
             raise Trouble(f"no login through {HOST} within {LOGIN_TIME} s "
                           f"({fault[0]}); the logs are in {self.layout.log}")
 
+    def log_everybody_in(self):
+        """Each on the own server, which then knows the password even while
+        no directory server can be asked."""
+        def attempt(number_and_user):
+            number, user = number_and_user
+            name = list(PROXIES)[number % len(PROXIES)]
+            try:
+                self.login(self.layout.addresses[name], user.login,
+                           user.password).logout()
+                return None
+            except (OSError, imap.Imap.error) as error:
+                return f"{user.login} cannot log in: {error}"
+
+        everybody = users.all_users()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            faults = [fault for fault in pool.map(attempt,
+                                                  enumerate(everybody))
+                      if fault]
+        for fault in faults:
+            self.say(fault)
+        self.say(f"{len(everybody) - len(faults)} of {len(everybody)} users "
+                 "logged in")
+
     def login(self, address, user, password, **options):
         """A session on a proxy, or on a server by its own address."""
         host = HOST
@@ -327,18 +353,25 @@ class Cell:
         layout, facts = self.layout, self.facts()
         template = (ROOT / "cell" / "howto.in").read_text()
         user = users.all_users()[0]
-        this = os.path.relpath(ROOT / "cell" / "cell.py")
         values = dict(facts, user=user.login, password=user.password,
                       proxy=layout.addresses[next(iter(PROXIES))],
                       ldap=layout.ldap_uris[0], folder=layout.folder,
-                      cell=f"{this} --folder {os.path.relpath(layout.folder)}",
+                      cell=self.command_line(),
                       count=len(users.all_users()))
         return template.format(**values)
 
 
+    def command_line(self):
+        """This program for this cell, as short as it can be typed."""
+        words = [os.path.relpath(ROOT / "cell" / "cell.py")]
+        if self.layout.folder != DEFAULT_FOLDER:
+            words += ["--folder", str(self.layout.folder)]
+        return shlex.join(words)
+
+
 def new_settings(layout):
     names = ["admin", "sync", "replica", *SERVERS]
-    settings = {f"{name}_password": secrets.token_urlsafe(18)
+    settings = {f"{name}_password": secrets.token_hex(12)
                 for name in names}
     settings["tsig"] = secrets.token_bytes(32).hex()
     return dict(settings, net=layout.net, build=str(layout.build))
@@ -414,7 +447,7 @@ COMMANDS = {
 def main():
     parser = argparse.ArgumentParser(
         description="A whole mail cell on this machine.")
-    parser.add_argument("--folder", default=ROOT / "build" / "cell")
+    parser.add_argument("--folder", default=DEFAULT_FOLDER)
     parser.add_argument("--build", default=None)
     parser.add_argument("--net", default=None, metavar="127.0.N")
     parser.add_argument("command", choices=COMMANDS)

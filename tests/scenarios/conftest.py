@@ -29,3 +29,12 @@ def cell(build):
         yield running
     finally:
         running.stop()
+    check_logs(running.layout.log)
+
+
+def check_logs(folder):
+    """A daemon that was built with sanitizers tells its faults in its log."""
+    faults = [f"{path}: {line}" for path in sorted(folder.glob("*.log"))
+              for line in path.read_text(errors="replace").splitlines()
+              if "Sanitizer" in line or "runtime error:" in line]
+    assert not faults, "\n".join(faults)

@@ -1,10 +1,14 @@
 """`make cell` itself: twice in a row, after a crash, and without a trace."""
 
 import os
+import pathlib
+import pwd
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -20,12 +24,12 @@ NET = "127.0.34"
 class Command:
     """cell/cell.py on a folder of its own, as make calls it."""
 
-    def __init__(self, folder, build):
-        self.folder, self.build = folder, build
+    def __init__(self, folder, build, prefix=()):
+        self.folder, self.build, self.prefix = folder, build, prefix
 
     def run(self, *arguments):
         return subprocess.run(
-            [ROOT / "cell" / "cell.py", "--folder", self.folder, "--build",
+            [*self.prefix, ROOT / "cell" / "cell.py", "--folder", self.folder, "--build",
              self.build, "--net", NET, *arguments], timeout=120,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
@@ -163,3 +167,25 @@ def test_facts_are_those_of_the_design(command):
     assert len(facts["CELL_IPS"].split()) == 2
     assert os.path.isdir(facts["CELL_PIDS"])
     assert len(read_users(facts)) == 40
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another")
+def test_an_ordinary_user_starts_it(build):
+    user = pwd.getpwnam("nobody")
+    prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}",
+              "--clear-groups"]
+    if subprocess.run([*prefix, "test", "-r", ROOT / "cell" / "cell.py",
+                       "-a", "-x", build]).returncode:
+        pytest.skip("the checkout is closed to ordinary users")
+    home = tempfile.mkdtemp(dir="/tmp")
+    os.chown(home, user.pw_uid, user.pw_gid)
+    command = Command(pathlib.Path(home) / "cell", build, prefix)
+    try:
+        command.succeed("start")
+        log_in(command.facts())
+        owners = {os.stat(f"/proc/{pid}").st_uid
+                  for pid in command.pids().values()}
+        assert owners == {user.pw_uid}
+    finally:
+        command.succeed("stop")
+        shutil.rmtree(home)
