@@ -364,7 +364,18 @@ def test_logins_go_on_while_both_directories_are_down(cell, people):
     finally:
         for name in directories:
             cell.start_server(name)
-    # And the replicas find them again.
+    assert_follows(cell)
+
+
+def test_logins_go_on_while_both_directories_are_silent(cell, people):
+    pids = [cell.processes.pid(name) for name in ("ldap1", "ldap2")]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        assert log_in_many(cell, people, 2 * len(people), 8) == []
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
     assert_follows(cell)
 
 
