@@ -9,16 +9,17 @@
  * weighted rendezvous hashing (Thaler and Ravishankar 1998; weights after
  * Schindelhauer and Schomaker 2005): for each server
  *
- *     h = XXH3-64(key, seed = XXH3-64(server name, seed 0))
- *     u = (h + 1/2) / 2^64,   score = -log2(u) / weight
+ *     h = XXH3-64(key, seed = XXH3-64(server name, seed 0)), at least 1
+ *     score = -log2(h / 2^64) / weight
  *
  * and the smallest score wins, at equal scores the name that sorts first. The
  * logarithm is computed in integers to 48 fractional bits, so that no floating
  * point unit or C library can make two programs disagree. Weight 0 never wins.
+ * The key is account_key(): postcellGroup, else entryUUID, else the uid.
  *
  * Reach. A transition of a server takes hold of an account with key K at
  *
- *     e = TIME + phase(K) x RAMP,  phase(K) = XXH3-64(K, seed "phase") / 2^64
+ *     e = TIME + phase(K) x RAMP,  phase(K) = XXH3-64(K, seed 1) / 2^64
  *
  * and only if e is before the TIME of the transition after it; the last value
  * that took hold is the server's state and weight for this account. Before
@@ -26,16 +27,18 @@
  * has the state and weight of its wish.
  *
  * Pin. A pinned account (mailHost) is served by that server, whatever the
- * hash says, while it is up or draining. A pin to a host that the pool does
- * not know is followed only when the pool has no servers at all.
+ * hash says, while it is up or draining. The pin names a server by its cn or by
+ * the host of one of its services. A pin to a host that the pool does not know
+ * is followed only when the pool has no servers at all, or there is no pool.
  *
  * Move. An account with postcellMoved was, before that moment, placed by its
  * old pin and pool; the change reaches it at that moment without a ramp.
  *
  * Guard. If just before any e in (now - guard, now] the winner was another
- * server than now, the answer is to wait until the latest such e + guard.
+ * server than now, the answer is to wait until the latest such e + guard. A
+ * moment at which nobody served the account ends nothing and needs no wait.
  *
- * A pool without affinity spreads: the key is mixed with the moment, and
+ * A pool without affinity spreads: the seeds are mixed with the moment, and
  * there is no guard.
  */
 #ifndef LIB_PLACEMENT_H
@@ -74,7 +77,8 @@ struct placement {
 	int64_t until_us;  /* WAIT */
 };
 
-/* Any thread; allocates nothing. */
+/* Any thread. Allocates only for an account with neither group nor entryUUID.
+ */
 struct placement placement(
     const struct account *account, const struct cell *cell, int64_t now_us);
 

@@ -1,0 +1,204 @@
+#include "lib/name.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <utf8proc.h>
+
+const char *
+name_kind_text(enum name_kind kind)
+{
+	static const char *const texts[] = {
+		[NAME_UID] = "uid",
+		[NAME_ADDRESS] = "address",
+		[NAME_PRINCIPAL] = "principal",
+	};
+
+	_Static_assert(
+	    ARRAY_SIZE(texts) == NAME_KIND_COUNT, "a text for each kind");
+	return texts[kind];
+}
+
+static bool
+is_ascii(struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++)
+		if ((unsigned char)text.data[i] > 0x7f)
+			return false;
+	return true;
+}
+
+static bool
+has_control(struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++)
+		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
+			return true;
+	return false;
+}
+
+/* RFC 4518 section 2.6.1: no spaces at the ends, runs of them one. */
+static void
+add_squeezed(struct buf *out, struct slice text, bool fold)
+{
+	bool pending = false, any = false;
+
+	for (size_t i = 0; i < text.size; i++) {
+		char c = text.data[i];
+
+		if (c == ' ') {
+			pending = any;
+			continue;
+		}
+		if (pending)
+			buf_add_char(out, ' ');
+		pending = false;
+		any = true;
+		buf_add_char(
+		    out, fold && c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c);
+	}
+}
+
+/*
+ * Compatibility decomposition, simple lower case, then composition: what
+ * slapd does for caseIgnoreMatch. Simple lower case and not full case folding,
+ * which would make "ß" equal "ss" here and nowhere else.
+ */
+static int
+add_folded(struct buf *out, struct slice name, const char **why)
+{
+	utf8proc_int32_t points[NAME_SIZE_MAX * 4];
+	const utf8proc_option_t options =
+	    UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STABLE;
+	utf8proc_ssize_t count = utf8proc_decompose(
+	    (const utf8proc_uint8_t *)name.data, (utf8proc_ssize_t)name.size,
+	    points, ARRAY_SIZE(points), options);
+
+	if (count < 0) {
+		*why = "name is not UTF-8";
+		return -1;
+	}
+	if ((size_t)count >= ARRAY_SIZE(points)) {
+		*why = "name is too long";
+		return -1;
+	}
+	for (utf8proc_ssize_t i = 0; i < count; i++)
+		points[i] = utf8proc_tolower(points[i]);
+	/* In place: the octets of a composed name never outgrow its points. */
+	count = utf8proc_reencode(
+	    points, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+	if (count < 0) {
+		*why = "name is not UTF-8";
+		return -1;
+	}
+	add_squeezed(out, slice_of(points, (size_t)count), true);
+	return 0;
+}
+
+int
+name_normalise(
+    struct buf *out, enum name_kind kind, struct slice name, const char **why)
+{
+	size_t before = out->size;
+	bool fold = kind != NAME_PRINCIPAL;
+
+	if (name.size > NAME_SIZE_MAX) {
+		*why = "name is too long";
+		return -1;
+	}
+	if (has_control(name)) {
+		*why = "name has a control character";
+		return -1;
+	}
+	if (!fold || is_ascii(name))
+		add_squeezed(out, name, fold);
+	else if (add_folded(out, name, why) < 0)
+		return -1;
+	if (out->failed || out->size - before > NAME_SIZE_MAX) {
+		*why = "name is too long";
+		return -1;
+	}
+	if (out->size == before) {
+		*why = "name is empty";
+		return -1;
+	}
+	return 0;
+}
+
+int
+name_escape_filter(struct buf *out, struct slice value)
+{
+	for (size_t i = 0; i < value.size; i++) {
+		unsigned char c = (unsigned char)value.data[i];
+
+		if (c == '*' || c == '(' || c == ')' || c == '\\' || c < 0x20 ||
+		    c > 0x7e)
+			buf_printf(out, "\\%02x", c);
+		else
+			buf_add_char(out, (char)c);
+	}
+	return out->failed ? -1 : 0;
+}
+
+int
+name_escape_dn(struct buf *out, struct slice value)
+{
+	for (size_t i = 0; i < value.size; i++) {
+		unsigned char c = (unsigned char)value.data[i];
+		bool at_end = i == 0 || i == value.size - 1;
+
+		if (c < 0x20 || c == 0x7f)
+			buf_printf(out, "\\%02x", c);
+		else if (strchr("\"+,;<>\\=", c) || (c == ' ' && at_end) ||
+			 (c == '#' && i == 0))
+			buf_printf(out, "\\%c", c);
+		else
+			buf_add_char(out, (char)c);
+	}
+	return out->failed ? -1 : 0;
+}
+
+static bool
+is_label(struct slice label)
+{
+	if (label.size == 0 || label.size > 63 || label.data[0] == '-' ||
+	    label.data[label.size - 1] == '-')
+		return false;
+	for (size_t i = 0; i < label.size; i++) {
+		char c = label.data[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			(c >= '0' && c <= '9') || c == '-' || c == '_'))
+			return false;
+	}
+	return true;
+}
+
+bool
+name_is_host(struct slice name)
+{
+	if (name.size == 0 || name.size > 253)
+		return false;
+	for (;;) {
+		size_t dot = slice_find(name, '.');
+
+		if (!is_label(slice_first(name, dot)))
+			return false;
+		if (dot == SIZE_MAX)
+			return true;
+		name = slice_from_offset(name, dot + 1);
+	}
+}
+
+bool
+name_split_address(
+    struct slice address, struct slice *local, struct slice *domain)
+{
+	size_t at = slice_find_last(address, '@');
+
+	if (at == SIZE_MAX || at == 0 || at + 1 == address.size)
+		return false;
+	*local = slice_first(address, at);
+	*domain = slice_from_offset(address, at + 1);
+	return true;
+}

@@ -1,0 +1,230 @@
+#include "proxy/config.h"
+
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/name.h"
+
+#define CONFIG_PORT_MAX   65535
+#define CONFIG_RELAYS_MAX 256
+
+static const char *const log_words[] = { "stderr", "syslog", NULL };
+static const char *const level_words[] = { "error", "warning", "info", "debug",
+	NULL };
+static const char *const protocol_words[] = { "TLSv1.2", "TLSv1.3", NULL };
+static const char *const listener_tls_words[] = { "default", "none", "starttls",
+	"implicit", NULL };
+static const char *const backend_tls_words[] = { "none", "starttls", "implicit",
+	NULL };
+static const char *const name_words[] = { "uid", "typed", NULL };
+
+#define TOP(field) offsetof(struct config, field)
+static const struct setting top_rows[] = {
+	{ "host_name", SETTING_TEXT, TOP(host_name), NULL, 0, 0, NULL },
+	{ "replica", SETTING_TEXT, TOP(replica), POSTCELL_STATEDIR "/replica",
+	    0, 0, NULL },
+	{ "run_dir", SETTING_TEXT, TOP(run_dir), POSTCELL_RUNDIR, 0, 0, NULL },
+	{ "user", SETTING_TEXT, TOP(user), "postcell", 0, 0, NULL },
+	{ "chroot", SETTING_TEXT, TOP(chroot), POSTCELL_STATEDIR "/empty", 0, 0,
+	    NULL },
+	{ "relays", SETTING_NUMBER, TOP(relays), "0", 0, CONFIG_RELAYS_MAX,
+	    NULL },
+	{ "dns_servers", SETTING_LIST, TOP(dns_servers), "{}", 0, 0, NULL },
+	{ "log", SETTING_CHOICE, TOP(log), "stderr", 0, 0, log_words },
+	{ "log_level", SETTING_CHOICE, TOP(log_level), "info", 0, 0,
+	    level_words },
+};
+
+#define TLS(field) offsetof(struct config_tls, field)
+static const struct setting tls_rows[] = {
+	{ "certificate", SETTING_TEXT, TLS(certificate), NULL, 0, 0, NULL },
+	{ "key", SETTING_TEXT, TLS(key), NULL, 0, 0, NULL },
+	{ "protocol_min", SETTING_CHOICE, TLS(protocol_min), "TLSv1.2", 0, 0,
+	    protocol_words },
+	{ "ciphers", SETTING_TEXT, TLS(ciphers), NULL, 0, 0, NULL },
+};
+
+#define LISTEN(field) offsetof(struct config_listener, field)
+static const struct setting listen_rows[] = {
+	{ "service", SETTING_TEXT, LISTEN(service_text), NULL, 0, 0, NULL },
+	{ "addresses", SETTING_LIST, LISTEN(addresses), "{\"0.0.0.0\", \"::\"}",
+	    0, 0, NULL },
+	{ "port", SETTING_NUMBER, LISTEN(port), "0", 0, CONFIG_PORT_MAX, NULL },
+	{ "tls", SETTING_CHOICE, LISTEN(tls_choice), "default", 0, 0,
+	    listener_tls_words },
+	{ "plaintext", SETTING_SWITCH, LISTEN(plaintext), "no", 0, 0, NULL },
+};
+
+#define BACKEND(field) offsetof(struct config_backend, field)
+static const struct setting backend_rows[] = {
+	{ "ca_file", SETTING_TEXT, BACKEND(ca_file), NULL, 0, 0, NULL },
+	{ "verify", SETTING_SWITCH, BACKEND(verify), "yes", 0, 0, NULL },
+	{ "name", SETTING_CHOICE, BACKEND(name), "uid", 0, 0, name_words },
+	{ "connect_timeout", SETTING_NUMBER, BACKEND(connect_timeout), "5", 1,
+	    300, NULL },
+	{ "port", SETTING_NUMBER, BACKEND(port), "0", 0, CONFIG_PORT_MAX,
+	    NULL },
+	{ "tls", SETTING_CHOICE, BACKEND(tls), "starttls", 0, 0,
+	    backend_tls_words },
+};
+
+#define LIMIT(field) offsetof(struct config_limits, field)
+static const struct setting limit_rows[] = {
+	{ "line_size", SETTING_NUMBER, LIMIT(line_size), "8192", 512, 1048576,
+	    NULL },
+	{ "literal_size", SETTING_NUMBER, LIMIT(literal_size), "4096", 64,
+	    65536, NULL },
+	{ "login_time", SETTING_NUMBER, LIMIT(login_time), "60", 1, 3600,
+	    NULL },
+	{ "idle_time", SETTING_NUMBER, LIMIT(idle_time), "1860", 60, 604800,
+	    NULL },
+	{ "write_stall_time", SETTING_NUMBER, LIMIT(write_stall_time), "300", 1,
+	    86400, NULL },
+	{ "sessions", SETTING_NUMBER, LIMIT(sessions), "10000", 1, 1000000,
+	    NULL },
+	{ "bad_commands", SETTING_NUMBER, LIMIT(bad_commands), "3", 1, 1000,
+	    NULL },
+};
+
+static const struct setting_section sections[] = {
+	{ NULL, top_rows, ARRAY_SIZE(top_rows), 0, 0, 0, 0 },
+	{ "tls", tls_rows, ARRAY_SIZE(tls_rows), TOP(tls), 0, 0, 0 },
+	{ "listen", listen_rows, ARRAY_SIZE(listen_rows), TOP(listeners),
+	    sizeof(struct config_listener), LISTEN(title), LISTEN(line) },
+	{ "backend", backend_rows, ARRAY_SIZE(backend_rows), TOP(backend), 0, 0,
+	    0 },
+	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
+};
+
+const struct config_listener *
+config_listeners(const struct config *config, size_t *count)
+{
+	*count = config->listeners.count;
+	return config->listeners.items;
+}
+
+static bool
+is_address(const char *text)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET, text, &address) == 1 ||
+	       inet_pton(AF_INET6, text, &address) == 1;
+}
+
+/* Kind, port and TLS of a listener follow from its scheme unless they are
+ * given. */
+static bool
+derive_service(struct config_listener *listener)
+{
+	struct buf url = buf_bounded(256);
+	struct service service;
+	const char *why;
+	bool known;
+
+	buf_printf(&url, "%s://host",
+	    listener->service_text ? listener->service_text : listener->title);
+	known = service_parse(buf_slice(&url), &service, &why) == 0;
+	buf_free(&url);
+	if (!known)
+		return false;
+	listener->service = service.kind;
+	listener->tls = listener->tls_choice
+			    ? (enum service_tls)(listener->tls_choice - 1)
+			    : service.tls;
+	if (listener->port == 0)
+		listener->port = service.port;
+	return true;
+}
+
+static void
+check_listener(const struct config *config, struct config_listener *listener,
+    struct buf *errors)
+{
+	if (!derive_service(listener) || listener->service != SERVICE_IMAP)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": no such service; imap and imaps are there\n",
+		    config->path, listener->line, listener->title);
+	if (listener->addresses.count == 0)
+		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
+		    config->path, listener->line, listener->title);
+	for (size_t i = 0; i < listener->addresses.count; i++)
+		if (!is_address(listener->addresses.items[i]))
+			buf_printf(errors,
+			    "%s:%ld: listen \"%s\": \"%s\" is not an IP address\n",
+			    config->path, listener->line, listener->title,
+			    listener->addresses.items[i]);
+	if (listener->tls != SERVICE_TLS_NONE && !config->tls.certificate)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
+		    config->path, listener->line, listener->title);
+	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
+check(struct config *config, struct buf *errors)
+{
+	struct config_listener *listeners = config->listeners.items;
+
+	if (!config->host_name || !name_is_host(slice_from(config->host_name)))
+		buf_printf(errors,
+		    "%s: host_name must be set to the name of this proxy in DNS\n",
+		    config->path);
+	if (!config->tls.certificate != !config->tls.key)
+		buf_printf(errors, "%s: tls { certificate, key } go together\n",
+		    config->path);
+	if (config->listeners.count == 0)
+		buf_printf(
+		    errors, "%s: there is no listen section\n", config->path);
+	for (size_t i = 0; i < config->listeners.count; i++)
+		check_listener(config, &listeners[i], errors);
+}
+
+int
+config_read(struct config **out, const char *path, struct buf *errors)
+{
+	struct config *config = calloc(1, sizeof(*config));
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	*out = NULL;
+	if (!config) {
+		buf_add_string(errors, "out of memory\n");
+		return -1;
+	}
+	config->path = path;
+	if (settings_read(&config->settings, path, sections,
+		ARRAY_SIZE(sections), config, errors) == 0)
+		check(config, errors);
+	if (errors->size > 0) {
+		config_free(&config);
+		return -1;
+	}
+	if (config->relays == 0)
+		config->relays = cores < 1 ? 1
+				 : cores < CONFIG_RELAYS_MAX
+				     ? cores
+				     : CONFIG_RELAYS_MAX;
+	*out = config;
+	return 0;
+}
+
+void
+config_free(struct config **config)
+{
+	if (*config)
+		settings_free(&(*config)->settings);
+	free(*config);
+	*config = NULL;
+}
+
+void
+config_describe(struct buf *out)
+{
+	settings_describe(sections, ARRAY_SIZE(sections), out);
+}

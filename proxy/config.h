@@ -1,0 +1,93 @@
+/*
+ * config: what postcell-proxyd.conf says, checked.
+ *
+ * Read once by the parent; the other processes inherit it and never change
+ * it. Every option has its row in config.c and its paragraph in
+ * postcell-proxyd.conf(5).
+ */
+#ifndef PROXY_CONFIG_H
+#define PROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/settings.h"
+#include "lib/buf.h"
+#include "lib/service.h"
+
+enum config_name {
+	CONFIG_NAME_UID,  /* back ends get the account's uid */
+	CONFIG_NAME_TYPED /* back ends get what the user typed */
+};
+
+struct config_tls {
+	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
+	int protocol_min;              /* 0 TLSv1.2, 1 TLSv1.3 */
+	const char *ciphers; /* OpenSSL's list for TLSv1.2; NULL: its own */
+};
+
+struct config_listener {
+	const char *title; /* name in logs */
+	long line;
+	const char *service_text;      /* scheme; NULL: the title */
+	struct setting_list addresses; /* numeric */
+	long port;                     /* 0: the scheme's */
+	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
+	bool plaintext; /* credentials without TLS */
+
+	/* derived by config_read */
+	enum service_kind service;
+	enum service_tls tls;
+};
+
+struct config_backend {
+	const char *ca_file; /* NULL: the system's */
+	bool verify;
+	int name;             /* enum config_name */
+	long connect_timeout; /* s, for each address */
+	long port; /* 0: the service's; for pins to hosts outside the cell */
+	int tls;   /* enum service_tls, likewise */
+};
+
+struct config_limits {
+	long line_size;        /* octets */
+	long literal_size;     /* octets */
+	long login_time;       /* s */
+	long idle_time;        /* s */
+	long write_stall_time; /* s */
+	long sessions;         /* of each relay */
+	long bad_commands;
+};
+
+struct config {
+	const char *path; /* of the file; borrowed */
+	const char *host_name;
+	const char *replica;
+	const char *run_dir;
+	const char *user;
+	const char *chroot;
+	long relays; /* 0 was replaced by the number of cores */
+	struct setting_list dns_servers;
+	int log;       /* enum log_target */
+	int log_level; /* enum log_level */
+	struct config_tls tls;
+	struct setting_items listeners; /* struct config_listener */
+	struct config_backend backend;
+	struct config_limits limits;
+	struct settings *settings; /* owned: the text of all above */
+};
+
+/*
+ * Reads and checks the file; opens nothing but it. 0; or -1 with every fault as
+ * a line "FILE:LINE: text" in errors.
+ */
+int config_read(struct config **config, const char *path, struct buf *errors);
+void config_free(struct config **config);
+
+const struct config_listener *config_listeners(
+    const struct config *config, size_t *count);
+
+/* The options' rows as text, for tests of the manual page. */
+void config_describe(struct buf *out);
+
+#endif

@@ -1,0 +1,39 @@
+#include "proxy/front.h"
+
+#include "proxy/imap_front.h"
+
+const struct front_protocol *
+front_protocol(enum service_kind service)
+{
+	static const struct front_protocol
+	    *const protocols[SERVICE_KIND_COUNT] = {
+		    [SERVICE_IMAP] = &imap_front,
+	    };
+
+	return protocols[service];
+}
+
+int
+front_open(struct front *front, const struct front_protocol *protocol,
+    const struct front_settings *settings)
+{
+	*front = (struct front){ .protocol = protocol, .settings = settings };
+	credentials_init(&front->credentials);
+	return protocol->open(front);
+}
+
+void
+front_close(struct front *front)
+{
+	if (!front->protocol)
+		return;
+	front->protocol->close(front);
+	credentials_wipe(&front->credentials);
+	front->protocol = NULL;
+}
+
+bool
+front_may_login(const struct front *front)
+{
+	return front->tls || front->plaintext;
+}

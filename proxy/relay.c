@@ -1,0 +1,316 @@
+#include "proxy/relay.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proxy/control.h"
+#include "proxy/session.h"
+
+#define ACCEPT_BATCH 8 /* connections taken at one event */
+#define CLOSING_TIME 5 /* s for the last words */
+
+int64_t
+relay_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- accept and limits ---- */
+
+static void
+set_accepting(struct relay *relay, bool accepting)
+{
+	if (relay->accepting == accepting)
+		return;
+	relay->accepting = accepting;
+	for (size_t i = 0; i < relay->settings->listener_count; i++) {
+		if (accepting)
+			event_add(relay->accept_events[i], NULL);
+		else
+			event_del(relay->accept_events[i]);
+	}
+}
+
+static bool
+is_full(const struct relay *relay)
+{
+	return relay->session_count >= (uint32_t)relay->config->limits.sessions;
+}
+
+/* The system has no more descriptors or memory: wait for a session to end. */
+static void
+pause_accepting(struct relay *relay, const char *why)
+{
+	log_why(&relay->log, LOG_LEVEL_WARNING, "accept_paused", why);
+	set_accepting(relay, false);
+}
+
+static void
+on_accept(evutil_socket_t listening, short what, void *context)
+{
+	struct relay *relay = context;
+	const struct listener *listener = NULL;
+
+	(void)what;
+	for (size_t i = 0; i < relay->settings->listener_count; i++)
+		if (relay->settings->listeners[i].fd == listening)
+			listener = &relay->settings->listeners[i];
+	assert(listener);
+	for (int i = 0; i < ACCEPT_BATCH && relay->accepting; i++) {
+		union address client;
+		socklen_t size = sizeof(client);
+		int fd = accept4(listening, &client.any, &size,
+		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE ||
+				  errno == ENOMEM || errno == ENOBUFS))
+			pause_accepting(relay, strerrordesc_np(errno));
+		if (fd < 0)
+			return;
+		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
+		session_accept(relay, listener, fd, &client);
+		if (is_full(relay))
+			pause_accepting(relay, "limits.sessions is reached");
+	}
+}
+
+void
+relay_session_ended(struct relay *relay)
+{
+	relay->session_count--;
+	if (relay->retiring && relay->session_count == 0)
+		event_base_loopbreak(relay->base);
+	else if (!relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
+}
+
+/* ---- time ---- */
+
+static int64_t
+queue_time(const struct relay *relay, enum session_queue queue)
+{
+	const struct config_limits *limits = &relay->config->limits;
+
+	switch (queue) {
+	case QUEUE_LOGIN:
+		return limits->login_time;
+	case QUEUE_IDLE:
+		return limits->idle_time;
+	case QUEUE_STALLED:
+		return limits->write_stall_time;
+	case QUEUE_CLOSING:
+		return CLOSING_TIME;
+	case QUEUE_DEAD:
+	case QUEUE_COUNT:
+		break;
+	}
+	return 0;
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *context)
+{
+	struct relay *relay = context;
+
+	(void)fd;
+	(void)what;
+	relay->now_s = relay_now_ms() / 1000;
+	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
+		int64_t before_s =
+		    relay->now_s - queue_time(relay, (enum session_queue)i);
+		struct session *session;
+
+		while ((session = TAILQ_FIRST(&relay->queues[i])) &&
+		       session_queued_s(session) <= before_s)
+			session_time_out(session);
+	}
+}
+
+static void
+on_reap(evutil_socket_t fd, short what, void *context)
+{
+	struct relay *relay = context;
+	struct session *session;
+
+	(void)fd;
+	(void)what;
+	while ((session = TAILQ_FIRST(&relay->queues[QUEUE_DEAD])))
+		session_reap(session);
+}
+
+/* ---- the parent and the health process ---- */
+
+static void
+retire(struct relay *relay)
+{
+	struct session *session, *next;
+
+	relay->retiring = true;
+	set_accepting(relay, false);
+	event_del(relay->parent_event);
+	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
+	     session = next) {
+		next = session_next(session);
+		session_retire(session);
+	}
+	if (relay->session_count == 0)
+		event_base_loopbreak(relay->base);
+}
+
+/* The parent says nothing; that it closed its end says all. */
+static void
+on_parent(evutil_socket_t fd, short what, void *context)
+{
+	char octet;
+
+	(void)what;
+	if (recv(fd, &octet, 1, MSG_DONTWAIT) == 0)
+		retire(context);
+}
+
+static void
+answer_who(struct relay *relay, int fd, const char *question)
+{
+	json_t *sessions = json_array();
+	struct session *session;
+
+	for (unsigned i = 0; i < QUEUE_DEAD; i++)
+		for (session = TAILQ_FIRST(&relay->queues[i]); session;
+		     session = session_next(session))
+			json_array_append_new(
+			    sessions, session_describe(session));
+	if (control_answer(fd, question, sessions) < 0)
+		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	json_decref(sessions);
+}
+
+static void
+on_health(evutil_socket_t fd, short what, void *context)
+{
+	struct relay *relay = context;
+	char question[CONTROL_QUESTION_SIZE];
+	int none;
+	long size = control_receive_fd(fd, &none, question);
+
+	(void)what;
+	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
+		event_del(relay->health_event);
+	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
+		answer_who(relay, fd, question);
+}
+
+/* ---- life ---- */
+
+static struct event *
+watch(struct relay *relay, int fd, short what, event_callback_fn callback)
+{
+	struct event *event = event_new(
+	    relay->base, fd, (short)(what | EV_PERSIST), callback, relay);
+
+	if (!event || (fd >= 0 && event_add(event, NULL) < 0))
+		abort();
+	return event;
+}
+
+/* All that needs the file system or a privilege happens here. */
+static int
+open_relay(struct relay *relay, const char **why)
+{
+	const struct config *config = relay->config;
+
+	relay->base = event_base_new();
+	if (!relay->base || pump_open(&relay->pump) < 0) {
+		*why = "out of memory";
+		return -1;
+	}
+	relay->resolver = resolver_new(relay->base, &config->dns_servers, why);
+	if (!relay->resolver)
+		return -1;
+	if (router_open(
+		&relay->router, config->replica, &config->backend, why) < 0)
+		return -1;
+	return jail_enter(&relay->settings->jail, why);
+}
+
+static void
+watch_all(struct relay *relay)
+{
+	const struct relay_settings *settings = relay->settings;
+	struct timeval second = { 1, 0 };
+
+	relay->accept_events =
+	    calloc(settings->listener_count, sizeof(struct event *));
+	if (!relay->accept_events)
+		abort();
+	for (size_t i = 0; i < settings->listener_count; i++)
+		relay->accept_events[i] =
+		    watch(relay, settings->listeners[i].fd, EV_READ, on_accept);
+	relay->accepting = true;
+	relay->parent_event =
+	    watch(relay, settings->parent_fd, EV_READ, on_parent);
+	relay->health_event =
+	    watch(relay, settings->health_fd, EV_READ, on_health);
+	relay->reaper = watch(relay, -1, 0, on_reap);
+	relay->tick = watch(relay, -1, 0, on_tick);
+	event_add(relay->tick, &second);
+}
+
+static void
+close_relay(struct relay *relay)
+{
+	for (size_t i = 0;
+	     relay->accept_events && i < relay->settings->listener_count; i++)
+		event_free(relay->accept_events[i]);
+	free((void *)relay->accept_events);
+	if (relay->tick) {
+		event_free(relay->parent_event);
+		event_free(relay->health_event);
+		event_free(relay->reaper);
+		event_free(relay->tick);
+	}
+	resolver_free(&relay->resolver);
+	router_close(&relay->router);
+	pump_close(&relay->pump);
+	if (relay->base)
+		event_base_free(relay->base);
+}
+
+int
+relay_run(const struct relay_settings *settings)
+{
+	struct relay relay = { .settings = settings,
+		.config = settings->config,
+		.log = settings->log };
+	const struct config_limits *limits = &settings->config->limits;
+	const char *why = NULL;
+	int status = EXIT_SUCCESS;
+
+	for (unsigned i = 0; i < QUEUE_COUNT; i++)
+		TAILQ_INIT(&relay.queues[i]);
+	relay.front_settings = (struct front_settings){
+		.host_name = settings->config->host_name,
+		.line_size = (size_t)limits->line_size,
+		.literal_size = (size_t)limits->literal_size,
+		.bad_commands = (unsigned)limits->bad_commands,
+	};
+	relay.started_s = (uint32_t)time(NULL);
+	relay.now_s = relay_now_ms() / 1000;
+	if (open_relay(&relay, &why) < 0) {
+		log_why(&relay.log, LOG_LEVEL_ERROR, "relay_failed", why);
+		status = EXIT_FAILURE;
+	} else {
+		watch_all(&relay);
+		event_base_dispatch(relay.base);
+	}
+	close_relay(&relay);
+	return status;
+}

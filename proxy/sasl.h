@@ -1,0 +1,64 @@
+/*
+ * sasl: the mechanisms in which a client tells us who it is, RFC 4422.
+ *
+ * PLAIN (RFC 4616) and LOGIN (obsolete, still spoken). The exchange is decoded
+ * octets both ways; base64 and line endings are the protocol's business. Pure.
+ */
+#ifndef PROXY_SASL_H
+#define PROXY_SASL_H
+
+#include "lib/buf.h"
+#include "lib/slice.h"
+
+#define SASL_NAME_SIZE_MAX     1024 /* octets of a user name */
+#define SASL_PASSWORD_SIZE_MAX 4096 /* octets */
+
+enum sasl_mechanism {
+	SASL_PLAIN,
+	SASL_LOGIN,
+	SASL_MECHANISM_COUNT
+};
+
+/* What a client gave; owned, wiped by credentials_wipe(). */
+struct credentials {
+	struct buf
+	    authorise;   /* authzid: whose mailbox; empty: the user's own */
+	struct buf user; /* authcid: whose password */
+	struct buf password;
+};
+
+void credentials_init(struct credentials *credentials);
+void credentials_wipe(struct credentials *credentials);
+/* Whose mailbox it is: the one to be routed. Borrowed. */
+struct slice credentials_owner(const struct credentials *credentials);
+
+enum sasl_result {
+	SASL_CHALLENGE, /* send the challenge, wait for the response */
+	SASL_COMPLETE,  /* credentials are there */
+	SASL_FAILED     /* see why */
+};
+
+struct sasl {
+	enum sasl_mechanism mechanism;
+	int step;
+};
+
+/* "PLAIN", "LOGIN"; static. */
+const char *sasl_mechanism_text(enum sasl_mechanism mechanism);
+/* 0, or -1 for one that is not spoken here. */
+int sasl_mechanism_parse(struct slice name, enum sasl_mechanism *mechanism);
+
+/*
+ * Begins an exchange without an initial response: adds the first challenge
+ * (which may be empty) to it.
+ */
+enum sasl_result sasl_start(
+    struct sasl *sasl, enum sasl_mechanism mechanism, struct buf *challenge);
+/*
+ * Takes a response, an initial one included (after sasl_start). On FAILED
+ * *why is static text.
+ */
+enum sasl_result sasl_respond(struct sasl *sasl, struct slice response,
+    struct credentials *credentials, struct buf *challenge, const char **why);
+
+#endif

@@ -1,0 +1,115 @@
+#include "proxy/stats.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/slice.h"
+
+int
+stats_create(void)
+{
+	int fd = memfd_create("postcell-stats", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, sizeof(struct stats)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+struct stats *
+stats_map(int fd)
+{
+	void *memory = mmap(NULL, sizeof(struct stats), PROT_READ | PROT_WRITE,
+	    MAP_SHARED, fd, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+struct stats_slot *
+stats_take(struct stats *stats, uint32_t generation)
+{
+	for (size_t i = 0; i < STATS_SLOTS; i++) {
+		struct stats_slot *slot = &stats->slots[i];
+
+		if (slot->pid != 0)
+			continue;
+		slot->pid = -1;
+		slot->generation = generation;
+		return slot;
+	}
+	return NULL;
+}
+
+/* Sessions that are there now end with their relay; all else is a sum. */
+static bool
+is_gauge(unsigned counter)
+{
+	return counter == STATS_SESSIONS || counter == STATS_LOGGED_IN;
+}
+
+void
+stats_release(struct stats *stats, struct stats_slot *slot)
+{
+	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++) {
+		if (!is_gauge(i))
+			stats->retired[i] += slot->counters[i];
+		slot->counters[i] = 0;
+	}
+	slot->pid = 0;
+}
+
+/* One writer: a load and a store, no locked instruction. */
+void
+stats_add(struct stats_slot *slot, enum stats_counter counter, uint64_t number)
+{
+	uint64_t now = atomic_load_explicit(
+	    &slot->counters[counter], memory_order_relaxed);
+
+	atomic_store_explicit(
+	    &slot->counters[counter], now + number, memory_order_relaxed);
+}
+
+void
+stats_subtract(
+    struct stats_slot *slot, enum stats_counter counter, uint64_t number)
+{
+	uint64_t now = atomic_load_explicit(
+	    &slot->counters[counter], memory_order_relaxed);
+
+	atomic_store_explicit(
+	    &slot->counters[counter], now - number, memory_order_relaxed);
+}
+
+uint64_t
+stats_total(const struct stats *stats, enum stats_counter counter)
+{
+	uint64_t sum = stats->retired[counter];
+
+	for (size_t i = 0; i < STATS_SLOTS; i++)
+		sum += stats->slots[i].counters[counter];
+	return sum;
+}
+
+const char *
+stats_counter_text(enum stats_counter counter)
+{
+	static const char *const texts[] = {
+		[STATS_ACCEPTED] = "accepted",
+		[STATS_SESSIONS] = "sessions",
+		[STATS_LOGGED_IN] = "logged_in",
+		[STATS_LOGINS] = "logins",
+		[STATS_REFUSED] = "refused",
+		[STATS_UNKNOWN] = "unknown",
+		[STATS_UNAVAILABLE] = "unavailable",
+		[STATS_TLS_FAILED] = "tls_failed",
+		[STATS_BYTES_IN] = "bytes_in",
+		[STATS_BYTES_OUT] = "bytes_out",
+	};
+
+	_Static_assert(
+	    ARRAY_SIZE(texts) == STATS_COUNTER_COUNT, "a text for each");
+	return texts[counter];
+}

@@ -1,0 +1,63 @@
+/*
+ * stats: what all processes of a proxy count, in memory that they share.
+ *
+ * Each relay owns one slot and is its only writer; anybody may read. Slots
+ * live in a memfd that the parent hands from one generation to the next, so
+ * counters go on over a reload.
+ */
+#ifndef PROXY_STATS_H
+#define PROXY_STATS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define STATS_SLOTS 1024 /* relays of all generations that still live */
+
+enum stats_counter {
+	STATS_ACCEPTED,    /* connections */
+	STATS_SESSIONS,    /* now, logged in or not */
+	STATS_LOGGED_IN,   /* now */
+	STATS_LOGINS,      /* ended well */
+	STATS_REFUSED,     /* by the back end */
+	STATS_UNKNOWN,     /* users */
+	STATS_UNAVAILABLE, /* temporary errors said to clients */
+	STATS_TLS_FAILED,  /* handshakes with clients */
+	STATS_BYTES_IN,    /* from clients, after login */
+	STATS_BYTES_OUT,   /* to clients, after login */
+	STATS_COUNTER_COUNT
+};
+
+struct stats_slot {
+	_Atomic int32_t pid; /* of the relay; 0: free */
+	_Atomic uint32_t generation;
+	_Atomic uint64_t counters[STATS_COUNTER_COUNT];
+};
+
+struct stats {
+	_Atomic uint64_t
+	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
+	struct stats_slot slots[STATS_SLOTS];
+};
+
+/* A new memfd of zeros; -1 on failure. */
+int stats_create(void);
+/* Maps it; NULL on failure. */
+struct stats *stats_map(int fd);
+
+/* Takes a free slot for a relay; NULL when there is none. By the parent. */
+struct stats_slot *stats_take(struct stats *stats, uint32_t generation);
+/* Keeps the totals of a relay that ended and frees its slot. By the parent. */
+void stats_release(struct stats *stats, struct stats_slot *slot);
+
+void stats_add(
+    struct stats_slot *slot, enum stats_counter counter, uint64_t number);
+void stats_subtract(
+    struct stats_slot *slot, enum stats_counter counter, uint64_t number);
+/* Over all relays, ended ones included. */
+uint64_t stats_total(const struct stats *stats, enum stats_counter counter);
+
+/* "accepted", "sessions", ...; static. */
+const char *stats_counter_text(enum stats_counter counter);
+
+#endif
