@@ -5,7 +5,7 @@ import os
 import pwd
 import socket
 
-from layout import DAEMONS, DOMAIN, PEOPLE, PORTS, PROXIES
+from layout import DAEMONS, DOMAIN, PEOPLE, PORTS
 from process import Trouble
 from server import Server, find_program
 
@@ -36,7 +36,6 @@ class Dovecot(Server):
             log=self.log, address=self.address, domain=DOMAIN,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
-            proxies=" ".join(self.layout.addresses[name] for name in PROXIES),
             **identities(), **PORTS)
 
     def prepare(self):
