@@ -1,0 +1,568 @@
+#include "replica/connection.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <event2/util.h>
+#include <openldap.h>
+
+#include "lib/buf.h"
+#include "replica/clock.h"
+
+#define CONNECTION_WHY_SIZE 320
+/* Messages of one turn; the loop then sees to its timers. */
+#define CONNECTION_TURN_MAX 1000
+
+enum connection_state {
+	CONNECTION_RESOLVING,
+	CONNECTION_CONNECTING,
+	CONNECTION_STARTTLS,
+	CONNECTION_BINDING,
+	CONNECTION_READY,
+	CONNECTION_FAILED,
+	CONNECTION_STATE_COUNT
+};
+
+static const char *const connection_doing[] = {
+	[CONNECTION_RESOLVING] = "resolving its name: ",
+	[CONNECTION_CONNECTING] = "connecting: ",
+	[CONNECTION_STARTTLS] = "TLS: ",
+	[CONNECTION_BINDING] = "bind: ",
+	[CONNECTION_READY] = "",
+	[CONNECTION_FAILED] = "",
+};
+_Static_assert(ARRAY_SIZE(connection_doing) == CONNECTION_STATE_COUNT,
+    "a text for each state");
+
+/*
+ * A running lookup. libevent answers it even after it was cancelled, when the
+ * connection is gone, so it stands alone.
+ */
+struct connection_lookup {
+	struct connection *connection; /* borrowed; NULL once cancelled */
+	struct evdns_getaddrinfo_request *request;
+};
+
+struct connection {
+	struct event_base *base; /* borrowed */
+	struct evdns_base *dns;  /* borrowed */
+	struct connection_options options;
+	struct connection_events events;
+	void *context; /* borrowed */
+	enum connection_state state;
+	LDAPURLDesc *url;                 /* owned */
+	struct connection_lookup *lookup; /* while it runs; frees itself */
+	struct evutil_addrinfo *addresses, *address; /* owned; the one tried */
+	int fd;                             /* owned until libldap has it */
+	LDAP *ldap;                         /* owned */
+	struct event *io, *deadline, *over; /* owned */
+	int message_id; /* what StartTLS or bind waits for */
+	long long heard_ms;
+	char why[CONNECTION_WHY_SIZE];
+};
+
+static void connection_try_address(struct connection *connection);
+
+const char *
+connection_check_url(const char *url)
+{
+	const char *why = NULL;
+	LDAPURLDesc *parts = NULL;
+
+	if (ldap_url_parse(url, &parts) != LDAP_URL_SUCCESS)
+		return "not an LDAP URL";
+	if (strcmp(parts->lud_scheme, "ldap") != 0 &&
+	    strcmp(parts->lud_scheme, "ldaps") != 0 &&
+	    strcmp(parts->lud_scheme, "ldapi") != 0)
+		why = "not ldap, ldaps or ldapi";
+	ldap_free_urldesc(parts);
+	return why;
+}
+
+static bool
+connection_has_scheme(const struct connection *connection, const char *scheme)
+{
+	return strcmp(connection->url->lud_scheme, scheme) == 0;
+}
+
+void
+connection_fail(struct connection *connection, const char *why)
+{
+	if (connection->state == CONNECTION_FAILED)
+		return;
+	(void)snprintf(connection->why, sizeof(connection->why), "%s%s",
+	    connection_doing[connection->state], why);
+	connection->state = CONNECTION_FAILED;
+	(void)event_del(connection->deadline);
+	if (connection->io)
+		(void)event_del(connection->io);
+	event_active(connection->over, EV_TIMEOUT, 0);
+}
+
+/* With what the server said to it, where it said something. */
+static void
+connection_fail_code(struct connection *connection, int code, const char *text)
+{
+	char why[CONNECTION_WHY_SIZE];
+
+	(void)snprintf(why, sizeof(why), "%s%s%s", ldap_err2string(code),
+	    text && text[0] != '\0' ? ": " : "", text ? text : "");
+	connection_fail(connection, why);
+}
+
+static void
+connection_fail_ldap(struct connection *connection)
+{
+	char *text = NULL;
+	int code = LDAP_OTHER;
+
+	(void)ldap_get_option(connection->ldap, LDAP_OPT_RESULT_CODE, &code);
+	(void)ldap_get_option(
+	    connection->ldap, LDAP_OPT_DIAGNOSTIC_MESSAGE, &text);
+	connection_fail_code(connection, code, text);
+	ldap_memfree(text);
+}
+
+static void
+connection_over(evutil_socket_t fd, short what, void *context)
+{
+	struct connection *connection = context;
+
+	(void)fd;
+	(void)what;
+	connection->events.failed(connection->context, connection->why);
+}
+
+static void
+connection_deadline(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	connection_fail(context, "no answer in time");
+}
+
+static void
+connection_bind(struct connection *connection)
+{
+	const struct connection_options *options = &connection->options;
+
+	union {
+		const char *given;
+		char *wanted;
+	} password = { .given = options->password.data };
+	struct berval secret = { options->password.size, password.wanted };
+	int code;
+
+	connection->state = CONNECTION_BINDING;
+	if (options->bind == CONNECTION_EXTERNAL)
+		code = ldap_sasl_bind(connection->ldap, "", "EXTERNAL", NULL,
+		    NULL, NULL, &connection->message_id);
+	else
+		code = ldap_sasl_bind(connection->ldap, options->bind_dn,
+		    LDAP_SASL_SIMPLE, &secret, NULL, NULL,
+		    &connection->message_id);
+	if (code != LDAP_SUCCESS)
+		connection_fail_ldap(connection);
+}
+
+/* The handshake blocks, bounded by libldap's network timeout. */
+static void
+connection_handshake(struct connection *connection)
+{
+	int flags;
+
+	connection->state = CONNECTION_STARTTLS;
+	if (ldap_install_tls(connection->ldap) != LDAP_SUCCESS) {
+		connection_fail_ldap(connection);
+		return;
+	}
+	/* A record that came in half must not block the loop. */
+	flags = fcntl(connection->fd, F_GETFL);
+	if (flags < 0 ||
+	    fcntl(connection->fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+		connection_fail(connection, strerror(errno));
+		return;
+	}
+	connection_bind(connection);
+}
+
+/* The answer to StartTLS or to the bind. */
+static void
+connection_step(struct connection *connection, LDAPMessage *message)
+{
+	char *text = NULL;
+	int result = LDAP_OTHER;
+	int code;
+
+	if (ldap_msgid(message) != connection->message_id)
+		return;
+	code = ldap_parse_result(
+	    connection->ldap, message, &result, NULL, &text, NULL, NULL, 0);
+	if (code != LDAP_SUCCESS) {
+		connection_fail_code(connection, code, NULL);
+	} else if (result != LDAP_SUCCESS) {
+		connection_fail_code(connection, result, text);
+	} else if (connection->state == CONNECTION_STARTTLS) {
+		connection_handshake(connection);
+	} else {
+		connection->state = CONNECTION_READY;
+		(void)event_del(connection->deadline);
+		connection->events.ready(connection->context);
+	}
+	ldap_memfree(text);
+}
+
+static void
+connection_dispatch(struct connection *connection, LDAPMessage *message)
+{
+	connection->heard_ms = clock_monotonic_ms();
+	/* Notice of disconnection, RFC 4511 section 4.4.1. */
+	if (ldap_msgid(message) == 0)
+		connection_fail(connection, "the server disconnects");
+	else if (connection->state == CONNECTION_READY)
+		connection->events.message(connection->context, message);
+	else
+		connection_step(connection, message);
+}
+
+void
+connection_poll(struct connection *connection)
+{
+	struct timeval none = { 0, 0 };
+	LDAPMessage *message = NULL;
+	int type = 0;
+	size_t i;
+
+	if (connection->state < CONNECTION_STARTTLS)
+		return;
+	for (i = 0;
+	     i < CONNECTION_TURN_MAX && connection->state != CONNECTION_FAILED;
+	     i++) {
+		type = ldap_result(connection->ldap, LDAP_RES_ANY, LDAP_MSG_ONE,
+		    &none, &message);
+		if (type <= 0)
+			break;
+		connection_dispatch(connection, message);
+		(void)ldap_msgfree(message);
+	}
+	/* libldap may hold more that the descriptor does not show. */
+	if (i == CONNECTION_TURN_MAX && connection->state != CONNECTION_FAILED)
+		event_active(connection->io, EV_READ, 0);
+	if (type < 0)
+		connection_fail_ldap(connection);
+	if (i > 0 && connection->state == CONNECTION_READY)
+		connection->events.turn(connection->context);
+}
+
+static void
+connection_readable(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	connection_poll(context);
+}
+
+static int
+connection_set_tls(struct connection *connection)
+{
+	const struct connection_options *options = &connection->options;
+	int hard = LDAP_OPT_X_TLS_HARD, client = 0;
+	LDAP *ldap = connection->ldap;
+	int code = LDAP_OPT_SUCCESS;
+
+	if (options->ca_file[0] != '\0')
+		code = ldap_set_option(
+		    ldap, LDAP_OPT_X_TLS_CACERTFILE, options->ca_file);
+	if (code == LDAP_OPT_SUCCESS && options->certificate[0] != '\0')
+		code = ldap_set_option(
+		    ldap, LDAP_OPT_X_TLS_CERTFILE, options->certificate);
+	if (code == LDAP_OPT_SUCCESS && options->key[0] != '\0')
+		code =
+		    ldap_set_option(ldap, LDAP_OPT_X_TLS_KEYFILE, options->key);
+	if (code == LDAP_OPT_SUCCESS)
+		code =
+		    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &hard);
+	if (code == LDAP_OPT_SUCCESS)
+		code = ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client);
+	return code;
+}
+
+static int
+connection_set_options(struct connection *connection)
+{
+	int version = LDAP_VERSION3;
+	int timeout_ms = connection->options.timeout_ms;
+	struct timeval network = { timeout_ms / 1000,
+		(suseconds_t)(timeout_ms % 1000) * 1000 };
+	LDAP *ldap = connection->ldap;
+	int code = ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
+
+	if (code == LDAP_OPT_SUCCESS)
+		code = ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+	if (code == LDAP_OPT_SUCCESS)
+		code =
+		    ldap_set_option(ldap, LDAP_OPT_NETWORK_TIMEOUT, &network);
+	if (code == LDAP_OPT_SUCCESS &&
+	    (connection->options.starttls ||
+		connection_has_scheme(connection, "ldaps")))
+		code = connection_set_tls(connection);
+	return code;
+}
+
+/* The descriptor is connected: libldap takes it from here. */
+static void
+connection_start(struct connection *connection)
+{
+	bool local = connection_has_scheme(connection, "ldapi");
+	int code = ldap_init_fd(connection->fd,
+	    local ? LDAP_PROTO_IPC : LDAP_PROTO_TCP, connection->options.url,
+	    &connection->ldap);
+
+	if (code != LDAP_SUCCESS) {
+		connection->ldap = NULL;
+		connection_fail_code(connection, code, NULL);
+		return;
+	}
+	code = connection_set_options(connection);
+	if (code != LDAP_OPT_SUCCESS) {
+		connection_fail(connection, "cannot set up TLS: are the files "
+					    "there and readable?");
+		return;
+	}
+	event_free(connection->io);
+	connection->io = event_new(connection->base, connection->fd,
+	    EV_READ | EV_PERSIST, connection_readable, connection);
+	if (!connection->io || event_add(connection->io, NULL) != 0) {
+		connection_fail(connection, "out of memory");
+		return;
+	}
+	if (connection_has_scheme(connection, "ldaps")) {
+		connection_handshake(connection);
+	} else if (connection->options.starttls && !local) {
+		connection->state = CONNECTION_STARTTLS;
+		if (ldap_start_tls(connection->ldap, NULL, NULL,
+			&connection->message_id) != LDAP_SUCCESS)
+			connection_fail_ldap(connection);
+	} else {
+		connection_bind(connection);
+	}
+}
+
+static void
+connection_writable(evutil_socket_t fd, short what, void *context)
+{
+	struct connection *connection = context;
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	(void)what;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+		error = errno;
+	if (error == 0) {
+		connection_start(connection);
+		return;
+	}
+	event_free(connection->io);
+	connection->io = NULL;
+	(void)close(connection->fd);
+	connection->fd = -1;
+	if (connection->address && connection->address->ai_next) {
+		connection->address = connection->address->ai_next;
+		connection_try_address(connection);
+		return;
+	}
+	connection_fail(connection, strerror(error));
+}
+
+static void
+connection_connect(struct connection *connection,
+    const struct sockaddr *address, socklen_t size)
+{
+	int on = 1;
+
+	connection->state = CONNECTION_CONNECTING;
+	connection->fd = socket(
+	    address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (connection->fd < 0) {
+		connection_fail(connection, strerror(errno));
+		return;
+	}
+	if (address->sa_family != AF_UNIX)
+		(void)setsockopt(
+		    connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	connection->io = event_new(connection->base, connection->fd, EV_WRITE,
+	    connection_writable, connection);
+	if (!connection->io || event_add(connection->io, NULL) != 0) {
+		connection_fail(connection, "out of memory");
+		return;
+	}
+	if (connect(connection->fd, address, size) != 0 && errno != EINPROGRESS)
+		connection_fail(connection, strerror(errno));
+}
+
+static void
+connection_try_address(struct connection *connection)
+{
+	connection_connect(connection, connection->address->ai_addr,
+	    (socklen_t)connection->address->ai_addrlen);
+}
+
+static void
+connection_resolved(int code, struct evutil_addrinfo *addresses, void *context)
+{
+	struct connection_lookup *lookup = context;
+	struct connection *connection = lookup->connection;
+
+	free(lookup);
+	if (!connection) {
+		if (addresses)
+			evutil_freeaddrinfo(addresses);
+		return;
+	}
+	connection->lookup = NULL;
+	connection->addresses = connection->address = addresses;
+	if (connection->state == CONNECTION_FAILED)
+		return;
+	if (code != 0 || !addresses) {
+		connection_fail(connection, evutil_gai_strerror(code));
+		return;
+	}
+	connection_try_address(connection);
+}
+
+static void
+connection_connect_local(struct connection *connection)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *path = connection->url->lud_host;
+
+	if (!path || path[0] == '\0')
+		path = "/run/slapd/ldapi";
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		connection_fail(connection, "the path is too long");
+		return;
+	}
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	connection_connect(connection, (struct sockaddr *)&address,
+	    (socklen_t)sizeof(address));
+}
+
+static void
+connection_resolve(struct connection *connection)
+{
+	struct evutil_addrinfo hints = { .ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_protocol = IPPROTO_TCP };
+	const char *host = connection->url->lud_host;
+	struct connection_lookup *lookup = calloc(1, sizeof(*lookup));
+	struct evdns_getaddrinfo_request *request;
+	char port[8];
+
+	if (!lookup) {
+		connection_fail(connection, "out of memory");
+		return;
+	}
+	lookup->connection = connection;
+	connection->lookup = lookup;
+	(void)snprintf(port, sizeof(port), "%d", connection->url->lud_port);
+	if (!host || host[0] == '\0')
+		host = "localhost";
+	request = evdns_getaddrinfo(
+	    connection->dns, host, port, &hints, connection_resolved, lookup);
+	/* It may have answered already, and the lookup is gone then. */
+	if (request)
+		lookup->request = request;
+}
+
+static void
+connection_begin(struct connection *connection)
+{
+	if (ldap_url_parse(connection->options.url, &connection->url) !=
+	    LDAP_URL_SUCCESS) {
+		connection->url = NULL;
+		connection_fail(connection, "not an LDAP URL");
+	} else if (connection_has_scheme(connection, "ldapi")) {
+		connection_connect_local(connection);
+	} else {
+		connection_resolve(connection);
+	}
+}
+
+struct connection *
+connection_new(struct event_base *base, struct evdns_base *dns,
+    const struct connection_options *options,
+    const struct connection_events *events, void *context)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	struct timeval timeout = { options->timeout_ms / 1000,
+		(suseconds_t)(options->timeout_ms % 1000) * 1000 };
+
+	if (!connection)
+		return NULL;
+	connection->base = base;
+	connection->dns = dns;
+	connection->options = *options;
+	connection->events = *events;
+	connection->context = context;
+	connection->fd = -1;
+	connection->deadline =
+	    evtimer_new(base, connection_deadline, connection);
+	connection->over = evtimer_new(base, connection_over, connection);
+	if (!connection->deadline || !connection->over ||
+	    evtimer_add(connection->deadline, &timeout) != 0) {
+		connection_free(&connection);
+		return NULL;
+	}
+	connection_begin(connection);
+	return connection;
+}
+
+void
+connection_free(struct connection **connection)
+{
+	struct connection *old = *connection;
+
+	*connection = NULL;
+	if (!old)
+		return;
+	if (old->lookup) {
+		old->lookup->connection = NULL;
+		evdns_getaddrinfo_cancel(old->lookup->request);
+	}
+	if (old->io)
+		event_free(old->io);
+	if (old->deadline)
+		event_free(old->deadline);
+	if (old->over)
+		event_free(old->over);
+	if (old->ldap)
+		(void)ldap_unbind_ext(old->ldap, NULL, NULL);
+	else if (old->fd >= 0)
+		(void)close(old->fd);
+	if (old->addresses)
+		evutil_freeaddrinfo(old->addresses);
+	ldap_free_urldesc(old->url);
+	free(old);
+}
+
+LDAP *
+connection_ldap(struct connection *connection)
+{
+	return connection->ldap;
+}
+
+long long
+connection_heard_ms(const struct connection *connection)
+{
+	return connection->heard_ms;
+}

@@ -1,0 +1,823 @@
+#include "replica/intake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cell.h"
+#include "lib/record.h"
+#include "replica/clock.h"
+#include "replica/log.h"
+
+#define INTAKE_BATCH_MAX    1000 /* changes in one transaction */
+#define INTAKE_BATCH_AGE_MS 250
+#define INTAKE_SEEN_MAX     (32U * 1024 * 1024) /* entries of one refresh */
+#define INTAKE_CELL_MAX     (16U * 1024 * 1024) /* octets of pools, hosts */
+#define INTAKE_PRUNE_ALWAYS 5 /* accounts: few are never too many */
+#define INTAKE_CELL_ALWAYS  1
+#define INTAKE_CELL_PERCENT 50
+#define INTAKE_WHY_SIZE     200
+#define INTAKE_ORIGIN_MAX   65536
+
+enum {
+	INTAKE_HELD_ID = 1,
+	INTAKE_HELD_RECORD = 2
+};
+
+struct intake_counts {
+	uint64_t entries, changed, ignored, deleted, pruned, kept;
+};
+
+struct intake {
+	struct store *store;   /* borrowed */
+	struct status *status; /* borrowed */
+	unsigned prune_max;
+	struct store_cookie cookie;
+	struct csn_vector source; /* of the provider, as far as we know it */
+	bool has_source;          /* false for a file */
+	bool refreshing, whole, trust;
+	bool behind;      /* the source does not cover what we have seen */
+	bool provisional; /* no cookie is kept until the next refresh */
+	bool cookie_changed;
+	bool wants_reload;
+	enum intake_fault fault;
+	size_t batch; /* changes in the open transaction */
+	int64_t batch_since_ms;
+	struct buf seen; /* ids of the refresh, LAYOUT_ID_SIZE octets each */
+	struct buf held; /* record of pools and hosts until the end */
+	struct buf record, moved;
+	struct intake_counts counts;
+	char why[INTAKE_WHY_SIZE];
+};
+
+struct intake *
+intake_new(struct store *store, struct status *status, unsigned prune_max)
+{
+	struct intake *intake = calloc(1, sizeof(*intake));
+	const char *why;
+
+	if (!intake)
+		return NULL;
+	intake->store = store;
+	intake->status = status;
+	intake->prune_max = prune_max;
+	intake->seen = buf_bounded((size_t)INTAKE_SEEN_MAX * LAYOUT_ID_SIZE);
+	intake->held = buf_bounded(INTAKE_CELL_MAX);
+	intake->record = buf_bounded(LAYOUT_RECORD_MAX);
+	intake->moved = buf_bounded(LAYOUT_RECORD_MAX);
+	intake->cookie.reload = true;
+	if (store_begin(store, &why) == 0) {
+		(void)store_get_cookie(store, &intake->cookie, &why);
+		store_abort(store);
+	}
+	return intake;
+}
+
+void
+intake_free(struct intake **intake)
+{
+	struct intake *old = *intake;
+
+	*intake = NULL;
+	if (!old)
+		return;
+	intake_abandon(old);
+	buf_free(&old->seen);
+	buf_free(&old->held);
+	buf_free(&old->record);
+	buf_free(&old->moved);
+	free(old);
+}
+
+const struct store_cookie *
+intake_cookie(const struct intake *intake)
+{
+	return &intake->cookie;
+}
+
+enum intake_fault
+intake_fault(const struct intake *intake)
+{
+	return intake->fault;
+}
+
+bool
+intake_wants_reload(const struct intake *intake)
+{
+	return intake->wants_reload;
+}
+
+void
+intake_abandon(struct intake *intake)
+{
+	store_abort(intake->store);
+	intake->batch = 0;
+	intake->refreshing = false;
+	/* Changes of the cookie that were not committed are forgotten too. */
+	if (intake->cookie_changed) {
+		const char *why;
+
+		intake->cookie_changed = false;
+		if (store_begin(intake->store, &why) == 0) {
+			(void)store_get_cookie(
+			    intake->store, &intake->cookie, &why);
+			store_abort(intake->store);
+		}
+	}
+	buf_free(&intake->seen);
+	buf_free(&intake->held);
+}
+
+static int
+intake_fail_store(struct intake *intake)
+{
+	intake->fault = INTAKE_FAULT_STORE;
+	store_abort(intake->store);
+	if (store_is_full(intake->store)) {
+		int freed = store_check_readers(intake->store);
+		struct log_line line = log_begin(LOG_ALARM, "replica_full");
+
+		log_number(&line, "dead_readers", freed);
+		log_end(&line);
+	}
+	return -1;
+}
+
+static int
+intake_fail_source(struct intake *intake, const char **why, const char *text)
+{
+	intake->fault = INTAKE_FAULT_SOURCE;
+	*why = text;
+	return -1;
+}
+
+static int
+intake_open(struct intake *intake, const char **why)
+{
+	if (store_is_open(intake->store))
+		return 0;
+	if (store_begin(intake->store, why) != 0)
+		return intake_fail_store(intake);
+	intake->batch = 0;
+	intake->batch_since_ms = clock_monotonic_ms();
+	return 0;
+}
+
+static int
+intake_commit(struct intake *intake, const char **why)
+{
+	if (!store_is_open(intake->store))
+		return 0;
+	if ((intake->cookie_changed &&
+		store_put_cookie(intake->store, &intake->cookie, why) != 0) ||
+	    status_put(intake->status, why) != 0 ||
+	    store_commit(intake->store, why) != 0)
+		return intake_fail_store(intake);
+	intake->cookie_changed = false;
+	intake->batch = 0;
+	return 0;
+}
+
+/* One change more; commits a batch that is large enough. */
+static int
+intake_count(struct intake *intake, const char **why)
+{
+	intake->batch++;
+	if (intake->refreshing && intake->batch >= INTAKE_BATCH_MAX)
+		return intake_commit(intake, why);
+	return 0;
+}
+
+int
+intake_forget_cookie(struct intake *intake, const char **why)
+{
+	intake->cookie.reload = true;
+	intake->cookie_changed = true;
+	if (intake_open(intake, why) != 0)
+		return -1;
+	return intake_commit(intake, why);
+}
+
+int
+intake_set_origin(struct intake *intake, const char *kind, const char *scope,
+    const char *choice, bool *moved, const char **why)
+{
+	struct buf origin = buf_bounded(INTAKE_ORIGIN_MAX);
+	struct slice old;
+	size_t fixed;
+	int result = -1;
+
+	*moved = false;
+	(void)buf_printf(&origin, "%s\n%s\n", kind, scope);
+	fixed = origin.size;
+	(void)buf_add_string(&origin, choice);
+	if (origin.failed) {
+		*why = "suffix and filter are too long";
+		goto done;
+	}
+	if (intake_open(intake, why) != 0 ||
+	    store_get_origin(intake->store, &old, why) != 0)
+		goto done;
+	result = 0;
+	if (slice_equal(old, buf_slice(&origin))) {
+		store_abort(intake->store);
+		goto done;
+	}
+	*moved = old.size > 0 && !slice_equal(slice_first(old, fixed),
+				     slice_first(buf_slice(&origin), fixed));
+	if (*moved)
+		csn_vector_clear(&intake->cookie.vector);
+	intake->cookie.reload = true;
+	intake->cookie_changed = true;
+	result = store_put_origin(intake->store, buf_slice(&origin), why) != 0
+		     ? intake_fail_store(intake)
+		     : intake_commit(intake, why);
+done:
+	buf_free(&origin);
+	return result;
+}
+
+void
+intake_begin(struct intake *intake, const struct intake_refresh *refresh)
+{
+	intake->refreshing = true;
+	intake->whole = refresh->whole;
+	intake->trust = refresh->trust;
+	intake->wants_reload = false;
+	intake->has_source = refresh->vector != NULL;
+	csn_vector_clear(&intake->source);
+	if (refresh->vector)
+		intake->source = *refresh->vector;
+	intake->behind =
+	    intake->has_source && !intake->trust &&
+	    !csn_vector_covers_all(&intake->source, &intake->cookie.vector);
+	intake->provisional = refresh->whole;
+	intake->counts = (struct intake_counts){ 0 };
+	buf_clear(&intake->seen);
+	buf_clear(&intake->held);
+}
+
+static int
+intake_see(struct intake *intake, struct slice id, const char **why)
+{
+	if (buf_add_slice(&intake->seen, id) == 0)
+		return 0;
+	return intake_fail_source(
+	    intake, why, "more entries than can be kept in mind");
+}
+
+int
+intake_present(struct intake *intake, struct slice id, const char **why)
+{
+	if (id.size != LAYOUT_ID_SIZE)
+		return intake_fail_source(intake, why, "malformed entryUUID");
+	return intake_see(intake, id, why);
+}
+
+/* The stored record, in whatever table. */
+static int
+intake_find(struct intake *intake, struct slice id, struct slice *record,
+    enum store_table *table, const char **why)
+{
+	*record = slice_from("");
+	for (unsigned i = 0; i < STORE_TABLE_COUNT && record->size == 0; i++) {
+		*table = (enum store_table)i;
+		if (store_get(intake->store, *table, id, record, why) != 0)
+			return intake_fail_store(intake);
+	}
+	return 0;
+}
+
+/* Whether what the source says of an entry is older than what we know. */
+static bool
+intake_is_older(
+    const struct intake *intake, struct slice csn, struct slice stored)
+{
+	struct slice stored_csn = entry_record_csn(stored);
+
+	if (!intake->has_source || intake->trust)
+		return false;
+	if (stored.size > 0)
+		return csn_is_valid(stored_csn) &&
+		       slice_compare(csn, stored_csn) < 0 &&
+		       !csn_vector_covers(&intake->source, stored_csn);
+	/* Unknown, though all up to there was seen: it was deleted. */
+	return intake->behind && csn_vector_covers(&intake->cookie.vector, csn);
+}
+
+/* Gives one record the DN that it has below its renamed container. */
+static int
+intake_move_record(struct intake *intake, enum store_table table,
+    struct slice id, struct slice record, struct slice old_dn,
+    struct slice new_dn, const char **why)
+{
+	struct slice dn = entry_record_dn(record);
+	struct buf text = buf_bounded(LAYOUT_RECORD_MAX);
+	uint8_t key[LAYOUT_ID_SIZE];
+	bool changed;
+	int result = -1;
+
+	memcpy(key, id.data, sizeof(key));
+	(void)buf_add_slice(&text, slice_first(dn, dn.size - old_dn.size));
+	(void)buf_add_slice(&text, new_dn);
+	buf_clear(&intake->moved);
+	if (text.failed ||
+	    entry_record_move(&intake->moved, record, buf_slice(&text)) != 0)
+		*why = "a DN is too large";
+	else
+		result =
+		    store_put(intake->store, table, slice_of(key, sizeof(key)),
+			buf_slice(&intake->moved), &changed, why);
+	buf_free(&text);
+	return result;
+}
+
+/* A rename of an entry renames all below it, and no message says so. */
+static int
+intake_move_below(struct intake *intake, enum store_table table,
+    struct slice old_dn, struct slice new_dn, const char **why)
+{
+	uint8_t last[LAYOUT_ID_SIZE];
+	struct slice id = slice_from(""), record;
+
+	for (;;) {
+		if (store_next(intake->store, table, id, &id, &record, why) !=
+		    0)
+			return -1;
+		if (id.size != sizeof(last))
+			return 0;
+		memcpy(last, id.data, sizeof(last));
+		if (entry_dn_below(entry_record_dn(record), old_dn) &&
+		    intake_move_record(
+			intake, table, id, record, old_dn, new_dn, why) != 0)
+			return -1;
+		id = slice_of(last, sizeof(last));
+	}
+}
+
+static int
+intake_rename(struct intake *intake, struct slice stored_dn,
+    struct slice new_dn, const char **why)
+{
+	struct buf old_dn = buf_bounded(LAYOUT_RECORD_MAX);
+	int result = 0;
+
+	/* The stored one lies in the database, and that is about to change. */
+	if (buf_add_slice(&old_dn, stored_dn) != 0) {
+		*why = "a DN is too large";
+		result = -1;
+	}
+	for (unsigned i = 0; result == 0 && i < STORE_TABLE_COUNT; i++)
+		result = intake_move_below(intake, (enum store_table)i,
+		    buf_slice(&old_dn), new_dn, why);
+	buf_free(&old_dn);
+	return result;
+}
+
+static int
+intake_hold(struct intake *intake, struct slice id, const char **why)
+{
+	(void)record_add(&intake->held, INTAKE_HELD_ID, id);
+	(void)record_add(
+	    &intake->held, INTAKE_HELD_RECORD, buf_slice(&intake->record));
+	if (!intake->held.failed)
+		return 0;
+	return intake_fail_source(intake, why, "too many pools and hosts");
+}
+
+/* Puts what was made in intake->record where its kind belongs. */
+static int
+intake_put(struct intake *intake, enum entry_kind kind, struct slice id,
+    bool *changed, const char **why)
+{
+	static const enum store_table tables[] = {
+		[ENTRY_ACCOUNT] = STORE_ACCOUNTS,
+		[ENTRY_CELL] = STORE_CELL,
+		[ENTRY_CONTAINER] = STORE_CONTAINERS,
+	};
+
+	int result;
+
+	*changed = false;
+	if (kind == ENTRY_CELL && intake->refreshing)
+		return intake_hold(intake, id, why);
+	if (kind == ENTRY_OTHER)
+		result = store_delete(intake->store, id, changed, why);
+	else
+		result = store_put(intake->store, tables[kind], id,
+		    buf_slice(&intake->record), changed, why);
+	if (result != 0)
+		return intake_fail_store(intake);
+	if (*changed) {
+		intake->counts.changed++;
+		return intake_count(intake, why);
+	}
+	return 0;
+}
+
+static void
+intake_measure_lag(struct intake *intake, struct slice csn)
+{
+	int64_t lag_us = clock_realtime_us() - csn_time_us(csn);
+
+	/* Clocks differ by a little. */
+	intake->status->lag_us = lag_us < 0 ? 0 : lag_us;
+}
+
+/* A value that cannot be read must not go unnoticed for months. */
+static void
+intake_log_skipped(const struct entry *entry, const char *why)
+{
+	struct log_line line = log_begin(LOG_ALARM, "entry_skipped");
+
+	log_text(&line, "dn", entry->dn);
+	log_string(&line, "why", why);
+	log_end(&line);
+}
+
+/* Takes in the record that was made of an entry. */
+static int
+intake_take(struct intake *intake, const struct entry *entry,
+    enum entry_kind kind, struct slice id, const char **why)
+{
+	struct slice stored, csn = entry_csn(entry);
+	enum store_table table;
+	bool changed;
+
+	if (intake_find(intake, id, &stored, &table, why) != 0)
+		return -1;
+	if (intake_is_older(intake, csn, stored)) {
+		intake->counts.ignored++;
+		return 0;
+	}
+	if (stored.size > 0 &&
+	    !slice_equal(entry_record_dn(stored), entry->dn) &&
+	    intake_rename(intake, entry_record_dn(stored), entry->dn, why) != 0)
+		return intake_fail_store(intake);
+	if (intake_put(intake, kind, id, &changed, why) != 0)
+		return -1;
+	if (!intake->refreshing && csn_is_valid(csn))
+		intake_measure_lag(intake, csn);
+	return 0;
+}
+
+int
+intake_entry(struct intake *intake, const struct entry *entry, const char **why)
+{
+	uint8_t key[LAYOUT_ID_SIZE] = { 0 };
+	struct slice id = slice_of(key, sizeof(key));
+	enum entry_kind kind = ENTRY_OTHER;
+	const char *fault;
+
+	if (intake->has_source && !csn_is_valid(entry_csn(entry)))
+		return intake_fail_source(intake, why,
+		    "the provider hides entryCSN: without it changes would be "
+		    "lost");
+	buf_clear(&intake->record);
+	if (entry_make(entry, &intake->record, key, &kind, &fault) != 0) {
+		intake_log_skipped(entry, fault);
+		return entry->id.size == LAYOUT_ID_SIZE && intake->refreshing
+			   ? intake_see(intake, entry->id, why)
+			   : 0;
+	}
+	intake->counts.entries++;
+	if (intake->refreshing && intake_see(intake, id, why) != 0)
+		return -1;
+	if (intake_open(intake, why) != 0)
+		return -1;
+	return intake_take(intake, entry, kind, id, why);
+}
+
+/* Whether an account lies below that DN. */
+static int
+intake_has_below(
+    struct intake *intake, struct slice dn, bool *found, const char **why)
+{
+	struct slice id = slice_from(""), record;
+
+	*found = false;
+	do {
+		if (store_next(intake->store, STORE_ACCOUNTS, id, &id, &record,
+			why) != 0)
+			return intake_fail_store(intake);
+		*found = entry_dn_below(entry_record_dn(record), dn);
+	} while (id.size > 0 && !*found);
+	return 0;
+}
+
+int
+intake_delete(struct intake *intake, struct slice id, const char **why)
+{
+	struct slice stored;
+	enum store_table table;
+	bool changed;
+
+	if (id.size != LAYOUT_ID_SIZE)
+		return intake_fail_source(intake, why, "malformed entryUUID");
+	if (intake_open(intake, why) != 0 ||
+	    intake_find(intake, id, &stored, &table, why) != 0)
+		return -1;
+	if (stored.size > 0 && table == STORE_CONTAINERS &&
+	    intake_has_below(intake, entry_record_dn(stored),
+		&intake->wants_reload, why) != 0)
+		return -1;
+	if (store_delete(intake->store, id, &changed, why) != 0)
+		return intake_fail_store(intake);
+	if (changed)
+		intake->counts.deleted++;
+	return intake_count(intake, why);
+}
+
+static int
+intake_compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, LAYOUT_ID_SIZE);
+}
+
+static bool
+intake_was_seen(const struct intake *intake, struct slice id)
+{
+	return intake->seen.size > 0 &&
+	       bsearch(id.data, intake->seen.data,
+		   intake->seen.size / LAYOUT_ID_SIZE, LAYOUT_ID_SIZE,
+		   intake_compare_ids) != NULL;
+}
+
+/* Whether a refresh that did not show this record takes it away. */
+static bool
+intake_is_gone(
+    const struct intake *intake, struct slice id, struct slice record)
+{
+	struct slice csn = entry_record_csn(record);
+
+	if (intake_was_seen(intake, id))
+		return false;
+	return !intake->has_source || intake->trust || !csn_is_valid(csn) ||
+	       csn_vector_covers(&intake->source, csn);
+}
+
+/*
+ * The next record of a table, from *id on, that is to be pruned; *id is empty
+ * at the end. `key` keeps the id, since the slice dies with the next write.
+ */
+static int
+intake_next_gone(struct intake *intake, enum store_table table,
+    uint8_t key[LAYOUT_ID_SIZE], struct slice *id, const char **why)
+{
+	struct slice record;
+
+	for (;;) {
+		if (store_next(intake->store, table, *id, id, &record, why) !=
+		    0)
+			return intake_fail_store(intake);
+		if (id->size != LAYOUT_ID_SIZE) {
+			*id = slice_from("");
+			return 0;
+		}
+		memcpy(key, id->data, LAYOUT_ID_SIZE);
+		*id = slice_of(key, LAYOUT_ID_SIZE);
+		if (intake_is_gone(intake, *id, record))
+			return 0;
+		if (!intake_was_seen(intake, *id))
+			intake->counts.kept++;
+	}
+}
+
+static int
+intake_count_gone(struct intake *intake, enum store_table table, uint64_t *gone,
+    uint64_t *total, const char **why)
+{
+	uint8_t key[LAYOUT_ID_SIZE];
+	struct slice id = slice_from("");
+
+	*gone = 0;
+	if (store_count(intake->store, table, total, why) != 0)
+		return intake_fail_store(intake);
+	for (;;) {
+		if (intake_next_gone(intake, table, key, &id, why) != 0)
+			return -1;
+		if (id.size == 0)
+			return 0;
+		(*gone)++;
+	}
+}
+
+/* Whether the share is too large; all of them always is. */
+static bool
+intake_is_too_much(
+    uint64_t gone, uint64_t total, unsigned percent, uint64_t always)
+{
+	if (percent >= 100 || gone == 0)
+		return false;
+	if (gone == total)
+		return true;
+	return gone > always && gone * 100 > total * percent;
+}
+
+/* Looks before anything is pruned. */
+static enum intake_outcome
+intake_check_prune(struct intake *intake, const char **why)
+{
+	uint64_t gone, total, cell_gone, cell_total;
+
+	if (intake_open(intake, why) != 0 ||
+	    intake_count_gone(
+		intake, STORE_CELL, &cell_gone, &cell_total, why) != 0 ||
+	    intake_count_gone(intake, STORE_ACCOUNTS, &gone, &total, why) != 0)
+		return INTAKE_FAILED;
+	intake->counts.kept = 0;
+	if (intake->trust)
+		return INTAKE_IN_STEP;
+	if (intake_is_too_much(
+		gone, total, intake->prune_max, INTAKE_PRUNE_ALWAYS)) {
+		(void)snprintf(intake->why, sizeof(intake->why),
+		    "the refresh would drop %llu of %llu accounts, prune_max "
+		    "is %u percent",
+		    (unsigned long long)gone, (unsigned long long)total,
+		    intake->prune_max);
+		*why = intake->why;
+		return INTAKE_STOPPED;
+	}
+	if (intake_is_too_much(cell_gone, cell_total,
+		intake->prune_max >= 100 ? 100 : INTAKE_CELL_PERCENT,
+		INTAKE_CELL_ALWAYS)) {
+		(void)snprintf(intake->why, sizeof(intake->why),
+		    "the refresh would drop %llu of %llu pools and hosts",
+		    (unsigned long long)cell_gone,
+		    (unsigned long long)cell_total);
+		*why = intake->why;
+		return INTAKE_STOPPED;
+	}
+	return INTAKE_IN_STEP;
+}
+
+static int
+intake_put_held(struct intake *intake, const char **why)
+{
+	struct slice rest = buf_slice(&intake->held);
+	struct record_field id, record;
+	bool changed;
+
+	while (record_next(&rest, &id) && record_next(&rest, &record)) {
+		if (store_put(intake->store, STORE_CELL, id.value, record.value,
+			&changed, why) != 0)
+			return intake_fail_store(intake);
+		if (changed)
+			intake->counts.changed++;
+	}
+	return 0;
+}
+
+static int
+intake_prune(struct intake *intake, enum store_table table, const char **why)
+{
+	uint8_t key[LAYOUT_ID_SIZE];
+	struct slice id = slice_from("");
+	bool changed;
+
+	for (;;) {
+		if (intake_open(intake, why) != 0 ||
+		    intake_next_gone(intake, table, key, &id, why) != 0)
+			return -1;
+		if (id.size == 0)
+			return 0;
+		if (store_delete(intake->store, id, &changed, why) != 0)
+			return intake_fail_store(intake);
+		intake->counts.pruned++;
+		/* Pools and hosts go in the transaction that brought them. */
+		if (table == STORE_ACCOUNTS && intake_count(intake, why) != 0)
+			return -1;
+	}
+}
+
+static void
+intake_log_refresh(const struct intake *intake, enum intake_outcome outcome)
+{
+	static const char *const outcomes[] = {
+		[INTAKE_IN_STEP] = "in_step",
+		[INTAKE_PROVISIONAL] = "provisional",
+		[INTAKE_STOPPED] = "stopped",
+		[INTAKE_FAILED] = "failed",
+	};
+	const struct intake_counts *counts = &intake->counts;
+	struct log_line line = log_begin(
+	    outcome == INTAKE_IN_STEP ? LOG_EVENT : LOG_ALARM, "refreshed");
+
+	log_string(&line, "outcome", outcomes[outcome]);
+	log_number(&line, "entries", (int64_t)counts->entries);
+	log_number(&line, "changed", (int64_t)counts->changed);
+	log_number(&line, "deleted", (int64_t)counts->deleted);
+	log_number(&line, "pruned", (int64_t)counts->pruned);
+	log_number(&line, "kept", (int64_t)counts->kept);
+	log_number(&line, "ignored", (int64_t)counts->ignored);
+	if (outcome == INTAKE_STOPPED)
+		log_string(&line, "why", intake->why);
+	if (outcome == INTAKE_PROVISIONAL)
+		log_string(&line, "why",
+		    "the provider is behind of what was seen before");
+	log_end(&line);
+}
+
+/* The last step: where the content stands now. */
+static int
+intake_settle(struct intake *intake, const struct csn_vector *vector,
+    enum intake_outcome outcome, const char **why)
+{
+	bool known = vector->count > 0 || !intake->whole;
+
+	if (outcome == INTAKE_IN_STEP) {
+		/* Without a cookie what we had stays. */
+		if (vector->count > 0)
+			intake->cookie.vector = *vector;
+		intake->cookie.reload = !known;
+		intake->status->filled_us = clock_realtime_us();
+		intake->status->contact_us = intake->status->filled_us;
+	} else {
+		intake->cookie.reload = true;
+	}
+	intake->provisional = outcome != INTAKE_IN_STEP;
+	intake->cookie_changed = true;
+	/* What is there is whole, even where it may hold too much. */
+	intake->status->complete = true;
+	intake->status->vector = intake->cookie.vector;
+	if (intake_open(intake, why) != 0)
+		return -1;
+	return intake_commit(intake, why);
+}
+
+/* Pools and hosts, come and gone, in one transaction; then the accounts. */
+static enum intake_outcome
+intake_conclude(struct intake *intake, bool present, const char **why)
+{
+	enum intake_outcome outcome =
+	    intake->behind ? INTAKE_PROVISIONAL : INTAKE_IN_STEP;
+	enum intake_outcome prune = INTAKE_IN_STEP;
+
+	if (intake->seen.size > 0)
+		qsort(intake->seen.data, intake->seen.size / LAYOUT_ID_SIZE,
+		    LAYOUT_ID_SIZE, intake_compare_ids);
+	if (present)
+		prune = intake_check_prune(intake, why);
+	if (prune == INTAKE_FAILED)
+		return INTAKE_FAILED;
+	if (prune == INTAKE_STOPPED) {
+		present = false;
+		outcome = INTAKE_STOPPED;
+	}
+	if (intake_open(intake, why) != 0 || intake_put_held(intake, why) != 0)
+		return INTAKE_FAILED;
+	if (present && (intake_prune(intake, STORE_CELL, why) != 0 ||
+			   intake_prune(intake, STORE_CONTAINERS, why) != 0))
+		return INTAKE_FAILED;
+	if (intake_commit(intake, why) != 0)
+		return INTAKE_FAILED;
+	if (present && intake_prune(intake, STORE_ACCOUNTS, why) != 0)
+		return INTAKE_FAILED;
+	return outcome;
+}
+
+enum intake_outcome
+intake_end(struct intake *intake, const struct csn_vector *vector, bool present,
+    const char **why)
+{
+	enum intake_outcome outcome =
+	    intake_conclude(intake, present || intake->whole, why);
+
+	if (outcome != INTAKE_FAILED &&
+	    intake_settle(intake, vector, outcome, why) != 0)
+		outcome = INTAKE_FAILED;
+	if (outcome == INTAKE_STOPPED)
+		*why = intake->why;
+	intake_log_refresh(intake, outcome);
+	intake->refreshing = false;
+	buf_free(&intake->seen);
+	buf_free(&intake->held);
+	return outcome;
+}
+
+void
+intake_advance(struct intake *intake, const struct csn_vector *vector)
+{
+	for (size_t i = 0; i < vector->count; i++) {
+		struct slice csn = csn_vector_get(vector, i);
+
+		(void)csn_vector_add(&intake->source, csn);
+		if (intake->refreshing || intake->provisional ||
+		    csn_vector_covers(&intake->cookie.vector, csn))
+			continue;
+		(void)csn_vector_add(&intake->cookie.vector, csn);
+		intake->cookie_changed = true;
+	}
+}
+
+int
+intake_turn(struct intake *intake, const char **why)
+{
+	if (intake->refreshing &&
+	    clock_monotonic_ms() - intake->batch_since_ms < INTAKE_BATCH_AGE_MS)
+		return 0;
+	if (intake->cookie_changed && intake_open(intake, why) != 0)
+		return -1;
+	intake->status->vector = intake->cookie.vector;
+	return intake_commit(intake, why);
+}

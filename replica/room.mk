@@ -1,0 +1,21 @@
+# The reader is what other programs link; the daemon's parts are a library of
+# their own so that tests can take them one by one.
+LIBRARIES += libpostcell-replica-reader libpostcell-replica-daemon
+libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/clock.c
+libpostcell-replica-reader_PACKAGES := lmdb
+
+libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
+	replica/csn.c replica/entry.c replica/intake.c replica/ldif.c \
+	replica/ldif_source.c replica/log.c replica/providers.c replica/status.c \
+	replica/store.c replica/syncrepl.c replica/watch.c
+libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libconfuse libxxhash
+
+PROGRAMS += postcell-replicad
+postcell-replicad_SOURCES := replica/main.c
+postcell-replicad_USES := libpostcell-replica-daemon libpostcell-replica-reader libpostcell
+postcell-replicad_PACKAGES := $(libpostcell-replica-daemon_PACKAGES) \
+	$(libpostcell_PACKAGES) libsystemd
+install_sbin += postcell-replicad
+
+replica_TEST_USES := $(postcell-replicad_USES)
+replica_TEST_PACKAGES := $(postcell-replicad_PACKAGES)

@@ -1,0 +1,672 @@
+#include "replica/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/account.h"
+#include "lib/record.h"
+#include "replica/clock.h"
+
+#define STORE_DATA_MODE 0640
+/* Readers of the group take a slot in the lock file. */
+#define STORE_LOCK_MODE   0660
+#define STORE_FOLDER_MODE 0750
+#define STORE_NAMES_MAX   (1024U * 1024U) /* octets, names of one account */
+#define STORE_PATH_MAX    4096
+#define STORE_META_MAX    (64U * 1024U)
+
+struct store {
+	MDB_env *env; /* owned */
+	MDB_txn *txn; /* owned; NULL between transactions */
+	MDB_dbi meta, names;
+	MDB_dbi tables[STORE_TABLE_COUNT];
+	bool cell_changed; /* in this transaction */
+	int failure;       /* the last code of LMDB that was not good */
+	int folder;        /* descriptor that holds the writer's lock */
+	store_ambiguous *ambiguous;
+	void *context;
+	struct buf old_names, new_names, scratch;
+};
+
+static const char *const store_tables[] = {
+	[STORE_ACCOUNTS] = LAYOUT_ACCOUNTS,
+	[STORE_CELL] = LAYOUT_CELL,
+	[STORE_CONTAINERS] = LAYOUT_CONTAINERS,
+};
+_Static_assert(
+    ARRAY_SIZE(store_tables) == STORE_TABLE_COUNT, "a name for each table");
+
+static int
+store_fail(struct store *store, int code, const char **why)
+{
+	store->failure = code;
+	*why = layout_error(code);
+	return -1;
+}
+
+static int
+store_lock(struct store *store, const char *path, const char **why)
+{
+	if (mkdir(path, STORE_FOLDER_MODE) != 0 && errno != EEXIST)
+		return store_fail(store, errno, why);
+	store->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->folder < 0)
+		return store_fail(store, errno, why);
+	if (flock(store->folder, LOCK_EX | LOCK_NB) != 0) {
+		*why = "another postcell-replicad has it open";
+		return -1;
+	}
+	return 0;
+}
+
+static int
+store_open_env(
+    struct store *store, const char *path, size_t size_max, const char **why)
+{
+	int code = mdb_env_create(&store->env);
+
+	if (code == 0)
+		code = mdb_env_set_mapsize(store->env, size_max);
+	if (code == 0)
+		code = mdb_env_set_maxdbs(store->env, LAYOUT_TABLES + 1);
+	if (code == 0)
+		code = mdb_env_set_maxreaders(store->env, LAYOUT_READERS_MAX);
+	if (code == 0)
+		code = mdb_env_open(store->env, path, 0, STORE_DATA_MODE);
+	if (code == 0 &&
+	    fchmodat(store->folder, "lock.mdb", STORE_LOCK_MODE, 0) != 0)
+		code = errno;
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+/*
+ * Empties every table there is, whatever format made it. Dropping, and not a
+ * new file, so that those who have the old one open notice.
+ */
+static int
+store_drop_tables(struct store *store)
+{
+	MDB_cursor *cursor = NULL;
+	MDB_val key, value;
+	MDB_dbi root, table;
+	int code = mdb_dbi_open(store->txn, NULL, 0, &root);
+
+	if (code == 0)
+		code = mdb_cursor_open(store->txn, root, &cursor);
+	while (code == 0 &&
+	       (code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0) {
+		struct buf name = buf_bounded(STORE_PATH_MAX);
+
+		(void)buf_add_slice(&name, layout_slice(key));
+		code = mdb_dbi_open(store->txn, buf_string(&name), 0, &table);
+		buf_free(&name);
+		if (code == 0)
+			code = mdb_drop(store->txn, table, 1);
+	}
+	mdb_cursor_close(cursor);
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int
+store_open_tables(struct store *store)
+{
+	int code =
+	    mdb_dbi_open(store->txn, LAYOUT_META, MDB_CREATE, &store->meta);
+
+	if (code == 0)
+		code = mdb_dbi_open(store->txn, LAYOUT_NAMES,
+		    MDB_CREATE | MDB_DUPSORT | MDB_DUPFIXED, &store->names);
+	for (size_t i = 0; code == 0 && i < STORE_TABLE_COUNT; i++)
+		code = mdb_dbi_open(
+		    store->txn, store_tables[i], MDB_CREATE, &store->tables[i]);
+	return code;
+}
+
+static int
+store_meta_get(struct store *store, const char *name, struct slice *value)
+{
+	MDB_val key = layout_string(name), data;
+	int code = mdb_get(store->txn, store->meta, &key, &data);
+
+	*value = code == 0 ? layout_slice(data) : slice_from("");
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int
+store_meta_put(struct store *store, const char *name, struct slice value)
+{
+	MDB_val key = layout_string(name), data = layout_value(value);
+
+	return mdb_put(store->txn, store->meta, &key, &data, 0);
+}
+
+/* Counts on from the clock, so that a new database never repeats a count. */
+static int
+store_next_generation(struct store *store)
+{
+	struct record_field field;
+	struct slice value;
+	uint64_t count = 0;
+	int code = store_meta_get(store, META_GENERATION, &value);
+
+	if (code != 0)
+		return code;
+	if (record_next(&value, &field))
+		(void)record_uint(field.value, &count);
+	if (count == 0)
+		count = (uint64_t)clock_realtime_us();
+	buf_clear(&store->scratch);
+	if (record_add_uint(&store->scratch, GENERATION_COUNT, count + 1) != 0)
+		return ENOMEM;
+	return store_meta_put(
+	    store, META_GENERATION, buf_slice(&store->scratch));
+}
+
+static int
+store_prepare(struct store *store, enum store_found *found)
+{
+	struct slice format;
+	bool good;
+	int code =
+	    mdb_dbi_open(store->txn, LAYOUT_META, MDB_CREATE, &store->meta);
+
+	if (code == 0)
+		code = store_meta_get(store, META_FORMAT, &format);
+	if (code != 0)
+		return code;
+	good = slice_is(format, LAYOUT_FORMAT);
+	*found = good              ? STORE_FOUND_GOOD
+		 : format.size > 0 ? STORE_FOUND_FORMAT
+				   : STORE_FOUND_NONE;
+	if (!good)
+		code = store_drop_tables(store);
+	if (code == 0)
+		code = store_open_tables(store);
+	if (code == 0 && !good)
+		code = store_meta_put(
+		    store, META_FORMAT, slice_from(LAYOUT_FORMAT));
+	if (code == 0 && !good)
+		code = store_next_generation(store);
+	return code;
+}
+
+int
+store_open(struct store **store, const char *path, size_t size_max,
+    enum store_found *found, const char **why)
+{
+	struct store *new = calloc(1, sizeof(*new));
+	int code;
+
+	*store = NULL;
+	if (!new) {
+		*why = "out of memory";
+		return -1;
+	}
+	new->folder = -1;
+	new->old_names = buf_bounded(STORE_NAMES_MAX);
+	new->new_names = buf_bounded(STORE_NAMES_MAX);
+	new->scratch = buf_bounded(STORE_META_MAX);
+	if (store_lock(new, path, why) != 0 ||
+	    store_open_env(new, path, size_max, why) != 0 ||
+	    store_begin(new, why) != 0)
+		goto fail;
+	code = store_prepare(new, found);
+	if (code != 0) {
+		(void)store_fail(new, code, why);
+		goto fail;
+	}
+	if (store_commit(new, why) != 0)
+		goto fail;
+	*store = new;
+	return 0;
+fail:
+	store_free(&new);
+	return -1;
+}
+
+void
+store_free(struct store **store)
+{
+	struct store *old = *store;
+
+	*store = NULL;
+	if (!old)
+		return;
+	store_abort(old);
+	if (old->env)
+		mdb_env_close(old->env);
+	if (old->folder >= 0)
+		(void)close(old->folder);
+	buf_free(&old->old_names);
+	buf_free(&old->new_names);
+	buf_free(&old->scratch);
+	free(old);
+}
+
+void
+store_on_ambiguous(
+    struct store *store, store_ambiguous *ambiguous, void *context)
+{
+	store->ambiguous = ambiguous;
+	store->context = context;
+}
+
+int
+store_begin(struct store *store, const char **why)
+{
+	int code = mdb_txn_begin(store->env, NULL, 0, &store->txn);
+
+	if (code != 0) {
+		store->txn = NULL;
+		return store_fail(store, code, why);
+	}
+	store->cell_changed = false;
+	return 0;
+}
+
+int
+store_commit(struct store *store, const char **why)
+{
+	int code = 0;
+
+	if (store->cell_changed)
+		code = store_next_generation(store);
+	if (code != 0) {
+		store_abort(store);
+		return store_fail(store, code, why);
+	}
+	code = mdb_txn_commit(store->txn);
+	store->txn = NULL;
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+void
+store_abort(struct store *store)
+{
+	if (store->txn)
+		mdb_txn_abort(store->txn);
+	store->txn = NULL;
+}
+
+bool
+store_is_open(const struct store *store)
+{
+	return store->txn != NULL;
+}
+
+bool
+store_is_full(const struct store *store)
+{
+	return store->failure == MDB_MAP_FULL || store->failure == ENOSPC;
+}
+
+int
+store_check_readers(struct store *store)
+{
+	int dead = 0;
+
+	(void)mdb_reader_check(store->env, &dead);
+	return dead;
+}
+
+int
+store_get(struct store *store, enum store_table table, struct slice id,
+    struct slice *record, const char **why)
+{
+	MDB_val key = layout_value(id), value;
+	int code = mdb_get(store->txn, store->tables[table], &key, &value);
+
+	*record = code == 0 ? layout_slice(value) : slice_from("");
+	return code == 0 || code == MDB_NOTFOUND ? 0
+						 : store_fail(store, code, why);
+}
+
+/* Packs the keys of an account's names: size (2 octets), key. */
+static void
+store_pack_names(struct buf *out, struct slice record)
+{
+	struct record_field field;
+
+	buf_clear(out);
+	while (record_next(&record, &field)) {
+		struct buf key = buf_bounded(NAME_SIZE_MAX + 1);
+		enum name_kind kind = NAME_UID;
+		const char *why;
+		bool is_name = true;
+
+		if (field.tag == ACCOUNT_ADDRESS)
+			kind = NAME_ADDRESS;
+		else if (field.tag == ACCOUNT_PRINCIPAL)
+			kind = NAME_PRINCIPAL;
+		else
+			is_name = field.tag == ACCOUNT_UID;
+		/* A name that has no normalised form cannot be asked for. */
+		if (is_name &&
+		    layout_name_key(&key, kind, field.value, &why) == 0) {
+			(void)buf_add_char(out, (char)(key.size >> 8));
+			(void)buf_add_char(out, (char)(key.size & 0xff));
+			(void)buf_add_slice(out, buf_slice(&key));
+		}
+		buf_free(&key);
+	}
+}
+
+static bool
+store_next_packed(struct slice *rest, struct slice *key)
+{
+	size_t size;
+
+	if (rest->size < 2)
+		return false;
+	size = (size_t)(unsigned char)rest->data[0] << 8 |
+	       (unsigned char)rest->data[1];
+	*key = slice_first(slice_from_offset(*rest, 2), size);
+	*rest = slice_from_offset(*rest, 2 + size);
+	return true;
+}
+
+static void
+store_tell_ambiguous(struct store *store, struct slice name)
+{
+	MDB_cursor *cursor = NULL;
+	MDB_val key = layout_value(name), value;
+	size_t count = 0;
+
+	if (!store->ambiguous ||
+	    mdb_cursor_open(store->txn, store->names, &cursor) != 0)
+		return;
+	if (mdb_cursor_get(cursor, &key, &value, MDB_SET) == 0 &&
+	    mdb_cursor_count(cursor, &count) == 0 && count > 1)
+		store->ambiguous(store->context, name);
+	mdb_cursor_close(cursor);
+}
+
+static int
+store_delete_names(struct store *store, struct slice packed, struct slice id)
+{
+	struct slice name;
+	int code = 0;
+
+	while (code == 0 && store_next_packed(&packed, &name)) {
+		MDB_val key = layout_value(name), value = layout_value(id);
+
+		code = mdb_del(store->txn, store->names, &key, &value);
+		if (code == MDB_NOTFOUND)
+			code = 0;
+	}
+	return code;
+}
+
+static int
+store_put_names(struct store *store, struct slice packed, struct slice id)
+{
+	struct slice name;
+	int code = 0;
+
+	while (code == 0 && store_next_packed(&packed, &name)) {
+		MDB_val key = layout_value(name), value = layout_value(id);
+
+		code = mdb_put(
+		    store->txn, store->names, &key, &value, MDB_NODUPDATA);
+		if (code == MDB_KEYEXIST)
+			code = 0;
+		else if (code == 0)
+			store_tell_ambiguous(store, name);
+	}
+	return code;
+}
+
+/* Brings the names from what the old record has to what the new one has. */
+static int
+store_move_names(struct store *store, struct slice id, struct slice old_record,
+    struct slice new_record)
+{
+	int code;
+
+	store_pack_names(&store->old_names, old_record);
+	store_pack_names(&store->new_names, new_record);
+	if (store->old_names.failed || store->new_names.failed)
+		return ENOMEM;
+	if (slice_equal(
+		buf_slice(&store->old_names), buf_slice(&store->new_names)))
+		return 0;
+	code = store_delete_names(store, buf_slice(&store->old_names), id);
+	if (code == 0)
+		code = store_put_names(store, buf_slice(&store->new_names), id);
+	return code;
+}
+
+static int
+store_delete_from(struct store *store, enum store_table table, struct slice id,
+    bool *changed, const char **why)
+{
+	MDB_val key = layout_value(id);
+	struct slice record;
+	int code = 0;
+
+	if (store_get(store, table, id, &record, why) != 0)
+		return -1;
+	if (record.size == 0)
+		return 0;
+	*changed = true;
+	if (table == STORE_CELL)
+		store->cell_changed = true;
+	if (table == STORE_ACCOUNTS)
+		code = store_move_names(store, id, record, slice_from(""));
+	if (code == 0)
+		code = mdb_del(store->txn, store->tables[table], &key, NULL);
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+static int
+store_delete_but(struct store *store, enum store_table kept, struct slice id,
+    bool *changed, const char **why)
+{
+	for (unsigned i = 0; i < STORE_TABLE_COUNT; i++) {
+		enum store_table table = (enum store_table)i;
+
+		if (table != kept &&
+		    store_delete_from(store, table, id, changed, why) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+store_delete(
+    struct store *store, struct slice id, bool *changed, const char **why)
+{
+	*changed = false;
+	return store_delete_but(store, STORE_TABLE_COUNT, id, changed, why);
+}
+
+int
+store_put(struct store *store, enum store_table table, struct slice id,
+    struct slice record, bool *changed, const char **why)
+{
+	MDB_val key = layout_value(id), value = layout_value(record);
+	struct slice old;
+	int code = 0;
+
+	*changed = false;
+	if (store_delete_but(store, table, id, changed, why) != 0 ||
+	    store_get(store, table, id, &old, why) != 0)
+		return -1;
+	if (old.size > 0 && slice_equal(old, record))
+		return 0;
+	*changed = true;
+	if (table == STORE_CELL)
+		store->cell_changed = true;
+	if (table == STORE_ACCOUNTS)
+		code = store_move_names(store, id, old, record);
+	if (code == 0)
+		code =
+		    mdb_put(store->txn, store->tables[table], &key, &value, 0);
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+int
+store_count(struct store *store, enum store_table table, uint64_t *count,
+    const char **why)
+{
+	MDB_stat stat;
+	int code = mdb_stat(store->txn, store->tables[table], &stat);
+
+	if (code != 0)
+		return store_fail(store, code, why);
+	*count = stat.ms_entries;
+	return 0;
+}
+
+int
+store_next(struct store *store, enum store_table table, struct slice id,
+    struct slice *found_id, struct slice *record, const char **why)
+{
+	MDB_cursor *cursor = NULL;
+	MDB_val key = layout_value(id), value;
+	int code = mdb_cursor_open(store->txn, store->tables[table], &cursor);
+
+	*found_id = *record = slice_from("");
+	if (code == 0)
+		code = mdb_cursor_get(cursor, &key, &value,
+		    id.size > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	if (code == 0 && id.size > 0 && slice_equal(layout_slice(key), id))
+		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	if (code == 0) {
+		*found_id = layout_slice(key);
+		*record = layout_slice(value);
+	}
+	mdb_cursor_close(cursor);
+	return code == 0 || code == MDB_NOTFOUND ? 0
+						 : store_fail(store, code, why);
+}
+
+/* Puts what was gathered in `scratch`. */
+static int
+store_put_record(struct store *store, const char *name, const char **why)
+{
+	int code = store->scratch.failed ? ENOMEM
+					 : store_meta_put(store, name,
+					       buf_slice(&store->scratch));
+
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+static int
+store_get_record(struct store *store, const char *name, struct slice *record,
+    const char **why)
+{
+	int code = store_meta_get(store, name, record);
+
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+int
+store_put_cookie(
+    struct store *store, const struct store_cookie *cookie, const char **why)
+{
+	buf_clear(&store->scratch);
+	for (size_t i = 0; i < cookie->vector.count; i++)
+		(void)record_add(&store->scratch, COOKIE_CSN,
+		    csn_vector_get(&cookie->vector, i));
+	(void)record_add_uint(&store->scratch, COOKIE_RELOAD, cookie->reload);
+	return store_put_record(store, META_COOKIE, why);
+}
+
+int
+store_get_cookie(
+    struct store *store, struct store_cookie *cookie, const char **why)
+{
+	struct record_field field;
+	struct slice record;
+	uint64_t reload = 1;
+
+	csn_vector_clear(&cookie->vector);
+	if (store_get_record(store, META_COOKIE, &record, why) != 0)
+		return -1;
+	while (record_next(&record, &field)) {
+		if (field.tag == COOKIE_CSN)
+			(void)csn_vector_add(&cookie->vector, field.value);
+		else if (field.tag == COOKIE_RELOAD)
+			(void)record_uint(field.value, &reload);
+	}
+	cookie->reload = reload != 0;
+	return 0;
+}
+
+int
+store_put_gate(
+    struct store *store, const struct layout_gate *gate, const char **why)
+{
+	buf_clear(&store->scratch);
+	(void)record_add_uint(&store->scratch, GATE_COMPLETE, gate->complete);
+	(void)record_add_uint(
+	    &store->scratch, GATE_CONTACT, (uint64_t)gate->contact_us);
+	(void)record_add_uint(
+	    &store->scratch, GATE_STALE_AFTER, (uint64_t)gate->stale_after_us);
+	return store_put_record(store, META_GATE, why);
+}
+
+int
+store_get_gate(struct store *store, struct layout_gate *gate, const char **why)
+{
+	struct slice record;
+
+	if (store_get_record(store, META_GATE, &record, why) != 0)
+		return -1;
+	*gate = layout_read_gate(record);
+	return 0;
+}
+
+int
+store_put_status(
+    struct store *store, const struct store_status *status, const char **why)
+{
+	buf_clear(&store->scratch);
+	(void)record_add(&store->scratch, STATUS_SOURCE, status->source);
+	(void)record_add(&store->scratch, STATUS_STATE, status->state);
+	for (size_t i = 0; i < status->vector->count; i++)
+		(void)record_add(&store->scratch, STATUS_CSN,
+		    csn_vector_get(status->vector, i));
+	(void)record_add_uint(
+	    &store->scratch, STATUS_FILLED, (uint64_t)status->filled_us);
+	(void)record_add_uint(
+	    &store->scratch, STATUS_LAG, (uint64_t)status->lag_us);
+	return store_put_record(store, META_STATUS, why);
+}
+
+int
+store_get_filled(struct store *store, int64_t *filled_us, const char **why)
+{
+	struct record_field field;
+	struct slice record;
+	uint64_t number = 0;
+
+	if (store_get_record(store, META_STATUS, &record, why) != 0)
+		return -1;
+	while (record_next(&record, &field)) {
+		if (field.tag == STATUS_FILLED)
+			(void)record_uint(field.value, &number);
+	}
+	*filled_us = (int64_t)number;
+	return 0;
+}
+
+int
+store_put_origin(struct store *store, struct slice origin, const char **why)
+{
+	int code = store_meta_put(store, META_ORIGIN, origin);
+
+	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+int
+store_get_origin(struct store *store, struct slice *origin, const char **why)
+{
+	return store_get_record(store, META_ORIGIN, origin, why);
+}
