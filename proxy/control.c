@@ -1,5 +1,6 @@
 #include "proxy/control.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -57,7 +58,7 @@ control_receive_fd(int channel, int *fd, char *text)
 }
 
 int
-control_answer(int channel, const json_t *value)
+control_answer(int channel, const char *question, const json_t *value)
 {
 	int fd = memfd_create("postcell-answer", MFD_CLOEXEC);
 	int result = -1;
@@ -65,7 +66,7 @@ control_answer(int channel, const json_t *value)
 	if (fd < 0)
 		return -1;
 	if (json_dumpfd(value, fd, JSON_COMPACT) == 0)
-		result = control_send_fd(channel, fd, "answer");
+		result = control_send_fd(channel, fd, question);
 	close(fd);
 	return result;
 }

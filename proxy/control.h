@@ -4,9 +4,9 @@
  * On the control socket (UNIX stream, run_dir/proxyd.sock) a client writes one
  * line, a verb and its arguments, and reads one JSON object to the end of the
  * stream; on failure the object has "error". Between health process and
- * relays a question is one datagram (SOCK_SEQPACKET), and so is the answer,
- * which carries a memfd with the JSON text, so that neither ever has to wait
- * for the other to read.
+ * relays a question ("who 17") is one datagram (SOCK_SEQPACKET), and so is the
+ * answer: the question again and a memfd with the JSON text, so that neither
+ * ever has to wait for the other to read.
  */
 #ifndef PROXY_CONTROL_H
 #define PROXY_CONTROL_H
@@ -25,8 +25,9 @@ int control_send_fd(int channel, int fd, const char *text);
  */
 long control_receive_fd(int channel, int *fd, char *text);
 
-/* Sends a value as an answer; never waits. 0 or -1. */
-int control_answer(int channel, const json_t *value);
+/* Answers a question with a value, the question beside it; never waits. 0 or
+ * -1. */
+int control_answer(int channel, const char *question, const json_t *value);
 /* Reads the text behind a descriptor of an answer and closes it. NULL: no JSON.
  */
 json_t *control_read_answer(int fd);

@@ -30,7 +30,8 @@ struct relay_channel {
 struct client {
 	struct health *health;
 	struct bufferevent *connection;
-	json_t *sessions;    /* of `who`, while relays answer; owned */
+	unsigned question;   /* of `who`: its number */
+	json_t *sessions;    /* while relays answer; owned */
 	unsigned unanswered; /* relays still asked */
 	struct event *timeout;
 	TAILQ_ENTRY(client) link;
@@ -42,7 +43,8 @@ struct health {
 	struct event_base *base;
 	struct event *parent_event;
 	TAILQ_HEAD(, relay_channel) relays;
-	TAILQ_HEAD(, client) asking; /* those who asked `who`, in order */
+	TAILQ_HEAD(, client) asking; /* those who asked `who` */
+	unsigned questions;          /* asked so far */
 };
 
 /* ---- answers to clients ---- */
@@ -173,14 +175,20 @@ begin_who(struct client *client)
 	struct health *health = client->health;
 	struct timeval timeout = { ANSWER_TIMEOUT, 0 };
 	struct relay_channel *relay;
+	char question[32];
+	size_t size;
 
+	client->question = ++health->questions;
+	size = (size_t)snprintf(
+	    question, sizeof(question), "who %u", client->question);
 	client->sessions = json_array();
 	client->timeout = evtimer_new(health->base, on_who_timeout, client);
 	if (!client->sessions || !client->timeout)
 		abort();
 	TAILQ_INSERT_TAIL(&health->asking, client, link);
 	TAILQ_FOREACH (relay, &health->relays, link)
-		if (send(relay->fd, "who", 3, MSG_NOSIGNAL | MSG_DONTWAIT) == 3)
+		if (send(relay->fd, question, size,
+			MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
 			client->unanswered++;
 	if (client->unanswered == 0)
 		finish_who(client);
@@ -188,14 +196,19 @@ begin_who(struct client *client)
 		event_add(client->timeout, &timeout);
 }
 
-/* A relay answers each question once and in order, so the first waiting is
- * meant. */
+/* An answer to a question whose client was not patient enough is dropped. */
 static void
-take_answer(struct health *health, json_t *sessions)
+take_answer(struct health *health, const char *question, json_t *sessions)
 {
-	struct client *client = TAILQ_FIRST(&health->asking);
+	struct client *client;
+	unsigned number;
 
-	if (!client || !sessions)
+	if (!sessions || sscanf(question, "who %u", &number) != 1)
+		return;
+	TAILQ_FOREACH (client, &health->asking, link)
+		if (client->question == number)
+			break;
+	if (!client)
 		return;
 	json_array_extend(client->sessions, sessions);
 	if (--client->unanswered == 0)
@@ -301,7 +314,7 @@ on_relay(evutil_socket_t fd, short what, void *context)
 	if (answer_fd < 0)
 		return;
 	sessions = control_read_answer(answer_fd);
-	take_answer(relay->health, sessions);
+	take_answer(relay->health, text, sessions);
 	json_decref(sessions);
 }
 

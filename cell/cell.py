@@ -1,0 +1,477 @@
+#!/usr/bin/python3
+"""A whole mail cell on this machine, of real servers, on loopback.
+
+    cell/cell.py [--folder DIR] [--build DIR] [--net 127.0.N] COMMAND
+
+    start           start what does not run yet, wait until a login works
+    start NAME      start one server again
+    stop [NAME]     end the cell, or one of its servers
+    restart NAME
+    status          what runs
+    help            how to use the cell that runs
+
+Nothing outside the folder is changed, but for a run folder below /tmp, which
+goes with the cell. For the scenarios, class Cell is a library.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import secrets
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+
+import daemons
+import dovecot
+import imap
+import knot
+import slapd
+import tls
+import users
+from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, PEOPLE, PORTS,
+                    PROXIES, REPLICAS, ROOT, SERVERS, SUFFIX, Layout)
+from process import Processes, Trouble, program_of, wait_until
+from server import check_free
+
+DEFAULT_NET = "127.0.31"
+DEFAULT_FOLDER = ROOT / "build" / "cell"
+START_TIME = 30  # s until all servers answer
+LOGIN_TIME = 15  # s until a login through the generic name works
+LOG_TAIL = 15  # lines of a log shown when a server failed
+RUN_MARK = "postcell-cell"  # file in a run folder that names its cell
+
+
+class Cell:
+    def __init__(self, folder, net=None, build=None, say=lambda text: None):
+        folder = pathlib.Path(folder).resolve()
+        self.settings = load_settings(folder)
+        self.layout = Layout(folder, net or self.settings.get("net",
+                                                              DEFAULT_NET))
+        self.layout.build = pathlib.Path(
+            build or self.settings.get("build", ROOT / "build")).resolve()
+        self.processes = Processes(self.layout.pids)
+        self.say = say
+
+    # -- the whole ----------------------------------------------------------
+
+    def start(self):
+        """Leaves a running cell alone, but for what of it does not run."""
+        with self.locked():
+            if self.is_complete():
+                self.start_missing()
+            else:
+                self.clear()
+                self.make()
+                self.start_servers(self.servers())
+            self.wait_for_login()
+            self.log_everybody_in()
+            self.write_env()
+
+    def stop(self):
+        if not self.layout.folder.exists():
+            return
+        with self.locked():
+            self.end()
+
+    def end(self):
+        """Also what a crashed cell left."""
+        self.layout.env.unlink(missing_ok=True)
+        names = self.processes.names()
+        for stage in (PROXIES, REPLICAS, SERVERS, names):
+            self.processes.stop([name for name in names if name in stage])
+        self.remove_run_folder()
+
+    def clear(self):
+        self.end()
+        for path in self.layout.folder.iterdir():
+            if path.name == "lock":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    @contextlib.contextmanager
+    def locked(self):
+        self.layout.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.layout.folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Trouble(f"another start or stop is at work in "
+                              f"{self.layout.folder}") from None
+            yield
+
+    def servers(self):
+        """All of them, in the order in which they are started."""
+        directories = [slapd.Slapd(self.layout, self.settings, name)
+                       for name in DIRECTORIES]
+        backends = [dovecot.Dovecot(self.layout, self.settings, name)
+                    for name in SERVERS]
+        replicas = [daemons.Replica(self.layout, self.settings, name)
+                    for name in REPLICAS]
+        proxies = [daemons.Proxy(self.layout, self.settings, name)
+                   for name in PROXIES]
+        return [*directories, knot.Knot(self.layout, self.settings),
+                *backends, *replicas, *proxies]
+
+    def server(self, name):
+        for server in self.servers():
+            if server.name == name:
+                return server
+        names = " ".join(server.name for server in self.servers())
+        raise Trouble(f"there is no server {name!r}; there are {names}")
+
+    # -- one server ---------------------------------------------------------
+
+    def start_server(self, name):
+        server = self.server(name)
+        self.require_cell()
+        if not self.processes.pid(name):
+            self.start_servers([server])
+
+    def stop_server(self, name):
+        self.server(name)
+        self.require_cell()
+        self.processes.stop([name])
+
+    def restart_server(self, name):
+        self.stop_server(name)
+        self.start_server(name)
+
+    def status(self):
+        """(name, pid or None, endpoints as text) of each server."""
+        return [(server.name, self.processes.pid(server.name),
+                 sorted({f"{address}:{port}"
+                         for address, port, _ in server.endpoints}))
+                for server in self.servers()]
+
+    def require_cell(self):
+        if not self.settings:
+            raise Trouble(f"there is no cell in {self.layout.folder}; "
+                          "make cell starts one")
+
+    # -- setting up ---------------------------------------------------------
+
+    def make(self):
+        layout = self.layout
+        os.umask(0o022)  # the users that servers become must get in
+        for folder in (layout.log, layout.conf, layout.data, layout.pids):
+            folder.mkdir(mode=0o755)
+        self.make_run_folder()
+        self.make_certificates()
+        self.settings = new_settings(layout)
+        for server in self.servers():
+            server.make()
+        dovecot.make_store(layout)
+        slapd.fill([server for server in self.servers()
+                    if isinstance(server, slapd.Slapd)], self.settings)
+        users.write_list(layout.users)
+        # The last file: with it the folder is whole.
+        save_settings(layout.folder, self.settings)
+
+    def make_run_folder(self):
+        """Short, for sockets, and open to the users that servers become."""
+        run = pathlib.Path(tempfile.mkdtemp(prefix="postcell-", dir="/tmp"))
+        os.symlink(run, self.layout.folder / "run")
+        (run / RUN_MARK).write_text(f"{self.layout.folder}\n")
+        run.chmod(0o711)
+
+    def remove_run_folder(self):
+        link = self.layout.folder / "run"
+        if not link.is_symlink():
+            return
+        run = pathlib.Path(os.readlink(link))
+        with contextlib.suppress(OSError):
+            if (run / RUN_MARK).read_text() == f"{self.layout.folder}\n":
+                shutil.rmtree(run)
+        link.unlink()
+
+    def make_certificates(self):
+        layout = self.layout
+        tls.make_authority(layout.tls, layout.ca)
+        shutil.copy(layout.ca, layout.run / "ca.pem")
+        for name in (*PROXIES, *SERVERS, *DIRECTORIES):
+            own = f"{name}.{DOMAIN}"
+            host, names = (HOST, [own]) if name in PROXIES else (own, [])
+            tls.make_certificate(layout.tls, layout.ca, name, host, names,
+                                 [layout.addresses[name]])
+
+    # -- starting -----------------------------------------------------------
+
+    def is_complete(self):
+        """Nothing is missing but processes, and some of these are there."""
+        return (self.settings.get("net") == self.layout.net
+                and (self.layout.folder / "run" / RUN_MARK).exists()
+                and any(self.processes.pid(server.name)
+                        for server in self.servers()))
+
+    def start_missing(self):
+        """Also replaces daemons that were built anew since they started."""
+        missing = []
+        for server in self.servers():
+            pid = self.processes.pid(server.name)
+            if pid and is_outdated(pid, server):
+                self.processes.stop([server.name])
+                pid = None
+            if not pid:
+                missing.append(server)
+        self.say("the cell runs already" if not missing else
+                 "the cell runs in part")
+        self.start_servers(missing)
+
+    def start_servers(self, servers):
+        for server in servers:
+            # What a killed server forked may still hold its ports.
+            self.processes.stop([server.name])
+            server.prepare()
+            for endpoint in server.endpoints:
+                check_free(endpoint)
+        for server in servers:
+            self.processes.start(server.name, server.command(), server.log)
+        for server in servers:
+            self.wait_for_server(server)
+
+    def wait_for_server(self, server):
+        start = time.monotonic()
+
+        def settled():
+            return not self.processes.pid(server.name) or server.is_up()
+
+        up = wait_until(settled, START_TIME) and server.is_up()
+        pid = self.processes.pid(server.name)
+        if not pid or not up:
+            what = "does not answer" if pid else "ended"
+            raise Trouble(f"{server.name} {what}; {tail(server.log)}")
+        self.say(f"{server.name:9} up after {time.monotonic() - start:.1f} s")
+
+    def wait_for_login(self):
+        """Through the generic name, as a stranger's mail program does it."""
+        self.say(f"waiting for a login through {HOST}")
+        user = users.all_users()[0]
+        fault = ["no attempt"]
+
+        def works():
+            addresses = knot.resolve(self.layout, HOST)
+            try:
+                for address in addresses:
+                    self.login(address, user.login, user.password).logout()
+            except (OSError, imap.Imap.error) as error:
+                fault[0] = str(error)
+                return False
+            return len(addresses) == len(PROXIES)
+
+        if not wait_until(works, LOGIN_TIME, pause=0.1):
+            raise Trouble(f"no login through {HOST} within {LOGIN_TIME} s "
+                          f"({fault[0]}); the logs are in {self.layout.log}")
+
+    def log_everybody_in(self):
+        """Each on the own server, which then knows the password even while
+        no directory server can be asked."""
+        def attempt(number_and_user):
+            number, user = number_and_user
+            name = list(PROXIES)[number % len(PROXIES)]
+            try:
+                self.login(self.layout.addresses[name], user.login,
+                           user.password).logout()
+                return None
+            except (OSError, imap.Imap.error) as error:
+                return f"{user.login} cannot log in: {error}"
+
+        everybody = users.all_users()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            faults = [fault for fault in pool.map(attempt,
+                                                  enumerate(everybody))
+                      if fault]
+        for fault in faults:
+            self.say(fault)
+        self.say(f"{len(everybody) - len(faults)} of {len(everybody)} users "
+                 "logged in")
+
+    def login(self, address, user, password, **options):
+        """A session on a proxy, or on a server by its own address."""
+        host = HOST
+        for name in SERVERS:
+            if self.layout.addresses[name] == address:
+                host = f"{name}.{DOMAIN}"
+        port = PORTS["imaps" if options.get("implicit") else "imap"]
+        session = imap.Imap(address, port, host, self.layout.ca, **options)
+        try:
+            session.login_plain(user, password)
+        except Exception:
+            session.shutdown()
+            raise
+        return session
+
+    # -- facts --------------------------------------------------------------
+
+    def facts(self):
+        layout = self.layout
+        facts = {
+            "CELL_DOMAIN": DOMAIN,
+            "CELL_HOST": HOST,
+            "CELL_IPS": " ".join(layout.addresses[name] for name in PROXIES),
+            "CELL_CA": layout.ca,
+        }
+        facts.update((f"CELL_{kind.upper()}", port)
+                     for kind, port in PORTS.items())
+        facts.update({
+            "CELL_LDAP_URIS": " ".join(layout.ldap_uris),
+            "CELL_LDAP_SUFFIX": SUFFIX,
+            "CELL_PEOPLE": PEOPLE,
+            "CELL_ADMIN_DN": ADMIN_DN,
+            "CELL_ADMIN_PW": self.settings["admin_password"],
+            "CELL_DNS": layout.dns,
+            "CELL_USERS": layout.users,
+            "CELL_SERVERS": " ".join(SERVERS),
+            "CELL_CTL": shlex.join(daemons.control_command(layout)),
+            "CELL_PIDS": layout.pids,
+        })
+        return {name: str(value) for name, value in facts.items()}
+
+    def write_env(self):
+        """Whole or not at all: whoever sees the file sees a cell that works."""
+        text = ("# The facts of the cell that runs; a shell can source them.\n"
+                "# CELL_REALM and KRB5_CONFIG come with integrated login.\n")
+        text += "".join(f"{name}={shlex.quote(value)}\n"
+                        for name, value in self.facts().items())
+        partial = self.layout.env.with_suffix(".new")
+        partial.write_text(text)
+        partial.replace(self.layout.env)
+
+    def how_to(self):
+        layout, facts = self.layout, self.facts()
+        template = (ROOT / "cell" / "howto.in").read_text()
+        user = users.all_users()[0]
+        values = dict(facts, user=user.login, password=user.password,
+                      proxy=layout.addresses[next(iter(PROXIES))],
+                      ldap=layout.ldap_uris[0], folder=layout.folder,
+                      cell=self.command_line(),
+                      count=len(users.all_users()))
+        return template.format(**values)
+
+
+    def command_line(self):
+        """This program for this cell, as short as it can be typed."""
+        words = [os.path.relpath(ROOT / "cell" / "cell.py")]
+        if self.layout.folder != DEFAULT_FOLDER:
+            words += ["--folder", str(self.layout.folder)]
+        return shlex.join(words)
+
+
+def new_settings(layout):
+    names = ["admin", "sync", "replica", *SERVERS]
+    settings = {f"{name}_password": secrets.token_hex(12)
+                for name in names}
+    settings["tsig"] = secrets.token_bytes(32).hex()
+    return dict(settings, net=layout.net, build=str(layout.build))
+
+
+def load_settings(folder):
+    try:
+        return json.loads((folder / "settings.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def save_settings(folder, settings):
+    path = folder / "settings.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def is_outdated(pid, server):
+    """True when the program on disk is no longer the one that runs."""
+    if not isinstance(server, daemons.Daemon):
+        return False
+    try:
+        running = os.stat(f"/proc/{pid}/exe")
+        return not os.path.samestat(running, os.stat(server.path))
+    except OSError:
+        return True
+
+
+def tail(path):
+    try:
+        lines = path.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+    except OSError:
+        lines = []
+    return "\n".join([f"the end of {path}:", *(f"    {line}" for line in lines)])
+
+
+# -- the command ------------------------------------------------------------
+
+
+def start_all(cell):
+    begin = time.monotonic()
+    try:
+        cell.start()
+    except BaseException:
+        # Half a cell helps nobody; its logs stay.
+        if cell.settings and cell.layout.env.exists():
+            raise
+        with contextlib.suppress(Trouble):
+            cell.stop()
+        raise
+    cell.say(f"the cell is up after {time.monotonic() - begin:.1f} s")
+    print(cell.how_to(), end="")
+
+
+def show_status(cell):
+    cell.require_cell()
+    for name, pid, endpoints in cell.status():
+        print(f"{name:9} {f'pid {pid}' if pid else 'down':12} "
+              f"{' '.join(endpoints)}")
+
+
+COMMANDS = {
+    # command: (what it does without a name, with one)
+    "start": (start_all, Cell.start_server),
+    "stop": (Cell.stop, Cell.stop_server),
+    "restart": (None, Cell.restart_server),
+    "status": (show_status, None),
+    "help": (lambda cell: print(cell.how_to(), end=""), None),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="A whole mail cell on this machine.")
+    parser.add_argument("--folder", default=DEFAULT_FOLDER)
+    parser.add_argument("--build", default=None)
+    parser.add_argument("--net", default=None, metavar="127.0.N")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("name", nargs="?")
+    arguments = parser.parse_args()
+    whole, single = COMMANDS[arguments.command]
+    action = single if arguments.name else whole
+    if action is None:
+        parser.error(f"{arguments.command} "
+                     + ("takes no name" if whole else "needs a name"))
+
+    def interrupted(number, frame):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupted)
+
+    cell = Cell(arguments.folder, arguments.net, arguments.build,
+                say=lambda text: print(f"cell: {text}", flush=True))
+    action(cell, *([arguments.name] if arguments.name else []))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (Trouble, ValueError) as trouble:
+        sys.exit(f"cell: {trouble}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,81 @@
+"""The back ends: three Dovecots on one mail store."""
+
+import grp
+import os
+import pwd
+import socket
+
+from layout import DAEMONS, DOMAIN, PEOPLE, PORTS
+from process import Trouble
+from server import Server, find_program
+
+# Owns the mail when root starts the cell; no account needs to be behind it.
+MAIL_ID = 31143
+
+
+class Dovecot(Server):
+    def __init__(self, layout, settings, name):
+        super().__init__(layout, settings)
+        self.name = name
+        self.address = layout.addresses[name]
+        self.endpoints = [(self.address, port, socket.SOCK_STREAM)
+                          for port in PORTS.values()]
+        self.conf = layout.conf / f"{name}.conf"
+
+    def make(self):
+        run = self.layout.run / self.name
+        run.mkdir(mode=0o755)
+        ldap_conf = self.write_conf(
+            "dovecot-ldap.conf.in", f"{self.name}-ldap.conf",
+            uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
+            dn=f"cn={self.name},{DAEMONS}", base=PEOPLE,
+            password=self.settings[f"{self.name}_password"],
+            mail=self.layout.mail)
+        self.write_conf(
+            "dovecot.conf.in", self.conf.name, run=run, name=self.name,
+            log=self.log, address=self.address, domain=DOMAIN,
+            certificate=self.layout.tls / f"{self.name}.pem",
+            key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
+            **identities(), **PORTS)
+
+    def prepare(self):
+        """Dovecot believes a pid file even when that process is a zombie."""
+        (self.layout.run / self.name / "master.pid").unlink(missing_ok=True)
+
+    def is_up(self):
+        """It greets, which it does once it can authenticate."""
+        try:
+            with socket.create_connection((self.address, PORTS["imap"]),
+                                          timeout=1) as connection:
+                return connection.recv(64).startswith(b"* OK")
+        except OSError:
+            return False
+
+    def command(self):
+        return [find_program("dovecot"), "-F", "-c", self.conf]
+
+
+def identities():
+    """Users and jails: Dovecot's own for root, else whoever starts the cell."""
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        return {"internal_user": "dovecot", "internal_group": "dovecot",
+                "login_user": "dovenull", "login_chroot": "login",
+                "empty_chroot": "empty",
+                "mail_uid": MAIL_ID, "mail_gid": MAIL_ID}
+    try:
+        user, group = pwd.getpwuid(uid).pw_name, grp.getgrgid(gid).gr_name
+    except KeyError:
+        raise Trouble("Dovecot needs a user and a group with names; "
+                      f"{uid} and {gid} are not both in passwd and group"
+                      ) from None
+    return {"internal_user": user, "internal_group": group,
+            "login_user": user, "login_chroot": "", "empty_chroot": "",
+            "mail_uid": uid, "mail_gid": gid}
+
+
+def make_store(layout):
+    """The shared mail store; mailboxes appear in it at first use."""
+    layout.mail.mkdir(mode=0o700)
+    if os.getuid() == 0:
+        os.chown(layout.mail, MAIL_ID, MAIL_ID)

@@ -1,0 +1,79 @@
+"""Where everything of a cell is: names, addresses, ports, folders.
+
+A cell lives in one /24 of loopback, named by its first three octets, and in
+one folder. What must have a short path (sockets) or must be reached by other
+users than the one who starts the cell (mail, replicas) lies in a run folder
+below /tmp, to which the link `run` in the cell's folder points.
+"""
+
+import os
+import pathlib
+import re
+
+DOMAIN = "cell.test"
+HOST = "mail." + DOMAIN
+SUFFIX = "dc=cell,dc=test"
+PEOPLE = "ou=people," + SUFFIX
+DAEMONS = "ou=daemons," + SUFFIX
+ADMIN_DN = "cn=admin," + SUFFIX
+POOL = "mail"
+
+# The same on each proxy and each server, all below the ephemeral range.
+PORTS = {
+    "imap": 31143, "imaps": 31993,
+    "pop3": 31110, "pop3s": 31995,
+    "submission": 31587, "submissions": 31465,
+    "sieve": 31419, "lmtp": 31024,
+}
+LDAP_PORT = 31389
+DNS_PORT = 31053
+
+PROXIES = {"proxy1": 1, "proxy2": 2}
+SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}
+DIRECTORIES = {"ldap1": 21, "ldap2": 22}
+DNS = {"dns1": 53}
+REPLICAS = {"replica1": "proxy1", "replica2": "proxy2"}  # and their hosts
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Layout:
+    def __init__(self, folder, net):
+        if not re.fullmatch(r"127\.\d{1,3}\.\d{1,3}", net):
+            raise ValueError(f"{net!r} is not the first three octets of a "
+                             "loopback network, like 127.0.31")
+        self.folder = pathlib.Path(folder).resolve()
+        self.net = net
+        self.addresses = {
+            name: f"{net}.{last}"
+            for group in (PROXIES, SERVERS, DIRECTORIES, DNS)
+            for name, last in group.items()
+        }
+        self.log = self.folder / "log"
+        self.conf = self.folder / "conf"
+        self.tls = self.folder / "tls"
+        self.data = self.folder / "data"
+        self.pids = self.folder / "pids"
+        self.users = self.folder / "users"
+        self.env = self.folder / "env"
+        self.ca = self.folder / "ca.pem"
+
+    @property
+    def run(self):
+        return pathlib.Path(os.readlink(self.folder / "run"))
+
+    @property
+    def mail(self):
+        return self.run / "mail"
+
+    def replica(self, host):
+        return self.run / host / "replica"
+
+    @property
+    def ldap_uris(self):
+        return [f"ldap://{self.addresses[name]}:{LDAP_PORT}"
+                for name in DIRECTORIES]
+
+    @property
+    def dns(self):
+        return f"{self.addresses['dns1']}:{DNS_PORT}"

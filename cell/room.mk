@@ -1,0 +1,11 @@
+# The demo cell on this machine. CELL_NET is the part of loopback it lives in,
+# so that several cells can run at once.
+CELL_NET ?= 127.0.31
+
+.PHONY: cell cell-stop
+cell:
+	tools/bootstrap build cell
+	$(MAKE) all
+	/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell --build $(BUILD) --net $(CELL_NET) start
+cell-stop:
+	/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell stop

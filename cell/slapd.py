@@ -1,0 +1,150 @@
+"""The two directory servers, and what stands in the directory at first."""
+
+import socket
+
+import ldap
+
+import users
+from layout import (ADMIN_DN, DAEMONS, DIRECTORIES, DNS, DNS_PORT, DOMAIN,
+                    LDAP_PORT, PEOPLE, POOL, PORTS, PROXIES, ROOT, SERVERS,
+                    SUFFIX)
+from server import Server, find_program, run
+
+
+class Slapd(Server):
+    def __init__(self, layout, settings, name):
+        super().__init__(layout, settings)
+        self.name = name
+        self.address = layout.addresses[name]
+        self.endpoints = [(self.address, LDAP_PORT, socket.SOCK_STREAM)]
+        self.conf = layout.conf / f"{name}.conf"
+
+    @property
+    def url(self):
+        return f"ldap://{self.address}:{LDAP_PORT}"
+
+    def make(self):
+        data = self.layout.data / self.name
+        (data / "db").mkdir(parents=True)
+        (data / "log").mkdir()
+        number = list(DIRECTORIES).index(self.name) + 1
+        other, = [uri for uri in self.layout.ldap_uris if uri != self.url]
+        self.write_conf(
+            "slapd.conf.in", self.conf.name, id=number, rid=f"{number:03}",
+            schema=ROOT / "schema" / "postcell.schema", ca=self.layout.ca,
+            certificate=self.layout.tls / f"{self.name}.pem",
+            key=self.layout.tls / f"{self.name}.key", data=data,
+            suffix=SUFFIX, admin_dn=ADMIN_DN, other=other,
+            admin_password=self.settings["admin_password"],
+            sync_password=self.settings["sync_password"])
+
+    def command(self):
+        # Level "none" keeps it in the foreground and shows what is urgent.
+        return [find_program("slapd"), "-f", self.conf, "-h", self.url,
+                "-d", "none"]
+
+    def is_up(self):
+        """It answers, and its copy of the tree is there."""
+        connection = ldap.initialize(self.url)
+        connection.set_option(ldap.OPT_NETWORK_TIMEOUT, 1)
+        connection.set_option(ldap.OPT_TIMEOUT, 1)
+        try:
+            found = connection.search_s("", ldap.SCOPE_BASE,
+                                        attrlist=["namingContexts"])
+            return SUFFIX.encode() in found[0][1]["namingContexts"]
+        except ldap.LDAPError:
+            return False
+        finally:
+            connection.unbind_s()
+
+
+def fill(directories, settings):
+    """Writes the same entries into both, operational attributes included."""
+    first, *others = directories
+    source = first.layout.data / "cell.ldif"
+    source.touch(mode=0o600)
+    source.write_text(users.to_ldif(entries(first.layout, settings)))
+    slapadd(first, source)
+    copy = first.layout.data / "copy.ldif"
+    copy.touch(mode=0o600)
+    copy.write_bytes(run([find_program("slapcat"), "-f", first.conf,
+                          "-b", SUFFIX]))
+    for other in others:
+        slapadd(other, copy)
+    source.unlink()
+    copy.unlink()
+
+
+def slapadd(directory, ldif):
+    run([find_program("slapadd"), "-q", "-w", "-S", "1", "-f", directory.conf,
+         "-b", SUFFIX, "-l", ldif])
+
+
+def entries(layout, settings):
+    """The whole tree, parents first."""
+    yield SUFFIX, attributes(["dcObject", "organization"], dc="cell",
+                             o="The demo cell")
+    for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons"):
+        yield f"ou={unit},{SUFFIX}", attributes(["organizationalUnit"], ou=unit)
+    for name in ("sync", "replica", *SERVERS):
+        yield f"cn={name},{DAEMONS}", attributes(
+            ["applicationProcess", "simpleSecurityObject"], cn=name,
+            userPassword=users.hash_password(settings[f"{name}_password"]))
+    yield f"cn={POOL},ou=pools,{SUFFIX}", attributes(
+        ["postcellPool"], cn=POOL, postcellDefault="TRUE",
+        description="All servers of the demo cell")
+    for name in SERVERS:
+        yield f"cn={name},ou=servers,{SUFFIX}", attributes(
+            ["postcellServer"], cn=name, postcellPoolName=POOL,
+            postcellService=mail_services(name, PORTS), postcellState="up",
+            postcellWeight="100", postcellSite="here")
+    for name in PROXIES:
+        yield f"cn={name},ou=proxies,{SUFFIX}", attributes(
+            ["postcellProxy"], cn=name, postcellState="up",
+            postcellService=mail_services(name, ("imap", "imaps")),
+            postcellSite="here")
+    yield from other_hosts()
+    for user in users.all_users():
+        yield users.entry(user)
+
+
+def other_hosts():
+    services = {name: f"ldap://{name}.{DOMAIN}:{LDAP_PORT}?tls=starttls"
+                for name in DIRECTORIES}
+    services.update({name: f"dns://{name}.{DOMAIN}:{DNS_PORT}" for name in DNS})
+    for name, service in services.items():
+        yield f"cn={name},ou=hosts,{SUFFIX}", attributes(
+            ["postcellHost"], cn=name, postcellService=service,
+            postcellState="up", postcellSite="here")
+
+
+def mail_services(name, kinds):
+    return [service_url(name, kind) for kind in kinds]
+
+
+def service_url(name, kind):
+    """Schemes that end in s mean implicit TLS; LMTP alone has STARTTLS too."""
+    return f"{kind}://{name}.{DOMAIN}:{PORTS[kind]}"
+
+
+def attributes(classes, **values):
+    found = {"objectClass": [name.encode() for name in classes]}
+    for name, value in values.items():
+        listed = value if isinstance(value, list) else [value]
+        found[name] = [item if isinstance(item, bytes) else item.encode()
+                       for item in listed]
+    return found
+
+
+def connect(url, ca_file, dn, password):
+    """A bound connection, for the scenarios and whoever else needs one."""
+    connection = ldap.initialize(url)
+    connection.set_option(ldap.OPT_X_TLS_CACERTFILE, str(ca_file))
+    connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
+    connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+    connection.set_option(ldap.OPT_NETWORK_TIMEOUT, 5)
+    connection.set_option(ldap.OPT_TIMEOUT, 10)
+    connection.set_option(ldap.OPT_REFERRALS, 0)
+    connection.start_tls_s()
+    connection.simple_bind_s(dn, password)
+    return connection

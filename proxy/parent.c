@@ -1,0 +1,627 @@
+#include "proxy/parent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "proxy/config.h"
+#include "proxy/control.h"
+#include "proxy/handover.h"
+#include "proxy/health.h"
+#include "proxy/listen.h"
+#include "proxy/relay.h"
+#include "proxy/tls.h"
+
+#define ERRORS_SIZE_MAX 65536
+#define RESTART_DELAY   1000 /* ms, for a child that died within that time */
+#define STOP_TIME       5000 /* ms that children have to end on SIGTERM */
+
+struct parent {
+	char *const *argv;
+	const char *config_path;
+	struct config *config;
+	struct log log;
+	struct jail jail;
+	SSL_CTX *front_context, *back_context;
+	struct listener *listeners;
+	size_t listener_count;
+	struct stats *stats;
+	struct handover now; /* what stands, as it would be handed over */
+	int signal_fd;
+	sigset_t signals;
+	pid_t check_pid;       /* tries out a reload; 0: none */
+	int64_t start_from_ms; /* no child is started before */
+	bool stopping;
+};
+
+/* ---- preparing: all that can fail ---- */
+
+static int
+prepare_sockets(
+    struct parent *parent, const struct handover *before, struct buf *errors)
+{
+	if (listen_open(parent->config, before, &parent->listeners,
+		&parent->listener_count, errors) < 0)
+		return -1;
+	parent->now.control_fd =
+	    before->control_fd >= 0
+		? before->control_fd
+		: listen_control(parent->config, &parent->jail, errors);
+	return parent->now.control_fd < 0 ? -1 : 0;
+}
+
+static int
+prepare(struct parent *parent, const struct handover *before, bool sockets,
+    struct buf *errors)
+{
+	const char *why;
+
+	if (config_read(&parent->config, parent->config_path, errors) < 0)
+		return -1;
+	if (jail_prepare(&parent->jail, parent->config->user,
+		parent->config->chroot, &why) < 0)
+		buf_printf(errors, "%s: user \"%s\", chroot \"%s\": %s\n",
+		    parent->config_path, parent->config->user,
+		    parent->config->chroot, why);
+	parent->front_context = tls_front_context(&parent->config->tls, errors);
+	parent->back_context =
+	    tls_back_context(&parent->config->backend, errors);
+	if (errors->size == 0 && sockets)
+		prepare_sockets(parent, before, errors);
+	return errors->size > 0 ? -1 : 0;
+}
+
+/* Counters go on over a reload; all else is described anew. */
+static int
+prepare_state(struct parent *parent, const struct handover *before)
+{
+	parent->now.generation = before->generation + 1;
+	parent->now.stats_fd =
+	    before->stats_fd >= 0 ? before->stats_fd : stats_create();
+	parent->stats =
+	    parent->now.stats_fd >= 0 ? stats_map(parent->now.stats_fd) : NULL;
+	if (!parent->stats)
+		return -1;
+	for (size_t i = 0; i < parent->listener_count; i++)
+		handover_add_listener(&parent->now,
+		    (struct handover_listener){ parent->listeners[i].fd,
+			parent->listeners[i].address });
+	for (size_t i = 0; i < before->child_count; i++)
+		handover_add_child(&parent->now, before->children[i]);
+	return 0;
+}
+
+static bool
+is_listening(const struct parent *parent, int fd)
+{
+	for (size_t i = 0; i < parent->listener_count; i++)
+		if (parent->listeners[i].fd == fd)
+			return true;
+	return false;
+}
+
+/* ---- children ---- */
+
+static struct child *
+find_health(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->role == CHILD_HEALTH &&
+		    child->generation == parent->now.generation)
+			return child;
+	}
+	return NULL;
+}
+
+/* Tells the health process of a relay; a new one is told of all. */
+static void
+introduce(const struct child *health, const struct child *relay)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "relay %d", relay->slot);
+	control_send_fd(health->parent_fd, relay->health_fd, text);
+}
+
+/* A child must not hold ends of the others' channels, or their closing is not
+ * seen. */
+static void
+close_inherited(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		close(parent->now.children[i].parent_fd);
+		if (parent->now.children[i].health_fd >= 0)
+			close(parent->now.children[i].health_fd);
+	}
+	close(parent->signal_fd);
+	unsetenv("NOTIFY_SOCKET");
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
+}
+
+static struct log
+child_log(const struct parent *parent, const char *process)
+{
+	struct log log = parent->log;
+
+	log.process = process;
+	prctl(PR_SET_NAME, process, 0, 0, 0);
+	return log;
+}
+
+static int
+run_relay(struct parent *parent, int slot, int parent_fd, int health_fd)
+{
+	struct relay_settings settings = {
+		.config = parent->config,
+		.log = child_log(parent, "relay"),
+		.jail = parent->jail,
+		.front_context = parent->front_context,
+		.back_context = parent->back_context,
+		.listeners = parent->listeners,
+		.listener_count = parent->listener_count,
+		.slot = &parent->stats->slots[slot],
+		.slot_number = (unsigned)slot,
+		.parent_fd = parent_fd,
+		.health_fd = health_fd,
+	};
+
+	settings.slot->pid = getpid();
+	return relay_run(&settings);
+}
+
+static int
+run_health(struct parent *parent, int parent_fd)
+{
+	struct health_settings settings = {
+		.config = parent->config,
+		.log = child_log(parent, "health"),
+		.jail = parent->jail,
+		.stats = parent->stats,
+		.generation = parent->now.generation,
+		.control_fd = parent->now.control_fd,
+		.parent_fd = parent_fd,
+	};
+
+	return health_run(&settings);
+}
+
+static void
+log_child(const struct parent *parent, enum log_level level, const char *event,
+    pid_t pid, const char *why)
+{
+	struct log_line line = log_line(level, event);
+
+	log_number(&line, "child", pid);
+	if (why)
+		log_string(&line, "why", why);
+	log_send(&parent->log, &line);
+}
+
+static int
+new_channel(int ends[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+}
+
+/* 0; or -1 when the system lacks what a child needs: tried again later. */
+static int
+start_health(struct parent *parent)
+{
+	struct child child = { .role = CHILD_HEALTH,
+		.generation = parent->now.generation,
+		.slot = -1,
+		.health_fd = -1,
+		.started_ms = relay_now_ms() };
+	int ends[2];
+
+	if (new_channel(ends) < 0)
+		return -1;
+	child.parent_fd = ends[0];
+	child.pid = fork();
+	if (child.pid == 0) {
+		close_inherited(parent);
+		close(ends[0]);
+		exit(run_health(parent, ends[1]));
+	}
+	close(ends[1]);
+	if (child.pid < 0) {
+		close(ends[0]);
+		return -1;
+	}
+	for (size_t i = 0; i < parent->now.child_count; i++)
+		if (parent->now.children[i].role == CHILD_RELAY)
+			introduce(&child, &parent->now.children[i]);
+	handover_add_child(&parent->now, child);
+	return 0;
+}
+
+static int
+start_relay(struct parent *parent)
+{
+	struct stats_slot *slot =
+	    stats_take(parent->stats, parent->now.generation);
+	struct child child = { .role = CHILD_RELAY,
+		.generation = parent->now.generation,
+		.started_ms = relay_now_ms() };
+	int ours[2] = { -1, -1 }, health[2] = { -1, -1 };
+
+	if (!slot)
+		return -1;
+	child.slot = (int)(slot - parent->stats->slots);
+	if (new_channel(ours) < 0 || new_channel(health) < 0)
+		goto fail;
+	child.parent_fd = ours[0];
+	child.health_fd = health[0];
+	child.pid = fork();
+	if (child.pid == 0) {
+		close_inherited(parent);
+		close(ours[0]);
+		close(health[0]);
+		exit(run_relay(parent, child.slot, ours[1], health[1]));
+	}
+	if (child.pid < 0)
+		goto fail;
+	slot->pid = child.pid;
+	close(ours[1]);
+	close(health[1]);
+	if (find_health(parent))
+		introduce(find_health(parent), &child);
+	handover_add_child(&parent->now, child);
+	return 0;
+fail:
+	for (int i = 0; i < 2; i++) {
+		if (ours[i] >= 0)
+			close(ours[i]);
+		if (health[i] >= 0)
+			close(health[i]);
+	}
+	stats_release(parent->stats, slot);
+	return -1;
+}
+
+static size_t
+count_relays(const struct parent *parent)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < parent->now.child_count; i++)
+		count += parent->now.children[i].role == CHILD_RELAY &&
+			 parent->now.children[i].generation ==
+			     parent->now.generation;
+	return count;
+}
+
+/* Starts whoever is missing of this generation. */
+static void
+start_missing(struct parent *parent)
+{
+	if (parent->stopping || relay_now_ms() < parent->start_from_ms)
+		return;
+	if (!find_health(parent) && start_health(parent) < 0)
+		goto fail;
+	while (count_relays(parent) < (size_t)parent->config->relays)
+		if (start_relay(parent) < 0)
+			goto fail;
+	return;
+fail:
+	log_why(&parent->log, LOG_LEVEL_ERROR, "start_failed",
+	    strerrordesc_np(errno));
+	parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
+}
+
+/* Lets go of a child that ended. */
+static void
+drop_child(struct parent *parent, size_t index)
+{
+	struct child *child = &parent->now.children[index];
+
+	close(child->parent_fd);
+	if (child->health_fd >= 0)
+		close(child->health_fd);
+	if (child->slot >= 0)
+		stats_release(
+		    parent->stats, &parent->stats->slots[child->slot]);
+	*child = parent->now.children[--parent->now.child_count];
+}
+
+static void
+retire_before(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->generation != parent->now.generation)
+			shutdown(child->parent_fd, SHUT_RDWR);
+	}
+}
+
+/* ---- reload ---- */
+
+static void
+begin_reload(struct parent *parent)
+{
+	const char *why;
+
+	if (parent->check_pid != 0 || parent->stopping)
+		return;
+	sd_notify(0, "RELOADING=1");
+	parent->check_pid = fork();
+	if (parent->check_pid == 0) {
+		char check[] = "-n";
+		size_t count = 0;
+		char **argv;
+
+		while (parent->argv[count])
+			count++;
+		argv = calloc(count + 2, sizeof(*argv));
+		if (!argv || handover_write(&parent->now, &why) < 0)
+			_exit(EX_OSERR);
+		memcpy(argv, parent->argv, count * sizeof(*argv));
+		argv[count] = check;
+		handover_keep(&parent->now, true);
+		sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
+		execvp(argv[0], argv);
+		_exit(EX_OSERR);
+	}
+	if (parent->check_pid < 0) {
+		parent->check_pid = 0;
+		log_why(&parent->log, LOG_LEVEL_ERROR, "reload_failed",
+		    strerrordesc_np(errno));
+	}
+}
+
+/* The check went well: becomes the new program. Comes back only on failure. */
+static void
+replace(struct parent *parent)
+{
+	const char *why = NULL;
+
+	log_why(&parent->log, LOG_LEVEL_INFO, "reload",
+	    "a new generation takes over");
+	if (handover_write(&parent->now, &why) == 0) {
+		handover_keep(&parent->now, true);
+		execvp(parent->argv[0], parent->argv);
+		why = strerrordesc_np(errno);
+		handover_keep(&parent->now, false);
+	}
+	log_why(&parent->log, LOG_LEVEL_ERROR, "reload_failed", why);
+	sd_notify(0, "READY=1");
+}
+
+static void
+end_check(struct parent *parent, int status)
+{
+	parent->check_pid = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		replace(parent);
+		return;
+	}
+	log_why(&parent->log, LOG_LEVEL_ERROR, "reload_refused",
+	    "the new configuration or program has errors, the old one goes on");
+	sd_notify(0, "READY=1");
+}
+
+/* ---- signals and time ---- */
+
+static void
+take_dead_child(struct parent *parent, pid_t pid, int status)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child child = parent->now.children[i];
+
+		if (child.pid != pid)
+			continue;
+		drop_child(parent, i);
+		if (parent->stopping ||
+		    child.generation != parent->now.generation)
+			return;
+		log_child(parent, LOG_LEVEL_ERROR, "child_died", pid,
+		    WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
+					: "it gave up, see above");
+		if (relay_now_ms() - child.started_ms < RESTART_DELAY)
+			parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
+		return;
+	}
+}
+
+static void
+reap(struct parent *parent)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == parent->check_pid)
+			end_check(parent, status);
+		else
+			take_dead_child(parent, pid, status);
+	}
+}
+
+static void
+stop(struct parent *parent)
+{
+	parent->stopping = true;
+	sd_notify(0, "STOPPING=1");
+	for (size_t i = 0; i < parent->now.child_count; i++)
+		kill(parent->now.children[i].pid, SIGTERM);
+	parent->start_from_ms = relay_now_ms() + STOP_TIME;
+}
+
+static void
+take_signal(struct parent *parent)
+{
+	struct signalfd_siginfo info;
+
+	if (read(parent->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		reap(parent);
+	else if (info.ssi_signo == SIGHUP)
+		begin_reload(parent);
+	else
+		stop(parent);
+}
+
+/* The health process passes on what postcellctl asks for. */
+static void
+take_request(struct parent *parent, struct child *health)
+{
+	char text[CONTROL_QUESTION_SIZE];
+	ssize_t size =
+	    recv(health->parent_fd, text, sizeof(text), MSG_DONTWAIT);
+
+	if (size > 0 && slice_is(slice_of(text, (size_t)size), "reload"))
+		begin_reload(parent);
+}
+
+static int
+poll_timeout(const struct parent *parent)
+{
+	int64_t wait_ms = parent->start_from_ms - relay_now_ms();
+
+	if (parent->stopping)
+		return wait_ms > 0 ? (int)wait_ms : 0;
+	if (count_relays(parent) >= (size_t)parent->config->relays)
+		return -1;
+	return wait_ms > 0 ? (int)wait_ms : 0;
+}
+
+static void
+supervise(struct parent *parent)
+{
+	while (!parent->stopping || parent->now.child_count > 0) {
+		struct child *health;
+		struct pollfd fds[2] = { { .fd = parent->signal_fd,
+					     .events = POLLIN },
+			{ .fd = -1, .events = POLLIN } };
+		int ready;
+
+		start_missing(parent);
+		health = find_health(parent);
+		if (health)
+			fds[1].fd = health->parent_fd;
+		ready = poll(fds, ARRAY_SIZE(fds), poll_timeout(parent));
+		if (ready == 0 && parent->stopping) {
+			for (size_t i = 0; i < parent->now.child_count; i++)
+				kill(parent->now.children[i].pid, SIGKILL);
+			parent->start_from_ms = relay_now_ms() + STOP_TIME;
+		}
+		if (ready > 0 && (fds[1].revents & POLLIN))
+			take_request(parent, health);
+		if (ready > 0 && (fds[0].revents & POLLIN))
+			take_signal(parent);
+	}
+}
+
+static int
+open_signals(struct parent *parent)
+{
+	sigemptyset(&parent->signals);
+	sigaddset(&parent->signals, SIGHUP);
+	sigaddset(&parent->signals, SIGTERM);
+	sigaddset(&parent->signals, SIGINT);
+	sigaddset(&parent->signals, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &parent->signals, NULL) < 0)
+		return -1;
+	parent->signal_fd =
+	    signalfd(-1, &parent->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	return parent->signal_fd < 0 ? -1 : 0;
+}
+
+static void
+raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void
+close_unused(struct parent *parent, const struct handover *before)
+{
+	for (size_t i = 0; i < before->listener_count; i++)
+		if (!is_listening(parent, before->listeners[i].fd))
+			close(before->listeners[i].fd);
+}
+
+static void
+run(struct parent *parent, struct handover *before)
+{
+	raise_descriptor_limit();
+	close_unused(parent, before);
+	log_why(&parent->log, LOG_LEVEL_INFO, "started",
+	    "postcell-proxyd " POSTCELL_VERSION);
+	start_missing(parent);
+	retire_before(parent);
+	reap(parent); /* whoever died while the program was replaced */
+	sd_notify(0, "READY=1");
+	supervise(parent);
+	log_why(&parent->log, LOG_LEVEL_INFO, "stopped", "as asked");
+}
+
+static void
+parent_close(struct parent *parent)
+{
+	SSL_CTX_free(parent->front_context);
+	SSL_CTX_free(parent->back_context);
+	free(parent->listeners);
+	handover_free(&parent->now);
+	config_free(&parent->config);
+}
+
+int
+parent_run(char *const argv[], const char *config_path, int check)
+{
+	struct parent parent = { .argv = argv,
+		.config_path = config_path,
+		.now = { .stats_fd = -1, .control_fd = -1 } };
+	struct buf errors = buf_bounded(ERRORS_SIZE_MAX);
+	struct handover before;
+	const char *why = NULL;
+	int status = EX_OK;
+
+	if (handover_read(&before, &why) < 0) {
+		fprintf(stderr, "postcell-proxyd: %s\n", why);
+		return EX_OSERR;
+	}
+	if (prepare(&parent, &before, !check || before.stats_fd >= 0, &errors) <
+	    0) {
+		fputs(buf_string(&errors), stderr);
+		status = EX_CONFIG;
+	} else if (!check) {
+		parent.log = log_open((enum log_target)parent.config->log,
+		    (enum log_level)parent.config->log_level, "parent");
+		if (prepare_state(&parent, &before) < 0 ||
+		    open_signals(&parent) < 0) {
+			fprintf(stderr, "postcell-proxyd: %s\n",
+			    strerrordesc_np(errno));
+			status = EX_OSERR;
+		} else {
+			run(&parent, &before);
+		}
+	}
+	handover_free(&before);
+	buf_free(&errors);
+	parent_close(&parent);
+	return status;
+}

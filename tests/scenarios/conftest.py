@@ -1,0 +1,40 @@
+"""One cell for all scenarios, on addresses of its own."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "cell"))
+
+from cell import Cell  # noqa: E402
+
+NET = "127.0.32"
+
+
+@pytest.fixture(scope="session")
+def build():
+    return pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
+
+
+@pytest.fixture(scope="session")
+def cell(build):
+    """Runs, and works: Cell.start waits for a login. Its logs stay."""
+    running = Cell(build / "scenarios", net=NET, build=build)
+    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+    check_logs(running.layout.log)
+
+
+def check_logs(folder):
+    """A daemon that was built with sanitizers tells its faults in its log."""
+    faults = [f"{path}: {line}" for path in sorted(folder.glob("*.log"))
+              for line in path.read_text(errors="replace").splitlines()
+              if "Sanitizer" in line or "runtime error:" in line]
+    assert not faults, "\n".join(faults)

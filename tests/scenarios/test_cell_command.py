@@ -1,0 +1,191 @@
+"""`make cell` itself: twice in a row, after a crash, and without a trace."""
+
+import os
+import pathlib
+import pwd
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+import imap
+from cell import Cell
+from conftest import ROOT
+from layout import HOST, PORTS
+from process import all_pids, program_of, wait_until
+
+NET = "127.0.34"
+
+
+class Command:
+    """cell/cell.py on a folder of its own, as make calls it."""
+
+    def __init__(self, folder, build, prefix=()):
+        self.folder, self.build, self.prefix = folder, build, prefix
+
+    def run(self, *arguments):
+        return subprocess.run(
+            [*self.prefix, ROOT / "cell" / "cell.py", "--folder", self.folder, "--build",
+             self.build, "--net", NET, *arguments], timeout=120,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+
+    def succeed(self, *arguments):
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout.decode()
+        return done.stdout.decode()
+
+    def facts(self):
+        """As a shell understands them."""
+        text = subprocess.run(
+            ["sh", "-c", f". {shlex.quote(str(self.folder / 'env'))}; set"],
+            check=True, stdout=subprocess.PIPE, env={}).stdout.decode()
+        pairs = (line.split("=", 1) for line in text.splitlines()
+                 if line.startswith(("CELL_", "KRB5_")))
+        return {name: shlex.split(value)[0] for name, value in pairs}
+
+    def pids(self):
+        folder = self.folder / "pids"
+        return {path.stem: int(path.read_text())
+                for path in folder.glob("*.pid")}
+
+    def processes(self):
+        """Whatever runs with this cell's folder or run folder in its words."""
+        words = [str(self.folder)]
+        if (self.folder / "run").is_symlink():
+            words.append(os.readlink(self.folder / "run"))
+        found = []
+        for pid in all_pids():
+            program = program_of(pid)
+            if pid != os.getpid() and any(word in program for word in words):
+                found.append(program)
+        return found
+
+
+@pytest.fixture
+def command(tmp_path, build):
+    made = Command(tmp_path / "cell", build)
+    yield made
+    made.succeed("stop")
+
+
+def log_in(facts):
+    login, password = read_users(facts)[0]
+    for address in facts["CELL_IPS"].split():
+        session = imap.Imap(address, int(facts["CELL_IMAP"]),
+                            facts["CELL_HOST"], facts["CELL_CA"])
+        session.login_plain(login, password)
+        session.logout()
+
+
+def read_users(facts):
+    with open(facts["CELL_USERS"], encoding="utf-8") as file:
+        return [line.rstrip("\n").split("\t") for line in file]
+
+
+def test_life_of_a_cell(command):
+    told = command.succeed("start")
+    facts, first = command.facts(), command.pids()
+    run = os.readlink(command.folder / "run")
+    assert HOST in told and facts["CELL_USERS"] in told
+    assert set(first) == {"ldap1", "ldap2", "dns1", "mbox1", "mbox2", "mbox3",
+                          "replica1", "replica2", "proxy1", "proxy2"}
+    log_in(facts)
+    assert "down" not in command.succeed("status")
+
+    assert "runs already" in command.succeed("start")
+    assert command.pids() == first
+
+    command.succeed("restart", "mbox1")
+    assert command.pids()["mbox1"] != first["mbox1"]
+
+    for name in ("mbox2", "ldap1", "proxy1"):
+        os.kill(first[name], signal.SIGKILL)
+    assert "in part" in command.succeed("start")
+    log_in(command.facts())
+
+    running = command.pids().values()
+    command.succeed("stop")
+    assert not wait_until(command.processes, 0)
+    assert not any(os.path.exists(f"/proc/{pid}") and program_of(pid)
+                   for pid in running)
+    assert not os.path.exists(run)
+    assert not (command.folder / "env").exists()
+    command.succeed("stop")
+
+
+def test_start_after_everything_was_killed_half_way(command):
+    command.succeed("start")
+    for pid in command.pids().values():
+        os.kill(pid, signal.SIGKILL)
+    left = os.readlink(command.folder / "run")
+    (command.folder / "settings.json").unlink()
+    command.succeed("start")
+    assert not os.path.exists(left)
+    log_in(command.facts())
+
+
+def test_a_recycled_pid_is_left_alone(command):
+    """A record of a dead server whose pid another program has by now."""
+    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        pids = command.folder / "pids"
+        pids.mkdir(parents=True)
+        (pids / "mbox1.pid").write_text(f"{bystander.pid}\n")
+        (pids / ".mbox1").write_text(f"{bystander.pid} 1\n")
+        command.succeed("stop")
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_taken_port_is_named_with_its_holder(command):
+    with socket.socket() as holder:
+        holder.bind((f"{NET}.12", PORTS["imap"]))
+        holder.listen()
+        done = command.run("start")
+    text = done.stdout.decode()
+    assert done.returncode == 1
+    assert f"{NET}.12:{PORTS['imap']} is taken by" in text
+    assert f"pid {os.getpid()}" in text
+    assert not command.processes()
+
+
+def test_facts_are_those_of_the_design(command):
+    command.succeed("start")
+    facts = command.facts()
+    assert set(facts) == {f"CELL_{name}" for name in """
+        DOMAIN HOST IPS CA IMAP IMAPS POP3 POP3S SUBMISSION SUBMISSIONS SIEVE
+        LMTP LDAP_URIS LDAP_SUFFIX PEOPLE ADMIN_DN ADMIN_PW DNS USERS SERVERS
+        CTL PIDS""".split()}
+    assert facts == Cell(command.folder).facts()
+    assert len(facts["CELL_IPS"].split()) == 2
+    assert os.path.isdir(facts["CELL_PIDS"])
+    assert len(read_users(facts)) == 40
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another")
+def test_an_ordinary_user_starts_it(build):
+    user = pwd.getpwnam("nobody")
+    prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}",
+              "--clear-groups"]
+    if subprocess.run([*prefix, "test", "-r", ROOT / "cell" / "cell.py",
+                       "-a", "-x", build]).returncode:
+        pytest.skip("the checkout is closed to ordinary users")
+    home = tempfile.mkdtemp(dir="/tmp")
+    os.chown(home, user.pw_uid, user.pw_gid)
+    command = Command(pathlib.Path(home) / "cell", build, prefix)
+    try:
+        command.succeed("start")
+        log_in(command.facts())
+        owners = {os.stat(f"/proc/{pid}").st_uid
+                  for pid in command.pids().values()}
+        assert owners == {user.pw_uid}
+    finally:
+        command.succeed("stop")
+        shutil.rmtree(home)
