@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -165,6 +166,22 @@ retire(struct relay *relay)
 		event_base_loopbreak(relay->base);
 }
 
+/* SIGTERM: the whole proxy stops, and every session with it. */
+static void
+on_stop(evutil_socket_t signal_number, short what, void *context)
+{
+	struct relay *relay = context;
+	struct session *session;
+
+	(void)signal_number;
+	(void)what;
+	set_accepting(relay, false);
+	for (unsigned i = 0; i < QUEUE_DEAD; i++)
+		while ((session = TAILQ_FIRST(&relay->queues[i])))
+			session_stop(session);
+	event_base_loopbreak(relay->base);
+}
+
 /* The parent says nothing; that it closed its end says all. */
 static void
 on_parent(evutil_socket_t fd, short what, void *context)
@@ -259,6 +276,9 @@ watch_all(struct relay *relay)
 	    watch(relay, settings->parent_fd, EV_READ, on_parent);
 	relay->health_event =
 	    watch(relay, settings->health_fd, EV_READ, on_health);
+	relay->stop_event = evsignal_new(relay->base, SIGTERM, on_stop, relay);
+	if (!relay->stop_event || event_add(relay->stop_event, NULL) < 0)
+		abort();
 	relay->reaper = watch(relay, -1, 0, on_reap);
 	relay->tick = watch(relay, -1, 0, on_tick);
 	event_add(relay->tick, &second);
@@ -274,6 +294,8 @@ close_relay(struct relay *relay)
 	if (relay->tick) {
 		event_free(relay->parent_event);
 		event_free(relay->health_event);
+		event_free(relay->stop_event);
+		on_reap(-1, 0, relay);
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}

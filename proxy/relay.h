@@ -72,7 +72,7 @@ struct relay {
 	struct pump pump;
 	struct front_settings front_settings;
 	struct event **accept_events; /* one for each listener */
-	struct event *tick, *reaper, *parent_event, *health_event;
+	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];
 	uint32_t session_count;
 	uint32_t sequence;  /* of sessions, for their ids */

@@ -1,7 +1,7 @@
 #include "proxy/stream.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -54,7 +54,8 @@ stream_tls_client(struct stream *stream, SSL_CTX *context, const char *name)
 	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(stream->ssl), name) ==
 	    1)
 		return 0;
-	if (SSL_set_tlsext_host_name(stream->ssl, name) != 1 ||
+	if (SSL_set_tlsext_host_name(stream->ssl, (char *)(uintptr_t)name) !=
+		1 ||
 	    SSL_set1_host(stream->ssl, name) != 1)
 		return -1;
 	return 0;

@@ -1,0 +1,340 @@
+#include "proxy/session_back.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proxy/session_front.h"
+
+static void connect_next(struct session *session);
+
+static void
+on_resolved(void *context, const struct address_list *list, const char *why)
+{
+	struct session *session = context;
+
+	session->login->query = NULL;
+	session->login->addresses = *list;
+	session->login->address_next = 0;
+	session->login->connect_why = why;
+	connect_next(session);
+}
+
+static void
+begin_resolve(struct session *session)
+{
+	struct login *login = session->login;
+
+	session_enter(session, SESSION_RESOLVE);
+	session_arm(session);
+	login->query = resolve(
+	    session->relay->resolver, login->route.host, on_resolved, session);
+}
+
+/* Until the account's move is over; then it is routed anew. */
+static void
+wait_for_guard(struct session *session, int64_t now_us)
+{
+	int64_t wait_us = session->login->route.wait_until_us - now_us;
+	struct timeval after = { wait_us / 1000000, wait_us % 1000000 };
+
+	evtimer_add(session->login->timer, &after);
+	session_enter(session, SESSION_ROUTE);
+	session_arm(session);
+}
+
+static void
+begin_route(struct session *session)
+{
+	struct login *login = session->login;
+	int64_t now_us = route_now();
+	enum route_result result =
+	    route(&session->relay->router, session->listener->config->service,
+		credentials_owner(&login->front.credentials), now_us,
+		&login->account_store, &login->account, &login->route);
+
+	switch (result) {
+	case ROUTE_FOUND:
+		begin_resolve(session);
+		return;
+	case ROUTE_WAIT:
+		wait_for_guard(session, now_us);
+		return;
+	case ROUTE_UNKNOWN:
+		session_refuse_unknown(session, login->route.why);
+		return;
+	case ROUTE_DISABLED:
+		session_refuse_unknown(session, "account is disabled");
+		return;
+	case ROUTE_NOLOGIN:
+		session_refuse(session, REFUSAL_NOLOGIN,
+		    login->account.status_reason, "account is nologin");
+		return;
+	case ROUTE_UNAVAILABLE:
+		session_refuse_unavailable(session,
+		    "The mailbox cannot be served now, try again later.",
+		    login->route.why);
+		return;
+	}
+}
+
+void
+session_log_in(struct session *session)
+{
+	session->login->asked_ms = relay_now_ms();
+	if (session_flush_front(session))
+		begin_route(session);
+}
+
+void
+session_login_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct session *session = context;
+
+	(void)fd;
+	(void)what;
+	if (session->state == SESSION_ROUTE) {
+		begin_route(session);
+		return;
+	}
+	session->login->connect_why = "connection timed out";
+	connect_next(session);
+}
+
+/* A socket on its way to the next address; false when that failed at once. */
+static bool
+start_connect(struct session *session, union address *address)
+{
+	const struct login *login = session->login;
+	int one = 1;
+	int fd = socket(address->any.sa_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	stream_open(&session->back, fd);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	address_set_port(address, login->route.port);
+	return connect(fd, &address->any, address_size(address)) == 0 ||
+	       errno == EINPROGRESS;
+}
+
+static void
+connect_next(struct session *session)
+{
+	struct login *login = session->login;
+	struct timeval timeout = {
+		session->relay->config->backend.connect_timeout, 0
+	};
+
+	session_drop_back(session);
+	while (login->address_next < login->addresses.count) {
+		if (start_connect(session,
+			&login->addresses.addresses[login->address_next++])) {
+			evtimer_add(login->timer, &timeout);
+			session_enter(session, SESSION_CONNECT);
+			session_arm(session);
+			return;
+		}
+		login->connect_why = strerrordesc_np(errno);
+		session_drop_back(session);
+	}
+	evtimer_del(login->timer);
+	session_refuse_unavailable(session,
+	    "The server of the mailbox cannot be reached, try again later.",
+	    login->connect_why);
+}
+
+/* The name that back ends know the account by. */
+static struct slice
+back_user(const struct session *session)
+{
+	const struct login *login = session->login;
+
+	if (session->relay->config->backend.name == CONFIG_NAME_UID &&
+	    login->account.uid.size > 0)
+		return login->account.uid;
+	return credentials_owner(&login->front.credentials);
+}
+
+void
+session_connected(struct session *session)
+{
+	struct login *login = session->login;
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(session->back.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
+	    0)
+		error = errno;
+	if (error != 0) {
+		login->connect_why = strerrordesc_np(error);
+		connect_next(session);
+		return;
+	}
+	evtimer_del(login->timer);
+	back_open(&login->back,
+	    back_protocol(session->listener->config->service), &login->client,
+	    &login->front.credentials, back_user(session), login->route.tls,
+	    SESSION_BACK_LINE_SIZE);
+	session_enter(session, login->route.tls == SERVICE_TLS_IMPLICIT
+				   ? SESSION_BACK_TLS
+				   : SESSION_BACK);
+	if (session->state == SESSION_BACK_TLS &&
+	    stream_tls_client(&session->back,
+		session->relay->settings->back_context,
+		login->route.host) < 0) {
+		session_refuse_unavailable(session,
+		    "Out of memory, try again later.", "out of memory");
+		return;
+	}
+	if (session->state == SESSION_BACK_TLS)
+		session_back_tls(session);
+	else
+		session_arm(session);
+}
+
+static void
+refuse_back_failure(struct session *session, const char *why)
+{
+	session_refuse_unavailable(session,
+	    "The server of the mailbox does not answer, try again later.", why);
+}
+
+/* Sends what waits for the back end. False when the session went on without it.
+ */
+static bool
+flush_back(struct session *session)
+{
+	struct buf *out = &session->login->back_out;
+	size_t moved;
+
+	while (out->size > 0) {
+		enum stream_result result =
+		    stream_write(&session->back, out->data, out->size, &moved);
+
+		if (result == STREAM_AGAIN)
+			return true;
+		if (result != STREAM_DONE) {
+			refuse_back_failure(
+			    session, stream_why(&session->back));
+			return false;
+		}
+		buf_consume(out, moved);
+	}
+	buf_wipe(out);
+	return true;
+}
+
+void
+session_back_tls(struct session *session)
+{
+	struct login *login = session->login;
+
+	switch (stream_handshake(&session->back)) {
+	case STREAM_AGAIN:
+		session_arm(session);
+		return;
+	case STREAM_END:
+	case STREAM_FAILED:
+		refuse_back_failure(session, stream_why(&session->back));
+		return;
+	case STREAM_DONE:
+		break;
+	}
+	session_enter(session, SESSION_BACK);
+	if (login->back.tls == SERVICE_TLS_STARTTLS) {
+		login->back.protocol->secured(&login->back, &login->back_out);
+		if (!flush_back(session))
+			return;
+	}
+	session_back_speaks(session);
+}
+
+static void
+begin_back_tls(struct session *session)
+{
+	struct login *login = session->login;
+
+	buf_free(&login->back_in);
+	if (stream_tls_client(&session->back,
+		session->relay->settings->back_context,
+		login->route.host) < 0) {
+		session_refuse_unavailable(session,
+		    "Out of memory, try again later.", "out of memory");
+		return;
+	}
+	session_enter(session, SESSION_BACK_TLS);
+	session_back_tls(session);
+}
+
+/* Shows the back end's machine its input, and does what it says. */
+static void
+feed_back(struct session *session)
+{
+	struct login *login = session->login;
+	struct slice input = buf_slice(&login->back_in);
+	size_t before = input.size;
+	enum back_action action =
+	    login->back.protocol->input(&login->back, &input, &login->back_out);
+
+	buf_consume(&login->back_in, before - input.size);
+	switch (action) {
+	case BACK_MORE:
+		if (flush_back(session))
+			session_arm(session);
+		return;
+	case BACK_STARTTLS:
+		begin_back_tls(session);
+		return;
+	case BACK_ACCEPTED:
+		session_begin_relay(session);
+		return;
+	case BACK_REFUSED:
+		stats_add(session->relay->settings->slot, STATS_REFUSED, 1);
+		session_refuse(session, REFUSAL_BACK,
+		    buf_slice(&login->back.reply), "the server said no");
+		return;
+	case BACK_UNAVAILABLE:
+	case BACK_BROKEN:
+		refuse_back_failure(session, login->back.why);
+		return;
+	}
+}
+
+void
+session_back_speaks(struct session *session)
+{
+	struct buf *in = &session->login->back_in;
+	enum stream_result result;
+	size_t moved = 0;
+	char *room;
+
+	if (!flush_back(session))
+		return;
+	do {
+		room = buf_reserve(in, SESSION_READ_CHUNK);
+		if (!room) {
+			refuse_back_failure(
+			    session, "the server's line is too long");
+			return;
+		}
+		result = stream_read(
+		    &session->back, room, SESSION_READ_CHUNK, &moved);
+		if (result == STREAM_END || result == STREAM_FAILED) {
+			refuse_back_failure(
+			    session, result == STREAM_END
+					 ? "the server closed before login"
+					 : stream_why(&session->back));
+			return;
+		}
+		if (result == STREAM_AGAIN) {
+			session_arm(session);
+			return;
+		}
+		buf_grow(in, moved);
+		feed_back(session);
+	} while (session->state == SESSION_BACK &&
+		 stream_has_pending(&session->back));
+}

@@ -1,0 +1,22 @@
+/*
+ * session_back: from credentials to a back end that has accepted them: the
+ * account is routed, the server's name resolved, each of its addresses tried,
+ * TLS begun, and the back end's protocol spoken.
+ */
+#ifndef PROXY_SESSION_BACK_H
+#define PROXY_SESSION_BACK_H
+
+#include "proxy/session_state.h"
+
+/* The credentials are complete. */
+void session_log_in(struct session *session);
+
+/* Steps of the table of states. */
+void session_connected(struct session *session);
+void session_back_tls(struct session *session);
+void session_back_speaks(struct session *session);
+
+/* login->timer: the guard has passed, or a connection attempt took too long. */
+void session_login_timer(evutil_socket_t fd, short what, void *context);
+
+#endif

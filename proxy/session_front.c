@@ -1,0 +1,175 @@
+#include "proxy/session_front.h"
+
+#include <string.h>
+
+#include "proxy/session_back.h"
+
+void
+session_begin_front_tls(struct session *session)
+{
+	struct login *login = session->login;
+
+	/* What came before TLS is not protected by it: none of it survives. */
+	buf_wipe(&login->front_in);
+	if (login->front_out.size > 0) {
+		session_end(session, "client does not read before TLS");
+		return;
+	}
+	if (stream_tls_server(
+		&session->front, session->relay->settings->front_context) < 0) {
+		session_end(session, "out of memory");
+		return;
+	}
+	session_enter(session, SESSION_FRONT_TLS);
+	session_arm(session);
+}
+
+void
+session_front_tls(struct session *session)
+{
+	struct login *login = session->login;
+
+	switch (stream_handshake(&session->front)) {
+	case STREAM_AGAIN:
+		session_arm(session);
+		return;
+	case STREAM_END:
+	case STREAM_FAILED:
+		stats_add(session->relay->settings->slot, STATS_TLS_FAILED, 1);
+		session_end(session, stream_why(&session->front));
+		return;
+	case STREAM_DONE:
+		break;
+	}
+	login->front.tls = true;
+	session_enter(session, SESSION_FRONT);
+	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)
+		login->front.protocol->greet(&login->front, &login->front_out);
+	/* The client may have sent its first command with the end of the
+	 * handshake. */
+	session_front_speaks(session);
+}
+
+/* Shows the machine its input, and does what it says. */
+static void
+feed_front(struct session *session)
+{
+	struct login *login = session->login;
+	struct slice input = buf_slice(&login->front_in);
+	size_t before = input.size;
+	enum front_action action = login->front.protocol->input(
+	    &login->front, &input, &login->front_out);
+
+	buf_consume(&login->front_in, before - input.size);
+	switch (action) {
+	case FRONT_MORE:
+		if (session_flush_front(session))
+			session_arm(session);
+		return;
+	case FRONT_STARTTLS:
+		if (session_flush_front(session))
+			session_begin_front_tls(session);
+		return;
+	case FRONT_LOGIN:
+		session_log_in(session);
+		return;
+	case FRONT_CLOSE:
+		session_close(session, login->front.closed_why);
+		return;
+	}
+}
+
+void
+session_front_speaks(struct session *session)
+{
+	struct buf *in = &session->login->front_in;
+	size_t moved = 0;
+	char *room;
+
+	if (!session_flush_front(session))
+		return;
+	if (session->login->resumed) {
+		session->login->resumed = false;
+		feed_front(session);
+		return;
+	}
+	do {
+		enum stream_result result;
+
+		room = buf_reserve(in, SESSION_READ_CHUNK);
+		if (!room) {
+			session_end(session, "command is too long");
+			return;
+		}
+		result = stream_read(
+		    &session->front, room, SESSION_READ_CHUNK, &moved);
+		if (result == STREAM_END || result == STREAM_FAILED) {
+			session_end(session, result == STREAM_END
+						 ? "client closed before login"
+						 : stream_why(&session->front));
+			return;
+		}
+		if (result == STREAM_AGAIN) {
+			session_arm(session);
+			return;
+		}
+		buf_grow(in, moved);
+		feed_front(session);
+	} while (session->state == SESSION_FRONT &&
+		 stream_has_pending(&session->front));
+}
+
+/* Says no, and lets the client try again. */
+void
+session_refuse(struct session *session, enum refusal_kind kind,
+    struct slice text, const char *why)
+{
+	struct login *login = session->login;
+	struct refusal refusal = { kind, text };
+	struct log_line line = log_line(LOG_LEVEL_INFO, "login_refused");
+	char address[INET6_ADDRSTRLEN];
+
+	address_text(&session->client, address, sizeof(address));
+	log_word(&line, "session", session->id);
+	log_word(&line, "listener", session->listener->config->title);
+	log_word(&line, "client", address);
+	log_text(&line, "user", credentials_owner(&login->front.credentials));
+	if (login->route.server[0])
+		log_string(&line, "server", login->route.server);
+	log_string(&line, "why", why);
+	if (kind == REFUSAL_BACK)
+		log_text(&line, "reply", text);
+	log_send(&session->relay->log, &line);
+
+	login->front.protocol->refuse(
+	    &login->front, &refusal, &login->front_out);
+	credentials_wipe(&login->front.credentials);
+	session_drop_back(session);
+	back_close(&login->back);
+	buf_free(&login->back_in);
+	buf_wipe(&login->back_out);
+	session_enter(session, SESSION_FRONT);
+	if (!session_flush_front(session))
+		return;
+	session_arm(session);
+	/* What the client sent ahead is taken up from the loop, not from here.
+	 */
+	login->resumed = login->front_in.size > 0;
+	if (login->resumed)
+		event_active(&session->front_event, EV_READ, 1);
+}
+
+void
+session_refuse_unavailable(
+    struct session *session, const char *text, const char *why)
+{
+	stats_add(session->relay->settings->slot, STATS_UNAVAILABLE, 1);
+	session_refuse(session, REFUSAL_UNAVAILABLE, slice_from(text), why);
+}
+
+void
+session_refuse_unknown(struct session *session, const char *why)
+{
+	stats_add(session->relay->settings->slot, STATS_UNKNOWN, 1);
+	session_refuse(session, REFUSAL_CREDENTIALS, slice_from(""), why);
+}

@@ -1,0 +1,92 @@
+/*
+ * session_state: what a session is made of, for the files that carry it along:
+ * session.c (life and table of states), session_front.c (the client speaks),
+ * session_back.c (its account is routed and the back end speaks).
+ */
+#ifndef PROXY_SESSION_STATE_H
+#define PROXY_SESSION_STATE_H
+
+#include <event2/event_struct.h>
+
+#include "proxy/back.h"
+#include "proxy/front.h"
+#include "proxy/relay.h"
+#include "proxy/session.h"
+
+#define SESSION_READ_CHUNK 4096 /* octets read at once before login */
+#define SESSION_BACK_LINE_SIZE                                                 \
+	8192 /* octets of one line of a back end before login */
+#define SESSION_ID_SIZE 24
+
+enum session_state {
+	SESSION_FRONT_TLS, /* handshake with the client */
+	SESSION_FRONT,     /* the client speaks */
+	SESSION_ROUTE,     /* its account moves: wait for the guard */
+	SESSION_RESOLVE,   /* the back end's name */
+	SESSION_CONNECT,   /* to one address after the other */
+	SESSION_BACK_TLS,  /* handshake with the back end */
+	SESSION_BACK,      /* the back end speaks */
+	SESSION_RELAY,     /* nobody is listened to */
+	SESSION_CLOSE,     /* the client may read our last words */
+	SESSION_DEAD,      /* waits to be freed */
+	SESSION_STATE_COUNT
+};
+
+/* All that is needed until login and not afterwards. */
+struct login {
+	struct buf front_in, front_out; /* owned; may hold secrets */
+	struct buf back_in, back_out;
+	struct front front;
+	struct back back;
+	struct back_client client;
+	char client_address[INET6_ADDRSTRLEN], local_address[INET6_ADDRSTRLEN];
+	struct buf account_store; /* owned: what the account borrows from */
+	struct account account;
+	struct route route;
+	struct resolve_query *query; /* owned while RESOLVE */
+	struct address_list addresses;
+	size_t address_next;
+	struct event *timer;     /* guard, or one connection attempt */
+	const char *connect_why; /* static: the last attempt's failure */
+	int64_t asked_ms;        /* when the credentials were complete */
+	bool resumed; /* front_in was not looked at since a refusal */
+};
+
+struct session {
+	TAILQ_ENTRY(session) link; /* in relay->queues[queue] */
+	struct relay *relay;       /* borrowed */
+	const struct listener *listener;
+	struct login *login; /* owned; NULL once logged in */
+	char *user, *server; /* owned; NULL until logged in */
+	const char *why;     /* static: why it ended */
+	struct stream front, back;
+	struct event front_event, back_event;
+	struct flow to_back, to_front;
+	union address client;
+	int64_t accepted_ms;
+	int64_t queued_s;
+	char id[SESSION_ID_SIZE];
+	enum session_state state;
+	enum session_queue queue;
+	short front_events, back_events; /* what libevent waits for */
+	unsigned login_ms;
+	unsigned drained;
+};
+
+/* Goes to a state; every change of state is made and traced here. */
+void session_enter(struct session *session, enum session_state state);
+/* Has libevent wait for what the state and the unsent output call for. */
+void session_arm(struct session *session);
+/* The only way out; what is left is freed from the loop. `why`: static text. */
+void session_end(struct session *session, const char *why);
+/* Says what is in front_out, gives the client time to read it, and ends. */
+void session_close(struct session *session, const char *why);
+/* Sends what waits for the client before login. False when the session ended.
+ */
+bool session_flush_front(struct session *session);
+/* Closes the back end's connection, if there is one. */
+void session_drop_back(struct session *session);
+/* Logged in: frees all of the login and passes octets on from now on. */
+void session_begin_relay(struct session *session);
+
+#endif
