@@ -14,6 +14,8 @@
 
 struct ctl {
 	const char *replica; /* path of the replica; borrowed */
+	const char
+	    *run_dir; /* folder of the proxy's control socket; borrowed */
 	bool json;
 };
 

@@ -11,6 +11,8 @@
 #include <confuse.h>
 
 #include "ctl/ctl.h"
+#include "ctl/map.h"
+#include "ctl/proxy.h"
 #include "ctl/replica.h"
 #include "lib/slice.h"
 
@@ -26,6 +28,14 @@ struct verb_row {
 };
 
 static const struct verb_row verb_rows[] = {
+	{ "status", NULL, "", "the proxy of this host, and its replica", 0,
+	    ctl_status },
+	{ "map", NULL, "USER", "the server that serves a user now, and why", 1,
+	    ctl_map },
+	{ "who", NULL, "", "the proxy's sessions", 0, ctl_who },
+	{ "who", NULL, "USER", "one user's sessions", 1, ctl_who },
+	{ "reload", NULL, "", "have the proxy take up its configuration anew",
+	    0, ctl_reload },
 	{ "replica", "status", "", "what the replica holds and how fresh it is",
 	    0, ctl_replica_status },
 	{ "replica", "get", "USER", "what the replica knows of an account", 1,
@@ -43,15 +53,15 @@ ctl_complain(const char *text, const char *why)
 static void
 print_usage(FILE *out)
 {
-	(void)fputs("usage: " MAIN_NAME
-		    " [-c FILE | --replica PATH] [--json] VERB ...\n"
-		    "  -c, --config FILE   take the replica's path from this "
-		    "configuration\n"
-		    "  -r, --replica PATH  the replica's folder\n"
-		    "  -j, --json          answer in JSON\n"
-		    "      --version       print the version and end\n"
-		    "  -h, --help          print this and end\n"
-		    "verbs:\n",
+	(void)fputs(
+	    "usage: " MAIN_NAME
+	    " [-c FILE | --replica PATH] [--json] VERB ...\n"
+	    "  -c, --config FILE   the proxy's configuration, for the paths\n"
+	    "  -r, --replica PATH  the replica's folder\n"
+	    "  -j, --json          answer in JSON\n"
+	    "      --version       print the version and end\n"
+	    "  -h, --help          print this and end\n"
+	    "verbs:\n",
 	    out);
 	for (size_t i = 0; i < ARRAY_SIZE(verb_rows); i++) {
 		const struct verb_row *row = &verb_rows[i];
@@ -64,34 +74,41 @@ print_usage(FILE *out)
 }
 
 /*
- * The option `replica` of postcell-replicad.conf or postcell-proxyd.conf;
- * what else stands there is not for us. The caller frees it; NULL and a
- * complaint on failure.
+ * The options that concern us of postcell-replicad.conf or
+ * postcell-proxyd.conf; what else stands there does not. The caller frees
+ * both; -1 and a complaint on failure.
  */
-static char *
-read_replica_path(const char *file)
+static int
+read_config(const char *file, char **replica, char **run_dir)
 {
+	cfg_opt_t any[] = { CFG_STR("__unknown", NULL, CFGF_NONE), CFG_END() };
 	cfg_opt_t options[] = {
+		CFG_SEC("tls", any, CFGF_NONE),
+		CFG_SEC("listen", any, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("backend", any, CFGF_NONE),
+		CFG_SEC("limits", any, CFGF_NONE),
 		CFG_STR("replica", POSTCELL_STATEDIR "/replica", CFGF_NONE),
+		CFG_STR("run_dir", POSTCELL_RUNDIR, CFGF_NONE),
 		CFG_STR("__unknown", NULL, CFGF_NONE),
 		CFG_END(),
 	};
 	cfg_t *cfg = cfg_init(options, CFGF_IGNORE_UNKNOWN);
-	char *path = NULL;
 	int code;
 
 	if (!cfg)
-		return NULL;
+		return -1;
 	errno = 0;
 	code = cfg_parse(cfg, file);
-	if (code == CFG_SUCCESS)
-		path = strdup(cfg_getstr(cfg, "replica"));
-	else
+	if (code == CFG_SUCCESS) {
+		*replica = strdup(cfg_getstr(cfg, "replica"));
+		*run_dir = strdup(cfg_getstr(cfg, "run_dir"));
+	} else {
 		ctl_complain(file, code == CFG_FILE_ERROR && errno != 0
 				       ? strerror(errno)
 				       : "cannot be read as a configuration");
+	}
 	cfg_free(cfg);
-	return path;
+	return code == CFG_SUCCESS ? 0 : -1;
 }
 
 static const struct verb_row *
@@ -114,7 +131,7 @@ static int
 run_verb(struct ctl *ctl, const char *config, int count, char **words)
 {
 	const struct verb_row *row = count > 0 ? find_verb(count, words) : NULL;
-	char *path = NULL;
+	char *replica = NULL, *run_dir = NULL;
 	int used, code;
 
 	if (!row) {
@@ -122,16 +139,17 @@ run_verb(struct ctl *ctl, const char *config, int count, char **words)
 		return EX_USAGE;
 	}
 	if (config) {
-		path = read_replica_path(config);
-		if (!path)
+		if (read_config(config, &replica, &run_dir) < 0)
 			return EX_CONFIG;
-		ctl->replica = path;
+		ctl->replica = replica;
+		ctl->run_dir = run_dir;
 	}
 	used = row->second ? 2 : 1;
 	code = row->run(ctl, count - used, words + used);
 	if (code == EX_OK && fflush(stdout) != 0)
 		code = EX_IOERR;
-	free(path);
+	free(replica);
+	free(run_dir);
 	return code;
 }
 
@@ -149,7 +167,8 @@ main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct ctl ctl = { .replica = POSTCELL_STATEDIR "/replica" };
+	struct ctl ctl = { .replica = POSTCELL_STATEDIR "/replica",
+		.run_dir = POSTCELL_RUNDIR };
 	const char *config = NULL;
 	int option;
 

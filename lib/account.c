@@ -50,15 +50,19 @@ static const char *
 read_moved(struct account *account, struct slice text)
 {
 	struct slice time, pin, pool;
+	int64_t time_us;
 
 	if (!slice_next_word(&text, ' ', &time) ||
 	    !slice_next_word(&text, ' ', &pin) ||
 	    !slice_next_word(&text, ' ', &pool) || slice_trim(text).size > 0 ||
-	    timestamp_parse(time, &account->moved_us) < 0)
+	    timestamp_parse(time, &time_us) < 0)
 		return MOVED_MALFORMED;
+	if (account->moved && time_us <= account->moved_us)
+		return NULL;
+	account->moved = true;
+	account->moved_us = time_us;
 	account->moved_pin = dash_is_empty(pin);
 	account->moved_pool = dash_is_empty(pool);
-	account->moved = true;
 	return NULL;
 }
 
@@ -153,6 +157,8 @@ account_check(const struct account *account)
 struct slice
 account_key(const struct account *account, struct buf *store)
 {
+	bool has_uid = account->uid.size > 0;
+	struct slice name = has_uid ? account->uid : account->address;
 	const char *why;
 
 	if (account->group.size > 0)
@@ -160,10 +166,8 @@ account_key(const struct account *account, struct buf *store)
 	if (account->id.size > 0)
 		return account->id;
 	buf_clear(store);
-	if (name_normalise(store,
-		account->uid.size > 0 ? NAME_UID : NAME_ADDRESS,
-		account->uid.size > 0 ? account->uid : account->address,
-		&why) < 0)
-		return account->uid;
+	if (name_normalise(
+		store, has_uid ? NAME_UID : NAME_ADDRESS, name, &why) < 0)
+		return name;
 	return buf_slice(store);
 }

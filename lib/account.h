@@ -50,7 +50,7 @@ struct account {
 	struct slice routing;
 	enum account_status status;
 	struct slice status_reason; /* text for the user, after the word */
-	bool moved;                 /* postcellMoved is there and well formed */
+	bool moved; /* postcellMoved is there and well formed; the newest */
 	int64_t moved_us;
 	struct slice moved_pin;  /* empty for none ("-") */
 	struct slice moved_pool; /* empty for the default pool ("-") */

@@ -76,6 +76,27 @@ padding(struct slice text)
 	return text.data[text.size - 2] == '=' ? 2 : 1;
 }
 
+/*
+ * Three octets at an offset, as far as `size` goes. Gives what did not go in:
+ * the bits under the padding, which must be zero, or one text had two
+ * spellings.
+ */
+static uint32_t
+put_triple(char *octets, size_t size, size_t at, uint32_t bits)
+{
+	uint32_t left_over = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		uint32_t octet = bits >> (16 - 8 * i) & 255;
+
+		if (at + i < size)
+			octets[at + i] = (char)octet;
+		else
+			left_over |= octet;
+	}
+	return left_over;
+}
+
 int
 base64_decode(struct buf *out, struct slice text)
 {
@@ -86,9 +107,9 @@ base64_decode(struct buf *out, struct slice text)
 
 	if (text.size % 4 != 0)
 		return -1;
-	if (size == 0 && text.size == 0)
+	if (text.size == 0)
 		return 0;
-	octets = buf_reserve(out, text.size / 4 * 3);
+	octets = buf_reserve(out, size);
 	if (!octets)
 		return -1;
 	for (size_t i = 0; i < text.size; i++) {
@@ -97,16 +118,9 @@ base64_decode(struct buf *out, struct slice text)
 
 		bad |= sextet & 64;
 		bits = bits << 6 | (sextet & 63);
-		if (i % 4 == 3) {
-			octets[i / 4 * 3] = (char)(bits >> 16 & 255);
-			octets[i / 4 * 3 + 1] = (char)(bits >> 8 & 255);
-			octets[i / 4 * 3 + 2] = (char)(bits & 255);
-		}
+		if (i % 4 == 3)
+			bad |= put_triple(octets, size, i / 4 * 3, bits);
 	}
-	/* Bits under the padding must be zero, or one text had two spellings.
-	 */
-	for (size_t i = 0; i < pad; i++)
-		bad |= (unsigned char)octets[size + i];
 	if (bad)
 		return -1;
 	buf_grow(out, size);

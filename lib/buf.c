@@ -6,11 +6,14 @@
 #include <string.h>
 
 #define BUF_CAPACITY_MIN 64
+#define BUF_SIZE_MAX     (SIZE_MAX / 4) /* doubling stays within size_t */
 
 struct buf
 buf_bounded(size_t size_max)
 {
-	return (struct buf){ .size_max = size_max };
+	return (struct buf){
+		.size_max = size_max < BUF_SIZE_MAX ? size_max : BUF_SIZE_MAX
+	};
 }
 
 void
@@ -64,7 +67,7 @@ make_room(struct buf *buf, size_t more)
 	}
 	if (buf->data) {
 		memcpy(data, buf->data, buf->size);
-		explicit_bzero(buf->data, buf->size);
+		explicit_bzero(buf->data, buf->capacity);
 		free(buf->data);
 	}
 	buf->data = data;

@@ -8,9 +8,7 @@
 #include "lib/timestamp.h"
 
 #define FAULTS_SIZE_MAX 65536
-#define POOL_RAMP       60   /* s */
-#define POOL_GUARD      1000 /* ms */
-#define POOL_GUARD_MAX  60000
+#define POOL_RAMP       60 /* s */
 
 /* One entry as it came in; its text is what all else borrows from. */
 struct entry {
@@ -86,16 +84,18 @@ cell_add(struct cell *cell, struct slice record)
 	return 0;
 }
 
-/* First value of a tag; empty when there is none. */
+/* The smallest value of a tag; empty when there is none. */
 static struct slice
 value_of(struct slice record, enum cell_tag tag)
 {
+	struct slice found = slice_from("");
 	struct record_field field;
 
 	while (record_next(&record, &field))
-		if (field.tag == tag)
-			return field.value;
-	return slice_from("");
+		if (field.tag == tag &&
+		    (found.size == 0 || slice_compare(field.value, found) < 0))
+			found = field.value;
+	return found;
 }
 
 static size_t
@@ -225,6 +225,7 @@ read_host(struct cell *cell, enum host_kind kind, struct slice record)
 	struct host *host = &cell->hosts[cell->host_count++];
 	struct slice alive = value_of(record, CELL_ALIVE);
 
+	host->record = record;
 	host->kind = kind;
 	host->name = value_of(record, CELL_NAME);
 	host->pool = value_of(record, CELL_POOL);
@@ -238,7 +239,7 @@ read_host(struct cell *cell, enum host_kind kind, struct slice record)
 		    "not generalized time in UTC");
 	if (kind == HOST_SERVER && count_of(record, CELL_POOL) > 1)
 		fault(cell, record, "postcellPoolName", host->pool,
-		    "a server belongs to one pool; the first one holds");
+		    "a server belongs to one pool; this one holds");
 	return read_lists(cell, host, record);
 }
 
@@ -266,6 +267,7 @@ read_pool(struct cell *cell, struct slice record)
 {
 	struct pool *pool = &cell->pools[cell->pool_count++];
 
+	pool->record = record;
 	pool->name = value_of(record, CELL_NAME);
 	pool->is_default = choice_of(cell, record, CELL_DEFAULT,
 	    "postcellDefault", "FALSE", "TRUE", false);
@@ -284,8 +286,16 @@ read_pool(struct cell *cell, struct slice record)
 static int
 read_entry(struct cell *cell, struct slice record)
 {
-	struct slice kind = value_of(record, CELL_KIND);
+	struct slice kind = value_of(record, CELL_KIND), rest = record;
+	struct record_field field;
 
+	while (record_next(&rest, &field))
+		;
+	if (rest.size > 0) {
+		fault(cell, record, "record", slice_from(""),
+		    "malformed; the entry is left out");
+		return 0;
+	}
 	if (value_of(record, CELL_NAME).size == 0) {
 		fault(cell, record, "cn", slice_from(""),
 		    "missing; the entry is left out");
@@ -306,18 +316,21 @@ static int
 compare_pools(const void *a, const void *b)
 {
 	const struct pool *x = a, *y = b;
+	int order = slice_compare(x->name, y->name);
 
-	return slice_compare(x->name, y->name);
+	return order != 0 ? order : slice_compare(x->record, y->record);
 }
 
 static int
 compare_hosts(const void *a, const void *b)
 {
 	const struct host *x = a, *y = b;
+	int order;
 
 	if (x->kind != y->kind)
 		return x->kind < y->kind ? -1 : 1;
-	return slice_compare(x->name, y->name);
+	order = slice_compare(x->name, y->name);
+	return order != 0 ? order : slice_compare(x->record, y->record);
 }
 
 static int
@@ -338,21 +351,50 @@ link_pool(struct cell *cell, struct pool *pool)
 	return 0;
 }
 
-/* Two entries of one name: whoever looks one up could get either. */
+static void
+fault_of_map(
+    struct cell *cell, const char *kind, struct slice name, const char *why)
+{
+	buf_printf(&cell->faults, "%s ", kind);
+	buf_add_quoted(&cell->faults, name);
+	buf_printf(&cell->faults, ": %s\n", why);
+}
+
+/* Two entries of one name: whoever looks one up could mean either. */
 static void
 check_names(struct cell *cell)
 {
-	for (size_t i = 1; i < cell->host_count; i++)
-		if (compare_hosts(&cell->hosts[i - 1], &cell->hosts[i]) == 0)
-			buf_printf(&cell->faults,
-			    "%s \"%.*s\": two entries have this name\n",
-			    host_kind_text(cell->hosts[i].kind),
-			    SLICE_ARGS(cell->hosts[i].name));
+	for (size_t i = 1; i < cell->host_count; i++) {
+		const struct host *host = &cell->hosts[i];
+
+		if (host[-1].kind == host->kind &&
+		    slice_equal(host[-1].name, host->name))
+			fault_of_map(cell, host_kind_text(host->kind),
+			    host->name, "two entries have this name");
+	}
 	for (size_t i = 1; i < cell->pool_count; i++)
-		if (compare_pools(&cell->pools[i - 1], &cell->pools[i]) == 0)
-			buf_printf(&cell->faults,
-			    "pool \"%.*s\": two entries have this name\n",
-			    SLICE_ARGS(cell->pools[i].name));
+		if (slice_equal(cell->pools[i - 1].name, cell->pools[i].name))
+			fault_of_map(cell, "pool", cell->pools[i].name,
+			    "two entries have this name");
+}
+
+static void
+check_servers(struct cell *cell)
+{
+	bool has_default = cell_default_pool(cell) != NULL;
+
+	for (size_t i = 0; i < cell->host_count; i++) {
+		const struct host *host = &cell->hosts[i];
+
+		if (host->kind != HOST_SERVER)
+			continue;
+		if (host->pool.size > 0 && !cell_pool(cell, host->pool))
+			fault_of_map(cell, "server", host->name,
+			    "its pool is not there");
+		else if (host->pool.size == 0 && !has_default)
+			fault_of_map(cell, "server", host->name,
+			    "it names no pool and there is no default");
+	}
 }
 
 static void
@@ -360,21 +402,11 @@ check_pools(struct cell *cell)
 {
 	size_t defaults = 0;
 
-	for (size_t i = 0; i < cell->host_count; i++) {
-		const struct host *host = &cell->hosts[i];
-
-		if (host->kind == HOST_SERVER && host->pool.size > 0 &&
-		    !cell_pool(cell, host->pool))
-			buf_printf(&cell->faults,
-			    "server \"%.*s\": its pool is not there\n",
-			    SLICE_ARGS(host->name));
-	}
 	for (size_t i = 0; i < cell->pool_count; i++) {
 		defaults += cell->pools[i].is_default;
 		if (cell->pools[i].server_count == 0)
-			buf_printf(&cell->faults,
-			    "pool \"%.*s\": it has no server\n",
-			    SLICE_ARGS(cell->pools[i].name));
+			fault_of_map(cell, "pool", cell->pools[i].name,
+			    "it has no server");
 	}
 	if (defaults > 1)
 		buf_add_string(&cell->faults,
@@ -399,6 +431,7 @@ cell_finish(struct cell *cell)
 		if (link_pool(cell, &cell->pools[i]) < 0)
 			return -1;
 	check_names(cell);
+	check_servers(cell);
 	check_pools(cell);
 	return 0;
 }

@@ -5,6 +5,11 @@
  * all that it needs, and does not change once cell_finish() was called; a
  * newer map is a new one. Malformed values are left out and reported by
  * cell_faults(), never fatal: one bad entry must not take the cell down.
+ *
+ * Neither the order of the entries nor that of an entry's values makes a
+ * difference, since two programs may see others: where one value is asked for
+ * and several are there, the smallest in octet order counts, and of two
+ * entries of one name the one whose record is the smaller comes first.
  */
 #ifndef LIB_CELL_H
 #define LIB_CELL_H
@@ -41,6 +46,9 @@ enum cell_tag {
 	CELL_ALIVE = 19
 };
 
+#define POOL_GUARD     1000 /* ms; postcellGuard where nothing is said */
+#define POOL_GUARD_MAX 60000
+
 enum host_kind {
 	HOST_SERVER, /* a back end of a pool */
 	HOST_PROXY,  /* a proxy or observer */
@@ -48,6 +56,7 @@ enum host_kind {
 };
 
 struct host {
+	struct slice record; /* borrowed from the cell: the whole */
 	enum host_kind kind;
 	struct slice name; /* lower case */
 	struct slice
@@ -66,7 +75,8 @@ struct host {
 };
 
 struct pool {
-	struct slice name; /* lower case */
+	struct slice record; /* borrowed from the cell: the whole */
+	struct slice name;   /* lower case */
 	bool is_default;
 	uint32_t ramp; /* s */
 	uint32_t guard_ms;

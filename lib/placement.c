@@ -21,6 +21,12 @@ struct question {
 	uint64_t spread; /* mixed into the seeds; 0 with affinity */
 };
 
+/* Where the account belongs at one moment. */
+struct home {
+	const struct pool *pool; /* NULL: there is none */
+	struct slice pin;
+};
+
 /* Who serves the account at one moment. */
 struct winner {
 	const struct host *server; /* NULL: see reason and host */
@@ -61,11 +67,10 @@ negative_log2(uint64_t h)
 	return ((uint64_t)(zeros + 1) << LOG2_BITS) - fraction;
 }
 
-static uint64_t
-server_draw(const struct question *question, const struct host *server)
+uint64_t
+placement_draw(struct slice key, uint64_t seed)
 {
-	uint64_t h = XXH3_64bits_withSeed(question->key.data,
-	    question->key.size, server->seed ^ question->spread);
+	uint64_t h = XXH3_64bits_withSeed(key.data, key.size, seed);
 
 	return negative_log2(h ? h : 1);
 }
@@ -122,19 +127,19 @@ answers_to(const struct host *server, struct slice pin)
 }
 
 static struct winner
-pinned(const struct question *question, const struct pool *pool,
-    struct slice pin, int64_t at_us)
+pinned(const struct question *question, const struct home *home, int64_t at_us)
 {
+	const struct pool *pool = home->pool;
 	enum host_state state;
 	uint32_t weight;
 
 	if (!pool || pool->server_count == 0)
-		return (
-		    struct winner){ .host = pin, .reason = PLACEMENT_BY_PIN };
+		return (struct winner){ .host = home->pin,
+			.reason = PLACEMENT_BY_PIN };
 	for (size_t i = 0; i < pool->server_count; i++) {
 		const struct host *server = pool->servers[i];
 
-		if (!answers_to(server, pin))
+		if (!answers_to(server, home->pin))
 			continue;
 		if (!placement_reached(
 			server, question->phase, at_us, &state, &weight) ||
@@ -165,7 +170,8 @@ hashed(const struct question *question, const struct pool *pool, int64_t at_us)
 			server, question->phase, at_us, &state, &weight) ||
 		    state != HOST_UP || weight == 0)
 			continue;
-		draw = server_draw(question, server);
+		draw = placement_draw(
+		    question->key, server->seed ^ question->spread);
 		if (best.server &&
 		    (uint128)draw * best_weight >= (uint128)best_draw * weight)
 			continue;
@@ -177,105 +183,176 @@ hashed(const struct question *question, const struct pool *pool, int64_t at_us)
 	return best;
 }
 
-static const struct pool *
-pool_at(const struct question *question, int64_t at_us)
+static struct home
+home_at(const struct question *question, int64_t at_us)
 {
 	const struct account *account = question->account;
+	bool moves_later = account->moved && at_us < account->moved_us;
+	struct slice pool = moves_later ? account->moved_pool : account->pool;
 
-	if (!account->moved || at_us >= account->moved_us)
-		return cell_account_pool(question->cell, account);
-	if (account->moved_pool.size > 0)
-		return cell_pool(question->cell, account->moved_pool);
-	return cell_default_pool(question->cell);
+	return (struct home){
+		.pool = pool.size > 0 ? cell_pool(question->cell, pool)
+				      : cell_default_pool(question->cell),
+		.pin = moves_later ? account->moved_pin : account->pin,
+	};
 }
 
 static struct winner
 winner_at(const struct question *question, int64_t at_us)
 {
-	const struct account *account = question->account;
-	bool before_move = account->moved && at_us < account->moved_us;
-	struct slice pin = before_move ? account->moved_pin : account->pin;
-	const struct pool *pool = pool_at(question, at_us);
+	struct home home = home_at(question, at_us);
 
-	if (pin.size > 0)
-		return pinned(question, pool, pin, at_us);
-	if (!pool)
+	if (home.pin.size > 0)
+		return pinned(question, &home, at_us);
+	if (!home.pool)
 		return (struct winner){ .reason = PLACEMENT_NO_POOL };
-	return hashed(question, pool, at_us);
+	return hashed(question, home.pool, at_us);
 }
 
 static bool
-is_somebody(const struct winner *winner)
+is_other(const struct winner *a, const struct winner *b)
 {
-	return winner->server || winner->host.size > 0;
+	return a->server != b->server || !slice_equal_nocase(a->host, b->host);
 }
 
-static bool
-is_other(const struct winner *before, const struct winner *now)
+/* The latest moment up to at_us, and the earliest after it, at which a
+ * transition took hold of the account. */
+static void
+find_changes(const struct question *question, const struct pool *pool,
+    int64_t at_us, int64_t *last_us, int64_t *next_us)
 {
-	return is_somebody(before) &&
-	       (before->server != now->server ||
-		   !slice_equal_nocase(before->host, now->host));
-}
-
-/* The latest moment in (from, to] of a change in this pool after which `now`
- * was new. */
-static int64_t
-latest_change(const struct question *question, const struct pool *pool,
-    const struct winner *now, int64_t from_us, int64_t to_us)
-{
-	int64_t latest = INT64_MIN;
-
+	*last_us = INT64_MIN;
+	*next_us = INT64_MAX;
 	for (size_t i = 0; pool && i < pool->server_count; i++) {
 		const struct host *server = pool->servers[i];
 
 		for (size_t k = 0; k < server->transition_count; k++) {
 			int64_t reach_us = reach_time(
 			    &server->transitions[k], question->phase);
-			struct winner before;
 
-			if (reach_us <= from_us || reach_us > to_us ||
-			    reach_us <= latest || is_cut(server, k, reach_us))
+			if (is_cut(server, k, reach_us))
 				continue;
-			before = winner_at(question, reach_us - 1);
-			if (is_other(&before, now))
-				latest = reach_us;
+			if (reach_us > at_us && reach_us < *next_us)
+				*next_us = reach_us;
+			if (reach_us <= at_us && reach_us > *last_us)
+				*last_us = reach_us;
 		}
 	}
-	return latest;
 }
 
-/* When the guard after the latest change ends; INT64_MIN when there was none.
- */
+static int64_t
+guard_of(const struct pool *pool)
+{
+	return (int64_t)1000 * (pool ? pool->guard_ms : POOL_GUARD);
+}
+
+/* The longer guard of the pools that a move leads from and to. */
+static int64_t
+guard_of_move(const struct question *question)
+{
+	int64_t moved_us = question->account->moved_us;
+	int64_t old_us = guard_of(home_at(question, moved_us - 1).pool);
+	int64_t new_us = guard_of(home_at(question, moved_us).pool);
+
+	return old_us > new_us ? old_us : new_us;
+}
+
+static int64_t
+move_guarded_until(const struct question *question, int64_t now_us)
+{
+	const struct account *account = question->account;
+	int64_t guard_us;
+
+	if (!account->moved)
+		return INT64_MIN;
+	guard_us = guard_of_move(question);
+	if (account->moved_us - guard_us >= now_us)
+		return INT64_MIN;
+	return account->moved_us + guard_us;
+}
+
+/* When the guard after the latest change of the winner ends; INT64_MIN when
+ * there was none within it. */
 static int64_t
 guarded_until(const struct question *question, const struct pool *pool,
     const struct winner *now, int64_t now_us)
 {
-	const struct account *account = question->account;
-	const struct pool *old_pool =
-	    account->moved ? pool_at(question, account->moved_us - 1) : NULL;
-	uint32_t guard_ms = pool ? pool->guard_ms : 0;
-	int64_t guard_us, from_us, latest, old_latest;
+	int64_t guard_us = guard_of(pool);
+	int64_t change_us, next_us;
 
-	if (old_pool && old_pool->guard_ms > guard_ms)
-		guard_ms = old_pool->guard_ms;
-	guard_us = (int64_t)guard_ms * 1000;
-	from_us = now_us - guard_us;
-	latest = latest_change(question, pool, now, from_us, now_us);
-	if (old_pool && old_pool != pool) {
-		old_latest =
-		    latest_change(question, old_pool, now, from_us, now_us);
-		latest = old_latest > latest ? old_latest : latest;
-	}
-	if (account->moved && account->moved_us > from_us &&
-	    account->moved_us <= now_us && account->moved_us > latest) {
-		struct winner before =
-		    winner_at(question, account->moved_us - 1);
+	find_changes(question, pool, now_us, &change_us, &next_us);
+	while (change_us > now_us - guard_us) {
+		struct winner before = winner_at(question, change_us - 1);
 
 		if (is_other(&before, now))
-			latest = account->moved_us;
+			return change_us + guard_us;
+		find_changes(
+		    question, pool, change_us - 1, &change_us, &next_us);
 	}
-	return latest == INT64_MIN ? INT64_MIN : latest + guard_us;
+	return INT64_MIN;
+}
+
+/* A pool without affinity shares its servers, but not with another pool. */
+static bool
+is_guarded_move(const struct question *question, const struct pool *pool)
+{
+	int64_t before_us = question->account->moved_us - 1;
+
+	return !pool || pool->affinity ||
+	       home_at(question, before_us).pool != pool;
+}
+
+static int64_t
+wait_until(const struct question *question, const struct pool *pool,
+    const struct winner *now, int64_t now_us)
+{
+	int64_t until_us = INT64_MIN, move_us = INT64_MIN;
+
+	if (!pool || pool->affinity)
+		until_us = guarded_until(question, pool, now, now_us);
+	if (is_guarded_move(question, pool))
+		move_us = move_guarded_until(question, now_us);
+	return move_us > until_us ? move_us : until_us;
+}
+
+static struct placement
+answer_to(struct question *question, int64_t now_us)
+{
+	const struct pool *pool = home_at(question, now_us).pool;
+	struct placement answer = { .kind = PLACEMENT_NONE, .pool = pool };
+	struct winner winner;
+	int64_t until_us;
+
+	if (pool && !pool->affinity)
+		question->spread =
+		    XXH3_64bits_withSeed(&now_us, sizeof(now_us), SEED_SPREAD);
+	winner = winner_at(question, now_us);
+	answer.reason = winner.reason;
+	answer.server = winner.server;
+	answer.host = winner.host;
+	if (!winner.server && winner.host.size == 0)
+		return answer;
+	until_us = wait_until(question, pool, &winner, now_us);
+	if (until_us > now_us) {
+		answer.kind = PLACEMENT_WAIT;
+		answer.reason = PLACEMENT_GUARDED;
+		answer.until_us = until_us;
+	} else {
+		answer.kind = winner.server ? PLACEMENT_SERVER : PLACEMENT_HOST;
+	}
+	return answer;
+}
+
+static struct question
+question_about(
+    const struct account *account, const struct cell *cell, struct buf *store)
+{
+	struct slice key = account_key(account, store);
+
+	return (struct question){ .account = account,
+		.cell = cell,
+		.key = key,
+		.phase = placement_phase(key) };
 }
 
 struct placement
@@ -283,36 +360,40 @@ placement(
     const struct account *account, const struct cell *cell, int64_t now_us)
 {
 	struct buf store = buf_bounded(NAME_SIZE_MAX);
-	struct question question = { .account = account, .cell = cell };
-	const struct pool *pool = pool_at(&question, now_us);
-	struct placement answer = { .kind = PLACEMENT_NONE, .pool = pool };
-	bool affinity = !pool || pool->affinity;
-	int64_t until_us = INT64_MIN;
-	struct winner winner;
+	struct question question = question_about(account, cell, &store);
+	struct placement answer = answer_to(&question, now_us);
 
-	question.key = account_key(account, &store);
-	question.phase = placement_phase(question.key);
-	if (!affinity)
-		question.spread =
-		    XXH3_64bits_withSeed(&now_us, sizeof(now_us), SEED_SPREAD);
-	winner = winner_at(&question, now_us);
-	if (is_somebody(&winner) && affinity)
-		until_us = guarded_until(&question, pool, &winner, now_us);
 	buf_free(&store);
-
-	answer.reason = winner.reason;
-	answer.server = winner.server;
-	answer.host = winner.host;
-	if (until_us > now_us) {
-		answer.kind = PLACEMENT_WAIT;
-		answer.reason = PLACEMENT_GUARDED;
-		answer.until_us = until_us;
-	} else if (winner.server) {
-		answer.kind = PLACEMENT_SERVER;
-	} else if (winner.host.size > 0) {
-		answer.kind = PLACEMENT_HOST;
-	}
 	return answer;
+}
+
+/* Replaces *next_us by a moment that comes sooner but still after now. */
+static void
+keep_sooner(int64_t *next_us, int64_t moment_us, int64_t now_us)
+{
+	if (moment_us > now_us && moment_us < *next_us)
+		*next_us = moment_us;
+}
+
+int64_t
+placement_next(
+    const struct account *account, const struct cell *cell, int64_t now_us)
+{
+	struct buf store = buf_bounded(NAME_SIZE_MAX);
+	struct question question = question_about(account, cell, &store);
+	struct placement answer = answer_to(&question, now_us);
+	int64_t last_us, next_us;
+
+	find_changes(&question, answer.pool, now_us, &last_us, &next_us);
+	if (account->moved) {
+		keep_sooner(&next_us, account->moved_us, now_us);
+		keep_sooner(&next_us,
+		    account->moved_us - guard_of_move(&question) + 1, now_us);
+	}
+	if (answer.kind == PLACEMENT_WAIT)
+		keep_sooner(&next_us, answer.until_us, now_us);
+	buf_free(&store);
+	return next_us;
 }
 
 const char *

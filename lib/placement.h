@@ -31,15 +31,59 @@
  * the host of one of its services. A pin to a host that the pool does not know
  * is followed only when the pool has no servers at all, or there is no pool.
  *
- * Move. An account with postcellMoved was, before that moment, placed by its
+ * Move. Before the moment of its postcellMoved an account was placed by its
  * old pin and pool; the change reaches it at that moment without a ramp.
  *
- * Guard. If just before any e in (now - guard, now] the winner was another
- * server than now, the answer is to wait until the latest such e + guard. A
- * moment at which nobody served the account ends nothing and needs no wait.
+ * Guard. If just before any change in (now - guard, now] the winner was not
+ * the one of now, the answer is to wait until the latest such change + guard.
+ * Nobody counts as another winner: of two servers that come back to an empty
+ * pool at one moment one proxy may know the first and one the second. The
+ * guard is the pool's, and POOL_GUARD where there is no pool.
+ *
+ * A move less than a guard away, before or after, is always waited for, until
+ * the move + guard (the longer one of both pools): what it says of the past may
+ * be less than what happened, since a second move hides the first, its writer
+ * may not have known the first, and it does not tell an old group. So a change
+ * of postcellGroup is written with a postcellMoved as well.
  *
  * A pool without affinity spreads: the seeds are mixed with the moment, and
- * there is no guard.
+ * there is no guard but that of a move to another pool.
+ *
+ * Promise. One account is never with two servers at one moment, as long as
+ *
+ *     lag + skew + closing time < guard
+ *
+ * where lag is the time from a writer's reading of the clock to the last
+ * proxy's learning of the change, skew the largest difference of two clocks,
+ * and closing time what a proxy takes from a moment at which it must end a
+ * session until the back end has seen the end. Whoever sends accounts to
+ * servers owes for that:
+ *
+ *  - It asks right before each login at a back end, and from then on counts
+ *    the account as with that server, finished login or not.
+ *  - It asks again when the map or the account changes, and at
+ *    placement_next(). On any answer but SERVER with that very server, NONE
+ *    and WAIT included, it ends the session. WAIT for the server that the
+ *    session is on is no exception: somebody may have learnt only the first of
+ *    the two changes that led away and back, and be gone already. In a pool
+ *    without affinity a session stays while its server is up.
+ *  - It does not ask a map that is behind by more than the lag: after a start
+ *    or restart the replica catches up first.
+ *
+ * Writers owe what lib/change.h says. Without a guard are: the wish of a server
+ * that has no transition, a server's services and pool, deletion of a server
+ * (change_is_settled() tells when these are harmless), and which pool is the
+ * default one.
+ *
+ * Proof. Let s be the answer at one proxy at t1 and s' that at another at t2,
+ * both sessions alive at one moment, so |t1 - t2| <= closing time. By the
+ * guard the first one's view says s throughout [t1 - guard, t1] and the
+ * second one's s' throughout [t2 - guard, t2]. Views differ only in what is
+ * younger than the lag: a transition changes nothing before its TIME, and of
+ * two accounts that differ one has a move that the other lacks, younger than
+ * the lag, for which the guard still waits. The two intervals less the lag have
+ * a moment in common; there both views are the same, and s is s'. Skew shifts
+ * the intervals and no more.
  */
 #ifndef LIB_PLACEMENT_H
 #define LIB_PLACEMENT_H
@@ -82,6 +126,13 @@ struct placement {
 struct placement placement(
     const struct account *account, const struct cell *cell, int64_t now_us);
 
+/*
+ * The first moment after now_us at which the answer may be another one without
+ * any change of the directory, the end of a wait included; INT64_MAX for never.
+ */
+int64_t placement_next(
+    const struct account *account, const struct cell *cell, int64_t now_us);
+
 /* For people: "by hash", "pinned", ...; static. */
 const char *placement_reason_text(enum placement_reason reason);
 
@@ -91,6 +142,8 @@ const char *placement_reason_text(enum placement_reason reason);
  */
 bool placement_reached(const struct host *server, uint64_t phase,
     int64_t now_us, enum host_state *state, uint32_t *weight);
+/* A server's draw for a key, -log2(h / 2^64) x 2^48: 1 to 2^54. */
+uint64_t placement_draw(struct slice key, uint64_t seed);
 /* The phase of a key in [0,1) as a 64-bit fraction. */
 uint64_t placement_phase(struct slice key);
 /* The seed of a server's name; cell_finish() keeps it in struct host. */

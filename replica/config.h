@@ -4,10 +4,7 @@
 #ifndef REPLICA_CONFIG_H
 #define REPLICA_CONFIG_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
+#include "daemon/settings.h"
 #include "lib/buf.h"
 
 enum config_source {
@@ -15,28 +12,35 @@ enum config_source {
 	CONFIG_SOURCE_LDIF
 };
 
-/* Strings are owned, and empty when not set. */
+/* Text is never NULL, and empty when not set; the settings own it. */
 struct config {
-	char *replica, *user, *suffix, *bind_dn, *password_file, *ca_file,
+	struct settings *settings; /* owned */
+	const char *replica, *user, *suffix, *bind_dn, *password_file, *ca_file,
 	    *certificate, *key, *account_filter, *ldif_file;
-	char **providers; /* owned */
-	size_t provider_count;
-	int64_t map_size_max; /* MiB */
-	int64_t stale_after;  /* s */
-	int64_t prune_max;    /* percent */
-	int64_t timeout;      /* s */
-	int64_t source;       /* enum config_source */
-	int64_t bind;         /* enum connection_bind */
-	int64_t tls;          /* 1: StartTLS */
-	int64_t log;          /* enum log_target */
-	struct buf password;  /* what password_file holds */
+	struct setting_list providers;
+	long map_size_max;   /* MiB */
+	long stale_after;    /* s */
+	long prune_max;      /* percent */
+	long timeout;        /* s */
+	int source;          /* enum config_source */
+	int bind;            /* enum connection_bind */
+	int tls;             /* enum config_tls */
+	int log;             /* enum log_target */
+	struct buf password; /* what password_file holds */
+};
+
+enum config_tls {
+	CONFIG_TLS_NONE,
+	CONFIG_TLS_STARTTLS
 };
 
 /*
- * Reads the file. 0; or -1, and each error was printed to stderr as
- * FILE:LINE: REASON. config_free() in both cases.
+ * Reads the file. 0; or -1 with the reasons in errors, a line each, with
+ * FILE:LINE where there is one. config_free() in both cases.
  */
-int config_load(struct config *config, const char *path);
+int config_load(struct config *config, const char *path, struct buf *errors);
 void config_free(struct config *config);
+/* The options as settings_describe() writes them. */
+void config_describe(struct buf *out);
 
 #endif

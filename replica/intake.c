@@ -7,7 +7,6 @@
 #include "lib/cell.h"
 #include "lib/record.h"
 #include "replica/clock.h"
-#include "replica/log.h"
 
 #define INTAKE_BATCH_MAX    1000 /* changes in one transaction */
 #define INTAKE_BATCH_AGE_MS 250
@@ -135,10 +134,11 @@ intake_fail_store(struct intake *intake)
 	store_abort(intake->store);
 	if (store_is_full(intake->store)) {
 		int freed = store_check_readers(intake->store);
-		struct log_line line = log_begin(LOG_ALARM, "replica_full");
+		struct log_line line =
+		    log_line(LOG_LEVEL_ERROR, "replica_full");
 
 		log_number(&line, "dead_readers", freed);
-		log_end(&line);
+		log_send(intake->status->log, &line);
 	}
 	return -1;
 }
@@ -426,13 +426,14 @@ intake_measure_lag(struct intake *intake, struct slice csn)
 
 /* A value that cannot be read must not go unnoticed for months. */
 static void
-intake_log_skipped(const struct entry *entry, const char *why)
+intake_log_skipped(
+    const struct intake *intake, const struct entry *entry, const char *why)
 {
-	struct log_line line = log_begin(LOG_ALARM, "entry_skipped");
+	struct log_line line = log_line(LOG_LEVEL_ERROR, "entry_skipped");
 
 	log_text(&line, "dn", entry->dn);
 	log_string(&line, "why", why);
-	log_end(&line);
+	log_send(intake->status->log, &line);
 }
 
 /* Takes in the record that was made of an entry. */
@@ -475,7 +476,7 @@ intake_entry(struct intake *intake, const struct entry *entry, const char **why)
 		    "lost");
 	buf_clear(&intake->record);
 	if (entry_make(entry, &intake->record, key, &kind, &fault) != 0) {
-		intake_log_skipped(entry, fault);
+		intake_log_skipped(intake, entry, fault);
 		return entry->id.size == LAYOUT_ID_SIZE && intake->refreshing
 			   ? intake_see(intake, entry->id, why)
 			   : 0;
@@ -700,8 +701,9 @@ intake_log_refresh(const struct intake *intake, enum intake_outcome outcome)
 		[INTAKE_FAILED] = "failed",
 	};
 	const struct intake_counts *counts = &intake->counts;
-	struct log_line line = log_begin(
-	    outcome == INTAKE_IN_STEP ? LOG_EVENT : LOG_ALARM, "refreshed");
+	struct log_line line = log_line(
+	    outcome == INTAKE_IN_STEP ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+	    "refreshed");
 
 	log_string(&line, "outcome", outcomes[outcome]);
 	log_number(&line, "entries", (int64_t)counts->entries);
@@ -715,7 +717,7 @@ intake_log_refresh(const struct intake *intake, enum intake_outcome outcome)
 	if (outcome == INTAKE_PROVISIONAL)
 		log_string(&line, "why",
 		    "the provider is behind of what was seen before");
-	log_end(&line);
+	log_send(intake->status->log, &line);
 }
 
 /* The last step: where the content stands now. */

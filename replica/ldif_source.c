@@ -12,7 +12,6 @@
 
 #include "replica/clock.h"
 #include "replica/ldif.h"
-#include "replica/log.h"
 
 #define LDIF_SOURCE_SIZE_MAX ((size_t)1 << 30)
 #define LDIF_SOURCE_POLL_S   1
@@ -189,7 +188,7 @@ ldif_source_load(struct ldif_source *source)
 		status_contact(source->status);
 		return;
 	}
-	log_why(LOG_ALARM, "ldif_refused", reason);
+	log_why(source->status->log, LOG_LEVEL_ERROR, "ldif_refused", reason);
 	status_set_state(source->status, "stopped", reason);
 }
 

@@ -3,8 +3,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +14,12 @@
 #include <event2/event.h>
 #include <systemd/sd-daemon.h>
 
-#include "lib/cell.h"
+#include "daemon/jail.h"
+#include "daemon/log.h"
 #include "replica/clock.h"
 #include "replica/config.h"
 #include "replica/intake.h"
 #include "replica/ldif_source.h"
-#include "replica/log.h"
 #include "replica/providers.h"
 #include "replica/status.h"
 #include "replica/store.h"
@@ -30,6 +28,7 @@
 #define MAIN_TICK_MS    100
 #define MAIN_READERS_MS 60000
 #define MAIN_FILTER_MAX 65536
+#define MAIN_ERRORS_MAX 65536
 #define MAIN_WHY_SIZE   LDIF_SOURCE_WHY_SIZE
 
 struct main_options {
@@ -39,6 +38,7 @@ struct main_options {
 
 struct daemon {
 	struct config config;
+	struct log log;
 	struct event_base *base;
 	struct store *store;
 	struct status status;
@@ -131,43 +131,31 @@ main_check(const struct config *config)
 
 /* Started as root: the folder is the user's, and so is the process. */
 static int
-main_drop_root(const struct config *config)
+main_drop_root(const struct config *config, const char **why)
 {
-	struct passwd *user;
+	struct jail jail;
 
 	if (geteuid() != 0 || config->user[0] == '\0')
 		return EX_OK;
-	errno = 0;
-	user = getpwnam(config->user);
-	if (!user) {
-		(void)fprintf(
-		    stderr, "%s: no user \"%s\"\n", MAIN_NAME, config->user);
+	if (jail_prepare(&jail, config->user, NULL, why) != 0)
 		return EX_NOUSER;
-	}
-	if (mkdir(config->replica, 0750) == 0 &&
-	    chown(config->replica, user->pw_uid, user->pw_gid) != 0) {
-		(void)fprintf(stderr, "%s: %s: %s\n", MAIN_NAME,
-		    config->replica, strerror(errno));
+	if (mkdir(config->replica, STORE_FOLDER_MODE) == 0 &&
+	    chown(config->replica, jail.uid, jail.gid) != 0) {
+		*why = strerror(errno);
 		return EX_CANTCREAT;
 	}
-	if (initgroups(user->pw_name, user->pw_gid) != 0 ||
-	    setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
-		(void)fprintf(stderr, "%s: cannot become %s: %s\n", MAIN_NAME,
-		    config->user, strerror(errno));
-		return EX_NOPERM;
-	}
-	return EX_OK;
+	return jail_enter(&jail, why) == 0 ? EX_OK : EX_NOPERM;
 }
 
 static void
 daemon_ambiguous(void *context, struct slice key)
 {
-	struct log_line line = log_begin(LOG_ALARM, "ambiguous_name");
+	struct daemon *daemon = context;
+	struct log_line line = log_line(LOG_LEVEL_ERROR, "ambiguous_name");
 
-	(void)context;
 	log_text(&line, "name", slice_from_offset(key, 1));
 	log_string(&line, "why", "it leads to more than one account");
-	log_end(&line);
+	log_send(&daemon->log, &line);
 }
 
 static int
@@ -175,20 +163,23 @@ daemon_open_store(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
 	enum store_found found = STORE_FOUND_GOOD;
+	struct log_line line;
 	const char *why;
 
 	if (store_open(&daemon->store, config->replica,
 		(size_t)config->map_size_max << 20, &found, &why) != 0 ||
-	    status_init(&daemon->status, daemon->store,
+	    status_init(&daemon->status, daemon->store, &daemon->log,
 		config->stale_after * 1000000, &why) != 0) {
-		(void)fprintf(
-		    stderr, "%s: %s: %s\n", MAIN_NAME, config->replica, why);
+		line = log_line(LOG_LEVEL_ERROR, "replica_unusable");
+		log_string(&line, "replica", config->replica);
+		log_string(&line, "why", why);
+		log_send(&daemon->log, &line);
 		return EX_CANTCREAT;
 	}
 	if (found == STORE_FOUND_FORMAT)
-		log_why(LOG_ALARM, "replica_rebuilt",
+		log_why(&daemon->log, LOG_LEVEL_ERROR, "replica_rebuilt",
 		    "it had the format of another version");
-	store_on_ambiguous(daemon->store, daemon_ambiguous, NULL);
+	store_on_ambiguous(daemon->store, daemon_ambiguous, daemon);
 	daemon->intake = intake_new(
 	    daemon->store, &daemon->status, (unsigned)config->prune_max);
 	return daemon->intake ? EX_OK : EX_OSERR;
@@ -204,7 +195,7 @@ daemon_follow_ldap(struct daemon *daemon, bool trust)
 			    ? CONNECTION_EXTERNAL : CONNECTION_SIMPLE,
 			.bind_dn = config->bind_dn,
 			.password = buf_slice(&config->password),
-			.starttls = config->tls != 0,
+			.starttls = config->tls == CONFIG_TLS_STARTTLS,
 			.ca_file = config->ca_file,
 			.certificate = config->certificate,
 			.key = config->key,
@@ -213,13 +204,13 @@ daemon_follow_ldap(struct daemon *daemon, bool trust)
 		.suffix = config->suffix,
 		.trust = trust,
 	};
-	const char *const *urls = (const char *const *)config->providers;
 
 	if (syncrepl_filter(&daemon->filter, config->account_filter) != 0)
 		return EX_CONFIG;
 	options.filter = buf_string(&daemon->filter);
-	daemon->providers = providers_new(daemon->base, &options, urls,
-	    config->provider_count, daemon->intake, &daemon->status);
+	daemon->providers =
+	    providers_new(daemon->base, &options, config->providers.items,
+		config->providers.count, daemon->intake, &daemon->status);
 	return daemon->providers ? EX_OK : EX_OSERR;
 }
 
@@ -233,7 +224,7 @@ daemon_follow(struct daemon *daemon, bool trust)
 	if (intake_set_origin(daemon->intake, ldif ? "ldif" : "ldap",
 		ldif ? "" : config->suffix, ldif ? "" : config->account_filter,
 		&moved, &why) != 0) {
-		log_why(LOG_ALARM, "store_failed", why);
+		log_why(&daemon->log, LOG_LEVEL_ERROR, "store_failed", why);
 		return EX_IOERR;
 	}
 	if (!ldif)
@@ -277,7 +268,8 @@ daemon_tick(evutil_socket_t fd, short what, void *context)
 	if (!daemon->told_ready && daemon->status.complete) {
 		daemon->told_ready = true;
 		(void)sd_notify(0, "READY=1");
-		log_why(LOG_EVENT, "ready", "the replica is complete");
+		log_why(&daemon->log, LOG_LEVEL_INFO, "ready",
+		    "the replica is complete");
 	}
 	if (now_ms - daemon->readers_checked_ms < MAIN_READERS_MS)
 		return;
@@ -318,9 +310,9 @@ daemon_run(struct daemon *daemon, bool trust)
 	daemon->base = event_base_new();
 	if (!daemon->base || daemon_add_events(daemon) != 0)
 		return EX_OSERR;
-	log_why(LOG_EVENT, "started", POSTCELL_VERSION);
 	/* Whatever a process that was killed left standing there. */
 	status_set_state(&daemon->status, "disconnected", "starting");
+	log_why(&daemon->log, LOG_LEVEL_INFO, "started", POSTCELL_VERSION);
 	code = daemon_follow(daemon, trust);
 	if (code != EX_OK)
 		return code;
@@ -330,7 +322,7 @@ daemon_run(struct daemon *daemon, bool trust)
 	intake_abandon(daemon->intake);
 	status_set_state(
 	    &daemon->status, "disconnected", "postcell-replicad has ended");
-	log_why(LOG_EVENT, "ended", "asked to");
+	log_why(&daemon->log, LOG_LEVEL_INFO, "ended", "asked to");
 	return EX_OK;
 }
 
@@ -354,12 +346,32 @@ daemon_free(struct daemon *daemon)
 	config_free(&daemon->config);
 }
 
+/* With the configuration read. */
+static int
+main_run(struct daemon *daemon, const struct main_options *options)
+{
+	const char *why = "";
+	int code;
+
+	if (options->check)
+		return main_check(&daemon->config);
+	daemon->log = log_open(
+	    (enum log_target)daemon->config.log, LOG_LEVEL_INFO, "replicad");
+	code = main_drop_root(&daemon->config, &why);
+	if (code != EX_OK) {
+		log_why(&daemon->log, LOG_LEVEL_ERROR, "not_started", why);
+		return code;
+	}
+	return daemon_run(daemon, options->reload);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct main_options options = { .config = POSTCELL_SYSCONFDIR
 					"/replicad.conf" };
 	struct daemon daemon = { .filter = buf_bounded(MAIN_FILTER_MAX) };
+	struct buf errors = buf_bounded(MAIN_ERRORS_MAX);
 	int code;
 
 	if (main_read_options(argc, argv, &options, &code) != 0)
@@ -367,18 +379,13 @@ main(int argc, char **argv)
 	/* What the host's ldap.conf says is meant for others. */
 	(void)setenv("LDAPNOINIT", "1", 1);
 	(void)signal(SIGPIPE, SIG_IGN);
-	code = config_load(&daemon.config, options.config) == 0 ? EX_OK
-								: EX_CONFIG;
-	if (code == EX_OK && options.check) {
-		code = main_check(&daemon.config);
-	} else if (code == EX_OK) {
-		log_open(MAIN_NAME, daemon.config.log == LOG_TARGET_SYSLOG
-					? LOG_TARGET_SYSLOG
-					: LOG_TARGET_STDERR);
-		code = main_drop_root(&daemon.config);
-		if (code == EX_OK)
-			code = daemon_run(&daemon, options.reload);
+	if (config_load(&daemon.config, options.config, &errors) == 0) {
+		code = main_run(&daemon, &options);
+	} else {
+		(void)fputs(buf_string(&errors), stderr);
+		code = EX_CONFIG;
 	}
+	buf_free(&errors);
 	daemon_free(&daemon);
 	return code;
 }

@@ -8,7 +8,6 @@
 #include <event2/event.h>
 
 #include "replica/clock.h"
-#include "replica/log.h"
 #include "replica/watch.h"
 
 #define PROVIDERS_PAUSE_MIN_MS 100
@@ -63,11 +62,11 @@ providers_log_end(
 	};
 	bool alarm = end == SYNCREPL_STOPPED || end == SYNCREPL_STORE;
 	struct log_line line =
-	    log_begin(alarm ? LOG_ALARM : LOG_EVENT, events[end]);
+	    log_line(alarm ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, events[end]);
 
 	log_string(&line, "provider", providers->urls[providers->current]);
 	log_string(&line, "why", why);
-	log_end(&line);
+	log_send(providers->status->log, &line);
 }
 
 /* One round has ended in vain. */
@@ -81,7 +80,8 @@ providers_end_round(struct providers *providers)
 	if (providers->refused) {
 		providers->refused = false;
 		if (intake_forget_cookie(providers->intake, &why) != 0)
-			log_why(LOG_ALARM, "store_failed", why);
+			log_why(providers->status->log, LOG_LEVEL_ERROR,
+			    "store_failed", why);
 		return 0;
 	}
 	if (all_stopped)
@@ -111,7 +111,8 @@ providers_end(
 	providers->following = false;
 	if (end == SYNCREPL_RELOAD) {
 		if (intake_forget_cookie(providers->intake, &why) != 0)
-			log_why(LOG_ALARM, "store_failed", why);
+			log_why(providers->status->log, LOG_LEVEL_ERROR,
+			    "store_failed", why);
 	} else {
 		providers->refused |= end == SYNCREPL_REFUSED;
 		providers->stopped += stopped;
@@ -127,11 +128,11 @@ static void
 providers_refreshing(void *context, bool whole)
 {
 	struct providers *providers = context;
-	struct log_line line = log_begin(LOG_EVENT, "refreshing");
+	struct log_line line = log_line(LOG_LEVEL_INFO, "refreshing");
 
 	log_string(&line, "provider", providers->urls[providers->current]);
 	log_string(&line, "kind", whole ? "whole" : "from_cookie");
-	log_end(&line);
+	log_send(providers->status->log, &line);
 	status_set_source(
 	    providers->status, providers->urls[providers->current]);
 	status_set_state(providers->status, "refreshing", NULL);
@@ -313,4 +314,7 @@ providers_hurry(struct providers *providers)
 {
 	if (!providers->syncrepl)
 		providers_schedule(providers, 0);
+	else if (providers->following && providers->outcome != INTAKE_IN_STEP)
+		syncrepl_stop(providers->syncrepl, SYNCREPL_RELOAD,
+		    "asked to look again");
 }

@@ -26,7 +26,7 @@ struct providers *providers_new(struct event_base *base,
     const struct syncrepl_options *options, const char *const *urls,
     size_t count, struct intake *intake, struct status *status);
 void providers_free(struct providers **providers);
-/* Tries again now, if it is in a pause. */
+/* Tries again now what would be tried again later. */
 void providers_hurry(struct providers *providers);
 
 #endif

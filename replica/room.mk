@@ -6,15 +6,16 @@ libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
 	replica/csn.c replica/entry.c replica/intake.c replica/ldif.c \
-	replica/ldif_source.c replica/log.c replica/providers.c replica/status.c \
+	replica/ldif_source.c replica/providers.c replica/status.c \
 	replica/store.c replica/syncrepl.c replica/watch.c
-libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libconfuse libxxhash
+libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
 
 PROGRAMS += postcell-replicad
 postcell-replicad_SOURCES := replica/main.c
-postcell-replicad_USES := libpostcell-replica-daemon libpostcell-replica-reader libpostcell
+postcell-replicad_USES := libpostcell-replica-daemon libpostcell-replica-reader \
+	libpostcell-daemon libpostcell
 postcell-replicad_PACKAGES := $(libpostcell-replica-daemon_PACKAGES) \
-	$(libpostcell_PACKAGES) libsystemd
+	$(libpostcell_PACKAGES) $(libpostcell-daemon_PACKAGES)
 install_sbin += postcell-replicad
 
 replica_TEST_USES := $(postcell-replicad_USES)

@@ -4,21 +4,21 @@
 #include <string.h>
 
 #include "replica/clock.h"
-#include "replica/log.h"
 
 /* A commit is a write to disk: seldom on an idle host. */
 #define STATUS_CONTACT_US     INT64_C(5000000)
 #define STATUS_CONTACT_MIN_US INT64_C(500000)
 
 int
-status_init(struct status *status, struct store *store, int64_t stale_after_us,
-    const char **why)
+status_init(struct status *status, struct store *store, const struct log *log,
+    int64_t stale_after_us, const char **why)
 {
 	struct store_cookie cookie;
 	struct layout_gate gate;
 
 	memset(status, 0, sizeof(*status));
 	status->store = store;
+	status->log = log;
 	status->stale_after_us = stale_after_us;
 	status->lag_us = -1;
 	if (store_begin(store, why) != 0)
@@ -68,14 +68,14 @@ status_write(struct status *status)
 	if (store_is_open(status->store))
 		return;
 	if (store_begin(status->store, &why) != 0) {
-		log_why(LOG_ALARM, "status_lost", why);
+		log_why(status->log, LOG_LEVEL_ERROR, "status_lost", why);
 		return;
 	}
 	if (status_put(status, &why) != 0) {
 		store_abort(status->store);
-		log_why(LOG_ALARM, "status_lost", why);
+		log_why(status->log, LOG_LEVEL_ERROR, "status_lost", why);
 	} else if (store_commit(status->store, &why) != 0) {
-		log_why(LOG_ALARM, "status_lost", why);
+		log_why(status->log, LOG_LEVEL_ERROR, "status_lost", why);
 	}
 }
 

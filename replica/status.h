@@ -10,13 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/log.h"
 #include "replica/csn.h"
 #include "replica/store.h"
 
 #define STATUS_TEXT_SIZE 512
 
 struct status {
-	struct store *store; /* borrowed */
+	struct store *store;   /* borrowed */
+	const struct log *log; /* borrowed; for all that know the status */
 	char source[STATUS_TEXT_SIZE];
 	char state[STATUS_TEXT_SIZE];
 	struct csn_vector vector;
@@ -28,7 +30,7 @@ struct status {
 
 /* Reads what the database says. 0, or -1 with *why. */
 int status_init(struct status *status, struct store *store,
-    int64_t stale_after_us, const char **why);
+    const struct log *log, int64_t stale_after_us, const char **why);
 /* Puts it into the open transaction. */
 int status_put(struct status *status, const char **why);
 /* Writes it now, in a transaction of its own unless one is open. */

@@ -20,6 +20,8 @@
 #include "replica/csn.h"
 #include "replica/layout.h"
 
+#define STORE_FOLDER_MODE 0750
+
 struct store;
 
 enum store_table {

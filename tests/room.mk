@@ -1,12 +1,22 @@
 # Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
-# its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES.
+# its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES,
+# and sources that its programs share in ROOM_TEST_SOURCES.
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
 lib_TEST_PACKAGES := $(libpostcell_PACKAGES)
+simulator_TEST_SOURCES := $(addprefix tests/simulator/,history.c view.c world.c)
+simulator_TEST_USES := libpostcell
+simulator_TEST_PACKAGES := $(libpostcell_PACKAGES)
+
+# The simulator by itself, for more histories or one of them aloud.
+tests/simulator/simulator_SOURCES := tests/simulator/simulator.c $(simulator_TEST_SOURCES)
+tests/simulator/simulator_USES := $(simulator_TEST_USES)
+tests/simulator/simulator_PACKAGES := $(simulator_TEST_PACKAGES)
+TESTS += tests/simulator/simulator
 
 define unit
-$(1)_SOURCES := $(1).c
+$(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
 $(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
 $(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
 endef

@@ -4,7 +4,6 @@ Each has a folder, an address and a port of its own; nothing of the machine's
 configuration is used.
 """
 
-import os
 import pathlib
 import shutil
 import signal
@@ -13,7 +12,6 @@ import time
 import uuid
 
 import ldap
-import ldap.modlist
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/bin") or "slapd"
@@ -51,6 +49,7 @@ class Directory:
         self.address, self.port, self.sid = address, port, sid
         self.own_schema, self.acl, self.limits = own_schema, acl, limits
         self.extra, self.peers = extra, []
+        self.tls_port = None  # ldaps, besides
         self.process = None
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -108,9 +107,12 @@ class Directory:
 
     def start(self):
         self.write_conf()
+        urls = self.url
+        if self.tls_port:
+            urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [SLAPD, "-f", self.conf, "-h", self.url, "-d", "none"],
+                [SLAPD, "-f", self.conf, "-h", urls, "-d", "none"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(self.answers, 20, f"slapd at {self.url}")
         return self

@@ -43,11 +43,15 @@ class Replicad:
                                      in self.options.items()))
 
     def start(self, *arguments, wait="connected"):
+        before = len(self.events("started"))
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [REPLICAD, "-c", self.conf, *arguments], stdout=log,
                 stderr=log, stdin=subprocess.DEVNULL)
         if wait:
+            # What the database says before that, another process wrote.
+            self.wait_for(lambda: len(self.events("started")) > before,
+                          what="start")
             self.wait_state(wait)
         return self
 
@@ -117,7 +121,10 @@ class Replicad:
                 f"state is not {word}: {self.status()}\n{self.log()}")
 
     def wait_for(self, condition, timeout=10, what="condition"):
+        def checked():
+            assert not self.process or self.process.poll() is None, self.log()
+            return condition()
         try:
-            return wait_until(condition, timeout, what)
+            return wait_until(checked, timeout, what)
         except AssertionError as fault:
             raise AssertionError(f"{fault}\n{self.status()}\n{self.log()}")

@@ -1,0 +1,217 @@
+#include "ctl/proxy.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "ctl/replica.h"
+#include "lib/name.h"
+
+#define CONTROL_SOCKET "proxyd.sock"
+#define PATIENCE       10 /* s for the answer */
+
+static int
+connect_control(const struct ctl *ctl)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct timeval patience = { PATIENCE, 0 };
+	int size = snprintf(address.sun_path, sizeof(address.sun_path),
+	    "%s/" CONTROL_SOCKET, ctl->run_dir);
+	int fd;
+
+	if (size < 0 || (size_t)size >= sizeof(address.sun_path)) {
+		ctl_complain(ctl->run_dir, "too long for the name of a socket");
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		setsockopt(
+		    fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (fd < 0 ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		ctl_complain(address.sun_path, strerrordesc_np(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Asks and reads the answer; NULL after a complaint. Owned by the caller. */
+static json_t *
+ask(const struct ctl *ctl, const char *question)
+{
+	int fd = connect_control(ctl);
+	json_error_t error;
+	json_t *answer;
+
+	if (fd < 0)
+		return NULL;
+	if (dprintf(fd, "%s\n", question) < 0) {
+		ctl_complain(question, strerrordesc_np(errno));
+		close(fd);
+		return NULL;
+	}
+	answer = json_loadfd(fd, 0, &error);
+	close(fd);
+	if (!answer) {
+		ctl_complain(question, "the proxy did not answer in time");
+	} else if (json_object_get(answer, "error")) {
+		ctl_complain(question,
+		    json_string_value(json_object_get(answer, "error")));
+		json_decref(answer);
+		return NULL;
+	}
+	return answer;
+}
+
+static void
+print_json(const json_t *answer)
+{
+	json_dumpf(answer, stdout, JSON_INDENT(2));
+	putchar('\n');
+}
+
+static const char *
+member(const json_t *object, const char *name)
+{
+	const char *value = json_string_value(json_object_get(object, name));
+
+	return value ? value : "-";
+}
+
+static long long
+number(const json_t *object, const char *name)
+{
+	return (long long)json_integer_value(json_object_get(object, name));
+}
+
+static void
+print_status(const json_t *answer)
+{
+	const json_t *relay, *value;
+	json_t *counters = json_object_get(answer, "counters");
+	const char *name;
+	size_t i;
+
+	printf("proxy       %s, version %s, generation %lld, process %lld\n",
+	    member(answer, "host"), member(answer, "version"),
+	    number(answer, "generation"), number(answer, "parent"));
+	json_array_foreach(json_object_get(answer, "relays"), i, relay) printf(
+	    "relay       process %lld, generation %lld, %lld sessions, %lld logged in\n",
+	    number(relay, "pid"), number(relay, "generation"),
+	    number(relay, "sessions"), number(relay, "logged_in"));
+	json_object_foreach(counters, name, value)
+	    printf("%-11s %lld\n", name, (long long)json_integer_value(value));
+}
+
+int
+ctl_status(const struct ctl *ctl, int count, char **words)
+{
+	json_t *answer = ask(ctl, "status");
+
+	if (!answer)
+		return EX_UNAVAILABLE;
+	if (ctl->json) {
+		print_json(answer);
+		json_decref(answer);
+		return EX_OK;
+	}
+	print_status(answer);
+	json_decref(answer);
+	return ctl_replica_status(ctl, count, words);
+}
+
+/* Does the session belong to that user, names compared as logins are? */
+static bool
+is_users(const json_t *session, struct slice user)
+{
+	struct buf name = buf_bounded(NAME_SIZE_MAX);
+	const char *text = json_string_value(json_object_get(session, "user"));
+	const char *why;
+	bool same =
+	    text &&
+	    name_normalise(&name, NAME_UID, slice_from(text), &why) == 0 &&
+	    slice_equal(buf_slice(&name), user);
+
+	buf_free(&name);
+	return same;
+}
+
+/* Drops the others' sessions. 0, or -1 for a name that can be nobody's. */
+static int
+keep_users(json_t *sessions, const char *user)
+{
+	struct buf name = buf_bounded(NAME_SIZE_MAX);
+	const char *why;
+
+	if (name_normalise(&name, NAME_UID, slice_from(user), &why) < 0) {
+		ctl_complain(user, why);
+		buf_free(&name);
+		return -1;
+	}
+	for (size_t i = json_array_size(sessions); i-- > 0;)
+		if (!is_users(json_array_get(sessions, i), buf_slice(&name)))
+			json_array_remove(sessions, i);
+	buf_free(&name);
+	return 0;
+}
+
+static void
+print_sessions(const json_t *sessions)
+{
+	const json_t *session;
+	size_t i;
+
+	printf("%-24s %-8s %-20s %-16s %-8s %7s  %s\n", "USER", "SERVICE",
+	    "CLIENT", "SERVER", "STATE", "SECONDS", "SESSION");
+	json_array_foreach(sessions, i, session) printf(
+	    "%-24s %-8s %-20s %-16s %-8s %7lld  %s\n", member(session, "user"),
+	    member(session, "service"), member(session, "client"),
+	    member(session, "server"), member(session, "state"),
+	    number(session, "seconds"), member(session, "session"));
+}
+
+int
+ctl_who(const struct ctl *ctl, int count, char **words)
+{
+	json_t *answer = ask(ctl, "who");
+	json_t *sessions = json_object_get(answer, "sessions");
+	int code = EX_OK;
+
+	if (!answer)
+		return EX_UNAVAILABLE;
+	if (count > 0 && keep_users(sessions, words[0]) < 0)
+		code = EX_USAGE;
+	else if (ctl->json)
+		print_json(answer);
+	else
+		print_sessions(sessions);
+	if (!json_is_true(json_object_get(answer, "complete"))) {
+		ctl_complain("who", "not all relays answered in time");
+		code = EX_TEMPFAIL;
+	}
+	json_decref(answer);
+	return code;
+}
+
+int
+ctl_reload(const struct ctl *ctl, int count, char **words)
+{
+	json_t *answer = ask(ctl, "reload");
+
+	(void)count;
+	(void)words;
+	if (!answer)
+		return EX_UNAVAILABLE;
+	puts("reload begun; the log says how it went");
+	json_decref(answer);
+	return EX_OK;
+}
