@@ -350,23 +350,27 @@ class Cell:
         partial.replace(self.layout.env)
 
     def how_to(self):
-        layout, facts = self.layout, self.facts()
-        template = (ROOT / "cell" / "howto.in").read_text()
         user = users.all_users()[0]
-        values = dict(facts, user=user.login, password=user.password,
-                      proxy=layout.addresses[next(iter(PROXIES))],
-                      ldap=layout.ldap_uris[0], folder=layout.folder,
-                      cell=self.command_line(),
-                      count=len(users.all_users()))
-        return template.format(**values)
-
+        template = (ROOT / "cell" / "howto.in").read_text()
+        return template.format(**self.facts(), user=user.login,
+                               password=user.password,
+                               count=len(users.all_users()),
+                               env=shown(self.layout.env),
+                               log=shown(self.layout.log),
+                               cell=self.command_line())
 
     def command_line(self):
         """This program for this cell, as short as it can be typed."""
-        words = [os.path.relpath(ROOT / "cell" / "cell.py")]
+        words = [shown(ROOT / "cell" / "cell.py")]
         if self.layout.folder != DEFAULT_FOLDER:
-            words += ["--folder", str(self.layout.folder)]
+            words += ["--folder", shown(self.layout.folder)]
         return shlex.join(words)
+
+
+def shown(path):
+    """As short as it can be typed here."""
+    near = os.path.relpath(path)
+    return str(path) if near.startswith("..") else near
 
 
 def new_settings(layout):

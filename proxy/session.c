@@ -219,6 +219,7 @@ session_end(struct session *session, const char *why)
 	stats_add(slot, STATS_BYTES_OUT, session->to_front.moved);
 	if (session->front_events)
 		event_del(&session->front_event);
+	moves_forget(&session->follower);
 	session_drop_back(session);
 	login_free(session);
 	flow_close(&session->relay->pump, &session->to_back);

@@ -144,6 +144,8 @@ session_refuse(struct session *session, enum refusal_kind kind,
 	login->front.protocol->refuse(
 	    &login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
+	moves_forget(&session->follower);
+	evtimer_del(login->timer);
 	session_drop_back(session);
 	back_close(&login->back);
 	buf_free(&login->back_in);

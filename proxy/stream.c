@@ -187,6 +187,12 @@ stream_events(const struct stream *stream, bool wants_read, bool wants_write)
 	return events;
 }
 
+bool
+stream_is_untrusted(const struct stream *stream)
+{
+	return stream->ssl && SSL_get_verify_result(stream->ssl) != X509_V_OK;
+}
+
 const char *
 stream_why(const struct stream *stream)
 {

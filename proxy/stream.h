@@ -57,6 +57,8 @@ void stream_finish(struct stream *stream);
 short stream_events(
     const struct stream *stream, bool wants_read, bool wants_write);
 
+/* The peer's certificate did not hold. */
+bool stream_is_untrusted(const struct stream *stream);
 /* Why the last call failed; static text. */
 const char *stream_why(const struct stream *stream);
 
