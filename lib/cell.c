@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "lib/buf.h"
 #include "lib/placement.h"
 #include "lib/timestamp.h"
@@ -516,4 +519,45 @@ struct slice
 cell_faults(const struct cell *cell)
 {
 	return buf_slice(&cell->faults);
+}
+
+static void
+digest_add(XXH3_state_t *digest, const void *data, size_t size)
+{
+	XXH3_64bits_update(digest, &size, sizeof(size));
+	XXH3_64bits_update(digest, data, size);
+}
+
+static void
+digest_server(XXH3_state_t *digest, const struct host *server)
+{
+	uint32_t numbers[2] = { (uint32_t)server->state, server->weight };
+
+	digest_add(digest, server->name.data, server->name.size);
+	digest_add(digest, numbers, sizeof(numbers));
+	for (size_t i = 0; i < server->service_count; i++)
+		digest_add(digest, server->services[i].host.data,
+		    server->services[i].host.size);
+	for (size_t i = 0; i < server->transition_count; i++)
+		digest_add(digest, server->transitions[i].text.data,
+		    server->transitions[i].text.size);
+}
+
+uint64_t
+cell_digest(const struct cell *cell)
+{
+	XXH3_state_t digest;
+
+	XXH3_64bits_reset(&digest);
+	for (size_t i = 0; i < cell->pool_count; i++) {
+		const struct pool *pool = &cell->pools[i];
+		uint32_t numbers[3] = { pool->is_default, pool->guard_ms,
+			pool->affinity };
+
+		digest_add(&digest, pool->name.data, pool->name.size);
+		digest_add(&digest, numbers, sizeof(numbers));
+		for (size_t k = 0; k < pool->server_count; k++)
+			digest_server(&digest, pool->servers[k]);
+	}
+	return XXH3_64bits_digest(&digest);
 }

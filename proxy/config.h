@@ -45,6 +45,8 @@ struct config_backend {
 	bool verify;
 	int name;             /* enum config_name */
 	long connect_timeout; /* s, for each address */
+	long reply_timeout;   /* s, from connected to logged in */
+	long retry_time;      /* s that a login is tried again */
 	long port; /* 0: the service's; for pins to hosts outside the cell */
 	int tls;   /* enum service_tls, likewise */
 };

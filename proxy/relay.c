@@ -281,6 +281,7 @@ watch_all(struct relay *relay)
 		abort();
 	relay->reaper = watch(relay, -1, 0, on_reap);
 	relay->tick = watch(relay, -1, 0, on_tick);
+	moves_open(relay);
 	event_add(relay->tick, &second);
 }
 
@@ -299,6 +300,7 @@ close_relay(struct relay *relay)
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}
+	moves_close(relay);
 	resolver_free(&relay->resolver);
 	router_close(&relay->router);
 	pump_close(&relay->pump);

@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "proxy/config.h"
 #include "proxy/front.h"
+#include "proxy/moves.h"
 #include "proxy/pump.h"
 #include "proxy/resolve.h"
 #include "proxy/route.h"
@@ -68,6 +69,7 @@ struct relay {
 	struct event_base *base;
 	struct log log;
 	struct router router;
+	struct moves moves;
 	struct resolver *resolver;
 	struct pump pump;
 	struct front_settings front_settings;

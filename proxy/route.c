@@ -29,9 +29,8 @@ route_now(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Reads the map again when replicad has changed it. */
-static int
-refresh_cell(struct router *router, const char **why)
+int
+router_refresh(struct router *router, const char **why)
 {
 	uint64_t generation = replica_cell_generation(router->replica);
 	struct cell *cell;
@@ -43,6 +42,7 @@ refresh_cell(struct router *router, const char **why)
 	cell_free(&router->cell);
 	router->cell = cell;
 	router->generation = generation;
+	router->digest = cell_digest(cell);
 	return 0;
 }
 
@@ -142,7 +142,59 @@ route(struct router *router, enum service_kind service, struct slice user,
 		return ROUTE_DISABLED;
 	if (account->status == ACCOUNT_NOLOGIN)
 		return ROUTE_NOLOGIN;
-	if (refresh_cell(router, &found->why) < 0)
+	if (router_refresh(router, &found->why) < 0)
 		return ROUTE_UNAVAILABLE;
 	return place(router, service, now_us, account, found);
+}
+
+/* Where everybody may be everywhere, a session stays while its server is up. */
+static const char *
+lost_without_affinity(const struct account *account, const struct pool *pool,
+    const char *name, int64_t now_us)
+{
+	struct buf store = buf_bounded(NAME_SIZE_MAX);
+	uint64_t phase = placement_phase(account_key(account, &store));
+	const char *why = "its server left the pool";
+
+	buf_free(&store);
+	for (size_t i = 0; i < pool->server_count; i++) {
+		enum host_state state = HOST_DOWN;
+		uint32_t weight;
+
+		if (!slice_is(pool->servers[i]->name, name))
+			continue;
+		placement_reached(
+		    pool->servers[i], phase, now_us, &state, &weight);
+		why = state == HOST_UP ? NULL : "its server is not up any more";
+	}
+	return why;
+}
+
+const char *
+route_lost(const struct router *router, const struct account *account,
+    const char *server, int64_t now_us)
+{
+	struct placement placed = placement(account, router->cell, now_us);
+
+	if (account->status == ACCOUNT_DISABLED)
+		return "account was disabled";
+	if (account->status == ACCOUNT_NOLOGIN)
+		return "account may not log in any more";
+	if (placed.pool && !placed.pool->affinity && account->pin.size == 0)
+		return lost_without_affinity(
+		    account, placed.pool, server, now_us);
+	switch (placed.kind) {
+	case PLACEMENT_SERVER:
+		return slice_is(placed.server->name, server)
+			   ? NULL
+			   : "account was moved";
+	case PLACEMENT_HOST:
+		return slice_is(placed.host, server) ? NULL
+						     : "account was moved";
+	case PLACEMENT_WAIT:
+		return "account is being moved";
+	case PLACEMENT_NONE:
+		break;
+	}
+	return "nobody serves the account now";
 }

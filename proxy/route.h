@@ -41,6 +41,7 @@ struct router {
 	struct replica *replica; /* owned */
 	struct cell *cell;       /* owned; NULL until the first look-up */
 	uint64_t generation;
+	uint64_t digest;                      /* of the map: cell_digest() */
 	const struct config_backend *backend; /* borrowed */
 };
 
@@ -48,6 +49,17 @@ struct router {
 int router_open(struct router *router, const char *replica,
     const struct config_backend *backend, const char **why);
 void router_close(struct router *router);
+
+/* Reads the map again when it changed. 0; or -1 with *why when there is none.
+ */
+int router_refresh(struct router *router, const char **why);
+
+/*
+ * Must a session of this account leave the server or host of that name? NULL
+ * when it may stay, else why (static text). Needs router_refresh() before.
+ */
+const char *route_lost(const struct router *router,
+    const struct account *account, const char *server, int64_t now_us);
 
 /*
  * store: gets the account's record; *account borrows from it and is set on all
