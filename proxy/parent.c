@@ -115,7 +115,7 @@ is_listening(const struct parent *parent, int fd)
 /* ---- children ---- */
 
 static struct child *
-find_health(struct parent *parent)
+find_health(const struct parent *parent)
 {
 	for (size_t i = 0; i < parent->now.child_count; i++) {
 		struct child *child = &parent->now.children[i];
@@ -498,7 +498,8 @@ poll_timeout(const struct parent *parent)
 
 	if (parent->stopping)
 		return wait_ms > 0 ? (int)wait_ms : 0;
-	if (count_relays(parent) >= (size_t)parent->config->relays)
+	if (find_health(parent) &&
+	    count_relays(parent) >= (size_t)parent->config->relays)
 		return -1;
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }
