@@ -340,17 +340,6 @@ drop_child(struct parent *parent, size_t index)
 	*child = parent->now.children[--parent->now.child_count];
 }
 
-static void
-retire_before(struct parent *parent)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child *child = &parent->now.children[i];
-
-		if (child->generation != parent->now.generation)
-			shutdown(child->parent_fd, SHUT_RDWR);
-	}
-}
-
 /* ---- reload ---- */
 
 static void
@@ -489,6 +478,21 @@ take_request(struct parent *parent, struct child *health)
 
 	if (size > 0 && slice_is(slice_of(text, (size_t)size), "reload"))
 		begin_reload(parent);
+}
+
+/* What the old health process was asked before it knew is not forgotten. */
+static void
+retire_before(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->generation == parent->now.generation)
+			continue;
+		shutdown(child->parent_fd, SHUT_RDWR);
+		if (child->role == CHILD_HEALTH)
+			take_request(parent, child);
+	}
 }
 
 static int
