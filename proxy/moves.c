@@ -7,7 +7,7 @@
 #include "proxy/relay.h"
 #include "proxy/session.h"
 
-#define POLL_INTERVAL   40 /* ms between looks at the replica */
+#define POLL_INTERVAL   20 /* ms between looks at the replica */
 #define RECORD_SIZE_MAX 65536
 
 static struct follower_list *
