@@ -51,7 +51,7 @@ struct back {
 	/* Not NULL: nobody logs in, ACCEPTED comes when all that this service
 	 * has to offer (offer.h) is in here. Borrowed. */
 	struct buf *offer;
-	const char *why;  /* static text */
+	const char *why; /* static text */
 };
 
 struct back_protocol {

@@ -18,7 +18,8 @@
 #include "proxy/offer.h"
 #include "proxy/sasl.h"
 
-#define FRONT_HELLO_SIZE 256 /* octets of a client's name for itself, and NUL */
+#define FRONT_HELLO_SIZE 256 /* octets of a client's name for itself, and NUL  \
+			      */
 
 enum front_action {
 	FRONT_MORE,     /* send the output, wait for more input */
@@ -58,16 +59,16 @@ struct front {
 	const struct front_settings *settings; /* borrowed */
 	bool tls;                              /* is on */
 	bool tls_offered;                      /* STARTTLS may be said */
-	bool plaintext; /* credentials may come without TLS */
+	bool plaintext;      /* credentials may come without TLS */
 	unsigned mechanisms; /* a bit 1 << enum sasl_mechanism for each that is
 				offered */
 	unsigned bad_commands;
 	struct credentials credentials; /* owned */
 	struct sasl sasl;
 	const char *closed_why; /* static: set with FRONT_CLOSE, for the log */
-	bool utf8; /* POP3: the client said UTF8 (RFC 6856) */
+	bool utf8;              /* POP3: the client said UTF8 (RFC 6856) */
 	char hello[FRONT_HELLO_SIZE]; /* SMTP: its EHLO, printable; or "" */
-	void *state;            /* the protocol's own; owned */
+	void *state;                  /* the protocol's own; owned */
 };
 
 struct front_protocol {

@@ -68,9 +68,8 @@ front_sasl_begin(struct front *front, enum sasl_mechanism mechanism,
 	buf_free(&first);
 	if (!initial)
 		return FRONT_SASL_CHALLENGE;
-	return take(front,
-	    slice_is(*initial, "=") ? slice_from("") : *initial, challenge,
-	    why);
+	return take(front, slice_is(*initial, "=") ? slice_from("") : *initial,
+	    challenge, why);
 }
 
 enum front_sasl

@@ -75,8 +75,8 @@ join(struct learner *learner, enum service_kind kind)
 	TAILQ_FOREACH (lesson, &learner->lessons, link) {
 		if (lesson->kind != kind || !lesson->known)
 			continue;
-		if (offer_join(kind, common, buf_slice(&lesson->lines),
-			first) < 0)
+		if (offer_join(kind, common, buf_slice(&lesson->lines), first) <
+		    0)
 			buf_free(common);
 		first = false;
 	}
@@ -271,8 +271,8 @@ step_speak(struct lesson *lesson)
 			fail(lesson, "the server's line is too long");
 			return;
 		}
-		switch (stream_read(
-		    &lesson->stream, room, READ_CHUNK, &moved)) {
+		switch (
+		    stream_read(&lesson->stream, room, READ_CHUNK, &moved)) {
 		case STREAM_AGAIN:
 			arm(lesson);
 			return;
@@ -437,8 +437,8 @@ read_map(struct learner *learner)
 	TAILQ_FOREACH (lesson, &learner->lessons, link)
 		lesson->listed = false;
 	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; hosts[i].kind == HOST_SERVER &&
-				   k < hosts[i].service_count;
+		for (size_t k = 0;
+		     hosts[i].kind == HOST_SERVER && k < hosts[i].service_count;
 		     k++)
 			list(learner, &hosts[i].services[k]);
 	for (lesson = TAILQ_FIRST(&learner->lessons); lesson; lesson = next) {
@@ -459,12 +459,14 @@ learner_tick(struct learner *learner)
 
 	if (relay->retiring || router_refresh(&relay->router, &why) < 0)
 		return;
-	if (!learner->has_map || learner->generation != relay->router.generation)
+	if (!learner->has_map ||
+	    learner->generation != relay->router.generation)
 		read_map(learner);
 	learner->has_map = true;
 	learner->generation = relay->router.generation;
 	TAILQ_FOREACH (lesson, &learner->lessons, link)
-		if (learner->asked < ASKED_MAX && lesson->state == LESSON_IDLE &&
+		if (learner->asked < ASKED_MAX &&
+		    lesson->state == LESSON_IDLE &&
 		    lesson->due_s <= relay->now_s)
 			begin(lesson);
 }

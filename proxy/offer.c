@@ -141,8 +141,7 @@ add_lowest(struct buf *out, struct slice a, struct slice b)
 /* Adds the parameters that a and b have in common; false when the keyword
  * cannot be offered. */
 static bool
-add_parameters(
-    struct buf *out, enum join join, struct slice a, struct slice b)
+add_parameters(struct buf *out, enum join join, struct slice a, struct slice b)
 {
 	switch (join) {
 	case JOIN_NONE:
@@ -187,8 +186,8 @@ add_joined(struct buf *out, enum service_kind kind, struct slice keyword,
 }
 
 int
-offer_join(enum service_kind kind, struct buf *common, struct slice lines,
-    bool first)
+offer_join(
+    enum service_kind kind, struct buf *common, struct slice lines, bool first)
 {
 	struct buf joined = buf_bounded(common->size_max);
 	struct slice rest = first ? lines : buf_slice(common);

@@ -35,8 +35,8 @@ bool offer_is_used(enum service_kind kind);
  * Keeps of `common` what `lines` offers as well. `first`: takes all of them
  * instead. 0; or -1 when it does not fit, with common as it was.
  */
-int offer_join(enum service_kind kind, struct buf *common, struct slice lines,
-    bool first);
+int offer_join(
+    enum service_kind kind, struct buf *common, struct slice lines, bool first);
 
 /* The parameters of a keyword; false when it is not offered. */
 bool offer_find(struct slice lines, const char *keyword, struct slice *words);

@@ -16,13 +16,13 @@
 enum pop3_step {
 	STEP_GREETING,
 	STEP_STLS,
-	STEP_XCLIENT,  /* sent together with what follows */
-	STEP_UTF8,     /* likewise */
-	STEP_AUTH,     /* AUTH without initial response: "+" will come */
-	STEP_INITIAL,  /* AUTH with it: "+" may come from a server that ignores
-			  it */
-	STEP_REPLY,    /* all is said */
-	STEP_CAPA,     /* asked what it can do: its first line will come */
+	STEP_XCLIENT, /* sent together with what follows */
+	STEP_UTF8,    /* likewise */
+	STEP_AUTH,    /* AUTH without initial response: "+" will come */
+	STEP_INITIAL, /* AUTH with it: "+" may come from a server that ignores
+			 it */
+	STEP_REPLY,   /* all is said */
+	STEP_CAPA,    /* asked what it can do: its first line will come */
 	STEP_CAPA_LIST,
 	STEP_USER,
 	STEP_PASS
@@ -60,8 +60,8 @@ static void
 add_auth(struct back *back, struct buf *out)
 {
 	struct buf initial = buf_bounded(out->size_max);
-	const char *name = sasl_mechanism_text(
-	    sasl_back_mechanism(back->credentials));
+	const char *name =
+	    sasl_mechanism_text(sasl_back_mechanism(back->credentials));
 
 	sasl_add_initial(&initial, back->credentials, back->user);
 	buf_printf(out, "AUTH %s", name);
@@ -136,7 +136,8 @@ take_xclient(struct back *back, struct slice line, struct buf *out)
 	/* A refusal means that its log lacks the client's address. */
 	if (!is_ok(line) && !is_error(line))
 		return broken(back, "back end's reply is not +OK or -ERR");
-	back->step = back->client->utf8 ? STEP_UTF8 : (int)step_after_utf8(back);
+	back->step =
+	    back->client->utf8 ? STEP_UTF8 : (int)step_after_utf8(back);
 	return BACK_MORE;
 }
 

@@ -173,6 +173,7 @@ run_auth(struct front *front, struct slice argument, struct buf *out)
 	struct buf challenge = buf_bounded(front->settings->line_size);
 	enum sasl_mechanism mechanism;
 	enum front_action action;
+	enum front_sasl result;
 	const char *why = "";
 
 	if (argument.size == 0)
@@ -182,10 +183,9 @@ run_auth(struct front *front, struct slice argument, struct buf *out)
 		return refuse_command(
 		    front, out, "This mechanism is not spoken here.");
 	state->has_user = false;
-	action = take_sasl(front,
-	    front_sasl_begin(front, mechanism,
-		space == SIZE_MAX ? NULL : &initial, &challenge, &why),
-	    &challenge, why, out);
+	result = front_sasl_begin(front, mechanism,
+	    space == SIZE_MAX ? NULL : &initial, &challenge, &why);
+	action = take_sasl(front, result, &challenge, why, out);
 	buf_free(&challenge);
 	return action;
 }
@@ -195,11 +195,11 @@ take_response(struct front *front, struct slice line, struct buf *out)
 {
 	struct buf challenge = buf_bounded(front->settings->line_size);
 	enum front_action action;
+	enum front_sasl result;
 	const char *why = "";
 
-	action = take_sasl(front,
-	    front_sasl_respond(front, line, &challenge, &why), &challenge, why,
-	    out);
+	result = front_sasl_respond(front, line, &challenge, &why);
+	action = take_sasl(front, result, &challenge, why, out);
 	buf_free(&challenge);
 	return action;
 }
@@ -225,9 +225,8 @@ static enum front_action
 run_lang(struct front *front, struct slice argument, struct buf *out)
 {
 	if (argument.size == 0) {
-		buf_add_string(out,
-		    "+OK Languages:" CRLF "en English" CRLF
-		    "i-default Default" CRLF "." CRLF);
+		buf_add_string(out, "+OK Languages:" CRLF "en English" CRLF
+				    "i-default Default" CRLF "." CRLF);
 		return FRONT_MORE;
 	}
 	if (!slice_is(argument, "*") && !slice_is_nocase(argument, "en") &&
@@ -263,8 +262,8 @@ run_command(struct front *front, struct slice line, struct buf *out)
 {
 	size_t space = slice_find(line, ' ');
 	const struct command *command = find_command(slice_first(line, space));
-	struct slice argument = slice_from_offset(
-	    line, space == SIZE_MAX ? line.size : space + 1);
+	struct slice argument =
+	    slice_from_offset(line, space == SIZE_MAX ? line.size : space + 1);
 
 	if (!command)
 		return refuse_command(
@@ -277,8 +276,8 @@ run_command(struct front *front, struct slice line, struct buf *out)
 	if ((command->flags & COMMAND_BEFORE_TLS) && !front->tls_offered)
 		return refuse_command(front, out, "TLS is not offered here.");
 	if ((command->flags & COMMAND_LOGIN) && !front_may_login(front)) {
-		buf_add_string(out,
-		    "-ERR [AUTH] Credentials only after STLS." CRLF);
+		buf_add_string(
+		    out, "-ERR [AUTH] Credentials only after STLS." CRLF);
 		return FRONT_MORE;
 	}
 	return command->run(front, argument, out);
@@ -294,6 +293,21 @@ line_size(const struct front *front)
 	       (state->in_sasl ? front->settings->literal_size : 0);
 }
 
+/* A faulty line in place of a response ends the exchange. */
+static enum front_action
+refuse_line(struct front *front, enum line_result result, struct buf *out)
+{
+	struct pop3_state *state = front->state;
+
+	state->in_sasl = false;
+	if (result == LINE_TOO_LONG)
+		return close_with(front, out, "Line too long.");
+	return refuse_command(front, out,
+	    result == LINE_ENDING
+		? "Lines end in CRLF."
+		: "Commands have no NUL and no CR by itself.");
+}
+
 static enum front_action
 pop3_input(struct front *front, struct slice *input, struct buf *out)
 {
@@ -307,14 +321,8 @@ pop3_input(struct front *front, struct slice *input, struct buf *out)
 
 		if (result == LINE_MORE)
 			return FRONT_MORE;
-		if (result == LINE_TOO_LONG)
-			return close_with(front, out, "Line too long.");
-		if (result == LINE_ENDING)
-			action =
-			    refuse_command(front, out, "Lines end in CRLF.");
-		else if (result == LINE_OCTET)
-			action = refuse_command(front, out,
-			    "Commands have no NUL and no CR by itself.");
+		if (result != LINE_DONE)
+			action = refuse_line(front, result, out);
 		else if (state->in_sasl)
 			action = take_response(front, line, out);
 		else
@@ -364,8 +372,8 @@ pop3_refuse(struct front *front, const struct refusal *refusal, struct buf *out)
 		buf_add_string(out, "-ERR [AUTH] Authentication failed.");
 		break;
 	case REFUSAL_NOLOGIN:
-		buf_add_string(out,
-		    "-ERR [SYS/PERM] This account may not log in now. ");
+		buf_add_string(
+		    out, "-ERR [SYS/PERM] This account may not log in now. ");
 		break;
 	case REFUSAL_UNAVAILABLE:
 		buf_add_string(out, "-ERR [SYS/TEMP] ");

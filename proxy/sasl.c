@@ -150,8 +150,8 @@ sasl_back_mechanism(const struct credentials *credentials)
 }
 
 void
-sasl_add_initial(struct buf *out, const struct credentials *credentials,
-    struct slice user)
+sasl_add_initial(
+    struct buf *out, const struct credentials *credentials, struct slice user)
 {
 	struct buf message =
 	    buf_bounded(2 * SASL_NAME_SIZE_MAX + SASL_PASSWORD_SIZE_MAX + 2);
@@ -160,8 +160,7 @@ sasl_add_initial(struct buf *out, const struct credentials *credentials,
 	if (master)
 		buf_add_slice(&message, user);
 	buf_add_char(&message, '\0');
-	buf_add_slice(
-	    &message, master ? buf_slice(&credentials->user) : user);
+	buf_add_slice(&message, master ? buf_slice(&credentials->user) : user);
 	buf_add_char(&message, '\0');
 	buf_add_slice(&message, buf_slice(&credentials->password));
 	base64_encode(out, buf_slice(&message));

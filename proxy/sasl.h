@@ -69,7 +69,7 @@ enum sasl_mechanism sasl_back_mechanism(const struct credentials *credentials);
  * credentials, in base64: PLAIN, with an authzid where another one's password
  * opens the mailbox.
  */
-void sasl_add_initial(struct buf *out, const struct credentials *credentials,
-    struct slice user);
+void sasl_add_initial(
+    struct buf *out, const struct credentials *credentials, struct slice user);
 
 #endif
