@@ -135,7 +135,7 @@ void
 moves_open(struct relay *relay)
 {
 	struct moves *moves = &relay->moves;
-	struct timeval interval = { 0, POLL_INTERVAL * 1000 };
+	struct timeval interval = { 0, POLL_INTERVAL * 1000L };
 
 	moves->buckets = calloc(MOVES_BUCKETS, sizeof(*moves->buckets));
 	moves->poll = event_new(relay->base, -1, EV_PERSIST, on_poll, relay);

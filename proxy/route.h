@@ -67,7 +67,7 @@ const char *route_lost(const struct router *router,
  */
 enum route_result route(struct router *router, enum service_kind service,
     struct slice user, int64_t now_us, struct buf *store,
-    struct account *account, struct route *route);
+    struct account *account, struct route *found);
 
 /* Microseconds since 1970, from the system's clock. */
 int64_t route_now(void);
