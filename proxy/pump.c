@@ -105,16 +105,23 @@ flow_wants(const struct flow *flow)
 	return !flow->ended && !flow_waits(flow);
 }
 
+/* DONE when nothing waits any more. */
 static enum stream_result
 flush_waiting(struct flow *flow, struct stream *to)
 {
-	size_t before = flow->waiting.size;
-	enum stream_result result = stream_flush(to, &flow->waiting);
+	size_t moved;
 
-	flow->moved += before - flow->waiting.size;
-	if (result == STREAM_DONE)
-		buf_free(&flow->waiting);
-	return result;
+	while (flow->waiting.size > 0) {
+		enum stream_result result = stream_write(
+		    to, flow->waiting.data, flow->waiting.size, &moved);
+
+		if (result != STREAM_DONE)
+			return result;
+		buf_consume(&flow->waiting, moved);
+		flow->moved += moved;
+	}
+	buf_free(&flow->waiting);
+	return STREAM_DONE;
 }
 
 static enum stream_result
