@@ -248,25 +248,14 @@ bool
 session_flush_front(struct session *session)
 {
 	struct buf *out = &session->login->front_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->front, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->front, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			session_end(session, stream_why(&session->front));
-			return false;
-		}
-		buf_consume(out, moved);
-	}
-	if (out->failed) {
-		session_end(session, "client does not read what it asked for");
-		return false;
-	}
-	return true;
+	if (!out->failed && (result == STREAM_DONE || result == STREAM_AGAIN))
+		return true;
+	session_end(session, out->failed
+				 ? "client does not read what it asked for"
+				 : stream_why(&session->front));
+	return false;
 }
 
 /* Says what is in front_out and closes; gives the client time to read it. */

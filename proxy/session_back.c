@@ -322,19 +322,13 @@ static bool
 flush_back(struct session *session)
 {
 	struct buf *out = &session->login->back_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->back, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->back, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			lose_server(session, stream_why(&session->back));
-			return false;
-		}
-		buf_consume(out, moved);
+	if (result == STREAM_AGAIN)
+		return true;
+	if (result != STREAM_DONE) {
+		lose_server(session, stream_why(&session->back));
+		return false;
 	}
 	buf_wipe(out);
 	return true;
@@ -424,34 +418,26 @@ feed_back(struct session *session)
 void
 session_back_speaks(struct session *session)
 {
-	struct buf *in = &session->login->back_in;
-	enum stream_result result;
-	size_t moved = 0;
-	char *room;
+	struct login *login = session->login;
 
 	if (!flush_back(session))
 		return;
 	do {
-		room = buf_reserve(in, SESSION_READ_CHUNK);
-		if (!room) {
-			refuse_server(session, "the server's line is too long");
-			return;
-		}
-		result = stream_read(
-		    &session->back, room, SESSION_READ_CHUNK, &moved);
-		if (result == STREAM_END || result == STREAM_FAILED) {
-			lose_server(
-			    session, result == STREAM_END
-					 ? "the server closed before login"
-					 : stream_why(&session->back));
-			return;
-		}
-		if (result == STREAM_AGAIN) {
+		switch (stream_fill(
+		    &session->back, &login->back_in, SESSION_READ_CHUNK)) {
+		case STREAM_DONE:
+			feed_back(session);
+			break;
+		case STREAM_AGAIN:
 			session_arm(session);
 			return;
+		case STREAM_END:
+			lose_server(session, "the server closed before login");
+			return;
+		case STREAM_FAILED:
+			lose_server(session, stream_why(&session->back));
+			return;
 		}
-		buf_grow(in, moved);
-		feed_back(session);
 	} while (session->state == SESSION_BACK &&
 		 stream_has_pending(&session->back));
 }
