@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/name.h"
+#include "proxy/front.h"
 
 #define CONFIG_PORT_MAX   65535
 #define CONFIG_RELAYS_MAX 256
@@ -148,9 +149,9 @@ static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
-	if (!derive_service(listener) || listener->service != SERVICE_IMAP)
+	if (!derive_service(listener) || !front_protocol(listener->service))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; imap and imaps are there\n",
+		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s are there\n",
 		    config->path, listener->line, listener->title);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",

@@ -1,6 +1,5 @@
 #include "proxy/imap_back.h"
 
-#include "lib/base64.h"
 #include "proxy/imap_scan.h"
 
 #define CRLF "\r\n"
@@ -78,26 +77,6 @@ ask_capabilities(struct back *back, struct buf *out)
 	return BACK_MORE;
 }
 
-/* [authzid] NUL authcid NUL passwd in base64 */
-static void
-add_plain(const struct back *back, struct buf *out)
-{
-	const struct credentials *credentials = back->credentials;
-	struct buf message =
-	    buf_bounded(2 * SASL_NAME_SIZE_MAX + SASL_PASSWORD_SIZE_MAX + 2);
-	bool master = credentials->authorise.size > 0;
-
-	if (master)
-		buf_add_slice(&message, back->user);
-	buf_add_char(&message, '\0');
-	buf_add_slice(
-	    &message, master ? buf_slice(&credentials->user) : back->user);
-	buf_add_char(&message, '\0');
-	buf_add_slice(&message, buf_slice(&credentials->password));
-	base64_encode(out, buf_slice(&message));
-	buf_wipe(&message);
-}
-
 /* The client's address for the back end's log; Dovecot's names for the fields.
  */
 static void
@@ -154,7 +133,7 @@ log_in(struct back *back, struct buf *out)
 	back->step = STEP_AUTHENTICATE;
 	if (back->capabilities & CAPABILITY_SASL_IR) {
 		buf_add_char(out, ' ');
-		add_plain(back, out);
+		sasl_add_initial(out, back->credentials, back->user);
 		back->step = STEP_REPLY;
 	}
 	buf_add_string(out, CRLF);
@@ -221,7 +200,7 @@ take_continuation(struct back *back, struct buf *out)
 {
 	switch ((enum imap_step)back->step) {
 	case STEP_AUTHENTICATE:
-		add_plain(back, out);
+		sasl_add_initial(out, back->credentials, back->user);
 		buf_add_string(out, CRLF);
 		back->step = STEP_REPLY;
 		return BACK_MORE;

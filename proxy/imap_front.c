@@ -134,6 +134,7 @@ run_login(struct front *front, struct slice arguments, struct buf *out)
 {
 	struct credentials *credentials = &front->credentials;
 
+	credentials->mechanism = SASL_PLAIN;
 	buf_clear(&credentials->authorise);
 	if (!imap_take_space(&arguments) ||
 	    !imap_take_astring(&arguments, &credentials->user) ||

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/control.h"
+#include "proxy/learn.h"
 #include "proxy/session.h"
 
 #define ACCEPT_BATCH 8 /* connections taken at one event */
@@ -124,6 +125,7 @@ on_tick(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	relay->now_s = relay_now_ms() / 1000;
+	learner_tick(relay->learner);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
 		int64_t before_s =
 		    relay->now_s - queue_time(relay, (enum session_queue)i);
@@ -288,6 +290,7 @@ watch_all(struct relay *relay)
 	if (!relay->stop_event || event_add(relay->stop_event, NULL) < 0)
 		abort();
 	relay->reaper = watch(relay, -1, 0, on_reap);
+	relay->learner = learner_new(relay);
 	relay->tick = watch(relay, -1, 0, on_tick);
 	moves_open(relay);
 	event_add(relay->tick, &second);
@@ -308,6 +311,8 @@ close_relay(struct relay *relay)
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}
+	learner_free(&relay->learner);
+	offers_free(&relay->offers);
 	moves_close(relay);
 	resolver_free(&relay->resolver);
 	router_close(&relay->router);
@@ -333,7 +338,9 @@ relay_run(const struct relay_settings *settings)
 		.line_size = (size_t)limits->line_size,
 		.literal_size = (size_t)limits->literal_size,
 		.bad_commands = (unsigned)limits->bad_commands,
+		.offers = &relay.offers,
 	};
+	offers_init(&relay.offers);
 	relay.started_s = (uint32_t)time(NULL);
 	relay.now_s = relay_now_ms() / 1000;
 	if (open_relay(&relay, &why) < 0) {

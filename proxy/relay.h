@@ -27,6 +27,7 @@
 #include "proxy/route.h"
 #include "proxy/stats.h"
 
+struct learner;
 struct session;
 TAILQ_HEAD(session_list, session);
 
@@ -73,6 +74,8 @@ struct relay {
 	struct resolver *resolver;
 	struct pump pump;
 	struct front_settings front_settings;
+	struct offers offers;
+	struct learner *learner;
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];

@@ -539,6 +539,8 @@ describe_client(struct session *session)
 		.local_address = login->local_address,
 		.local_port = address_port(&local),
 		.session = session->id,
+		.host_name = session->relay->config->host_name,
+		.hello = login->front.hello,
 	};
 }
 

@@ -277,6 +277,7 @@ session_connected(struct session *session)
 		connect_next(session);
 		return;
 	}
+	login->client.utf8 = login->front.utf8;
 	evtimer_add(login->timer, &patience);
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,

@@ -45,6 +45,9 @@ session_front_tls(struct session *session)
 	session_enter(session, SESSION_FRONT);
 	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)
 		login->front.protocol->greet(&login->front, &login->front_out);
+	else if (login->front.protocol->secured)
+		login->front.protocol->secured(
+		    &login->front, &login->front_out);
 	/* The client may have sent its first command with the end of the
 	 * handshake. */
 	session_front_speaks(session);
