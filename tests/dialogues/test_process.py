@@ -386,6 +386,10 @@ def test_jail(started):
 
 # Memory
 
+# AddressSanitizer surrounds and keeps what is allocated.
+SLACK = 8 if "address" in BUILD.name else 1
+
+
 FLOODS = [
     b"x" * 65536,
     b"a LOGIN {4000+}\r\n" + b"x" * 3000,
@@ -418,7 +422,7 @@ def test_memory(started, servers):
     before = memory(pid)
     strangers(100)
     log_in(proxy, servers)
-    assert memory(pid) - before < 8192, "KiB more than before"
+    assert memory(pid) - before < 8192 * SLACK, "KiB more than before"
 
 
 def test_memory_of_beginners(started):
@@ -432,7 +436,7 @@ def test_memory_of_beginners(started):
     wait_until(lambda: proxy.counters()["sessions"] == 1000, "sessions")
     for peer in peers:
         assert peer.line().startswith(b"* OK ")
-    assert memory(pid) - before < 1000 * 32, "KiB for a thousand"
+    assert memory(pid) - before < 1000 * 32 * SLACK, "KiB for a thousand"
     for peer in peers:
         peer.close()
 
@@ -445,7 +449,7 @@ def test_memory_of_idle_sessions(started, servers):
     before = memory(pid)
     sessions += [Session(proxy, servers) for _ in range(200)]
     assert proxy.counters()["logged_in"] == 220
-    assert memory(pid) - before < 200 * 8, "KiB for two hundred"
+    assert memory(pid) - before < 200 * 8 * SLACK, "KiB for two hundred"
     for session in sessions:
         session.player.client.close()
         session.player.server.close()
