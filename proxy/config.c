@@ -191,12 +191,12 @@ check(struct config *config, struct buf *errors)
 }
 
 int
-config_read(struct config **out, const char *path, struct buf *errors)
+config_read(struct config **config_out, const char *path, struct buf *errors)
 {
 	struct config *config = calloc(1, sizeof(*config));
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-	*out = NULL;
+	*config_out = NULL;
 	if (!config) {
 		buf_add_string(errors, "out of memory\n");
 		return -1;
@@ -214,7 +214,7 @@ config_read(struct config **out, const char *path, struct buf *errors)
 				 : cores < CONFIG_RELAYS_MAX
 				     ? cores
 				     : CONFIG_RELAYS_MAX;
-	*out = config;
+	*config_out = config;
 	return 0;
 }
 

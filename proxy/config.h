@@ -83,7 +83,8 @@ struct config {
  * Reads and checks the file; opens nothing but it. 0; or -1 with every fault as
  * a line "FILE:LINE: text" in errors.
  */
-int config_read(struct config **config, const char *path, struct buf *errors);
+int config_read(
+    struct config **config_out, const char *path, struct buf *errors);
 void config_free(struct config **config);
 
 const struct config_listener *config_listeners(

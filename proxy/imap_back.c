@@ -48,6 +48,14 @@ broken(struct back *back, const char *why)
 	return BACK_BROKEN;
 }
 
+/* Is that the first word of a reply? */
+static bool
+says(struct slice reply, const char *word)
+{
+	return slice_is_nocase(
+	    slice_first(reply, slice_find(reply, ' ')), word);
+}
+
 /* list: words after CAPABILITY, up to "]" or the end. */
 static void
 read_capabilities(struct back *back, struct slice list)
@@ -242,13 +250,12 @@ static enum back_action
 take_login_reply(struct back *back, struct slice reply)
 {
 	buf_add_slice(&back->reply, reply);
-	if (slice_starts_nocase(reply, "OK"))
+	if (says(reply, "OK"))
 		return back->step == STEP_REPLY
 			   ? BACK_ACCEPTED
 			   : broken(back,
 				 "back end accepts before it has the password");
-	if (slice_starts_nocase(reply, "NO") ||
-	    slice_starts_nocase(reply, "BAD"))
+	if (says(reply, "NO") || says(reply, "BAD"))
 		return BACK_REFUSED;
 	return broken(back, "back end's reply is not OK, NO or BAD");
 }
@@ -261,7 +268,7 @@ take_tagged(struct back *back, struct slice line, struct buf *out)
 	struct slice reply = space == SIZE_MAX
 				 ? slice_from("")
 				 : slice_from_offset(line, space + 1);
-	bool ok = slice_starts_nocase(reply, "OK");
+	bool ok = says(reply, "OK");
 
 	if (slice_is(tag, TAG_LOGIN) && back->step >= STEP_AUTHENTICATE)
 		return take_login_reply(back, reply);
@@ -320,6 +327,8 @@ static enum back_action
 imap_secured(struct back *back, struct buf *out)
 {
 	back->secured = true;
+	/* What was said before TLS may have been anybody's. */
+	back->capabilities = 0;
 	return ask_capabilities(back, out);
 }
 

@@ -81,7 +81,7 @@ return_pipe(struct pump *pump, struct pump_pipe *pipe)
 void
 flow_open(struct flow *flow)
 {
-	*flow = (struct flow){ .waiting = buf_bounded(PUMP_CHUNK * 2) };
+	*flow = (struct flow){ .waiting = buf_bounded((size_t)2 * PUMP_CHUNK) };
 }
 
 void

@@ -319,6 +319,7 @@ session_begin_relay(struct session *session)
 	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
+	session->follower.server = session->server;
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->front_out));
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->back_in));
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
@@ -478,10 +479,11 @@ login_new(struct session *session)
 	if (!login)
 		abort();
 	login->front_in = buf_bounded(in_max);
-	login->front_out = buf_bounded(in_max + SESSION_BACK_LINE_SIZE * 2);
+	login->front_out =
+	    buf_bounded(in_max + (size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->back_in =
 	    buf_bounded(SESSION_BACK_LINE_SIZE + SESSION_READ_CHUNK);
-	login->back_out = buf_bounded(SESSION_BACK_LINE_SIZE * 2);
+	login->back_out = buf_bounded((size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->account_store = buf_bounded(65536);
 	login->timer =
 	    evtimer_new(session->relay->base, session_login_timer, session);
@@ -531,7 +533,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->listener = listener;
 	session->client = *client;
 	session->accepted_ms = relay_now_ms();
-	snprintf(session->id, sizeof(session->id), "%08x%03x%08x",
+	(void)snprintf(session->id, sizeof(session->id), "%08x%03x%08x",
 	    relay->started_s, relay->settings->slot_number & 0xfff,
 	    relay->sequence++);
 	stream_open(&session->front, fd);
