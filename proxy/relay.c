@@ -147,6 +147,9 @@ on_tick(evutil_socket_t fd, short what, void *context)
 		       session_queued_s(session) <= before_s)
 			session_time_out(session);
 	}
+	/* Descriptors may have come free elsewhere. */
+	if (!relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
 }
 
 static void
@@ -170,6 +173,10 @@ retire(struct relay *relay)
 
 	relay->retiring = true;
 	set_accepting(relay, false);
+	/* Where the next generation does not listen any more, nobody may seem
+	 * to. */
+	for (size_t i = 0; i < relay->settings->listener_count; i++)
+		close(relay->settings->listeners[i].fd);
 	event_del(relay->parent_event);
 	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
 	     session = next) {
@@ -192,6 +199,7 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 
 	(void)signal_number;
 	(void)what;
+	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
