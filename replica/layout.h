@@ -26,7 +26,7 @@
 
 #define LAYOUT_FORMAT      "1"
 #define LAYOUT_ID_SIZE     16
-#define LAYOUT_RECORD_MAX  (1024U * 1024U) /* octets */
+#define LAYOUT_RECORD_MAX  ((size_t)1 << 20) /* octets */
 #define LAYOUT_READERS_MAX 1024
 #define LAYOUT_TABLES      5
 

@@ -62,7 +62,7 @@ providers_log_end(
 	};
 	bool alarm = end == SYNCREPL_STOPPED || end == SYNCREPL_STORE;
 	struct log_line line =
-	    log_line(alarm ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, events[end]);
+	    log_line(alarm ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, events[end]);
 
 	log_string(&line, "provider", providers->urls[providers->current]);
 	log_string(&line, "why", why);
@@ -155,7 +155,10 @@ providers_following(void *context, enum intake_outcome outcome, const char *why)
 	if (outcome == INTAKE_STOPPED)
 		status_set_state(providers->status, "stopped", why);
 	else
-		status_set_state(providers->status, "connected", NULL);
+		status_set_state(providers->status, "connected",
+		    outcome == INTAKE_PROVISIONAL
+			? "the provider is behind of what was seen before"
+			: NULL);
 }
 
 static void

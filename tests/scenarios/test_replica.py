@@ -1,13 +1,19 @@
 """postcell-replicad on real slapds: what following a directory can go wrong in."""
 
 import itertools
+import os
+import pathlib
+import pwd
+import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
 
-from directory import (ACL, LIMITS, SUFFIX, Directory, base_ldif,
+from directory import (ACL, LIMITS, REPLICA, SUFFIX, Directory, base_ldif,
                        wait_until)
 from replicad import REPLICAD, Replicad
 
@@ -57,7 +63,13 @@ def house(tmp_path):
         yield made
     finally:
         for each in reversed(made.running):
-            each.stop(signal.SIGKILL)
+            each.stop(signal.SIGTERM if isinstance(each, Replicad)
+                      else signal.SIGKILL)
+    # A daemon built with sanitizers tells its faults in its log.
+    for each in made.running:
+        if isinstance(each, Replicad):
+            assert "Sanitizer" not in each.log(), each.log()
+            assert "runtime error" not in each.log(), each.log()
 
 
 def in_step(replicad, provider):
@@ -644,6 +656,94 @@ def test_tls(house, certificates, scheme):
     replicad.options["ca_file"] = str(certificates / "other.pem")
     replicad.write_conf()
     replicad.start(wait="disconnected: TLS")
+
+
+# Other doors
+
+
+def test_ldapi_external(house, tmp_path):
+    path = tmp_path / "ldapi"
+    provider = house.directory(
+        extra=f'authz-regexp "gidNumber={os.getgid()}[+]uidNumber={os.getuid()}'
+        f',cn=peercred,cn=external,cn=auth" "{REPLICA}"',
+        acl=f'access to * by dn.exact="{REPLICA}" read by * none')
+    url = "ldapi://" + str(path).replace("/", "%2F")
+    provider.more_urls = [url]
+    provider.load(base_ldif(20))
+    provider.start()
+    replicad = house.replicad(bind="external", providers=[url],
+                              tls="starttls").start()
+    assert replicad.status()["accounts"] == 20
+    # Whom nothing is shown, is told so.
+    replicad.stop()
+    replicad.options.update(bind="simple", bind_dn="")
+    replicad.write_conf()
+    replicad.start(wait="stopped")
+    assert replicad.status()["accounts"] == 20
+
+
+def test_ipv6_and_names(house):
+    provider = house.directory()
+    port = next(ports)
+    provider.more_urls = [f"ldap://[::1]:{port}", f"ldap://127.0.0.1:{port}"]
+    provider.load(base_ldif(20))
+    provider.start()
+    for host in ("[::1]", "localhost"):
+        replicad = house.replicad(
+            name=f"r{len(host)}",
+            providers=[f"ldap://no-such-host.invalid:{port}",
+                       f"ldap://{host}:{port}"])
+        replicad.start()
+        assert replicad.status()["accounts"] == 20
+
+
+# The process
+
+
+def test_tells_systemd(house, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(path)
+        provider = house.single()
+        provider.stop()
+        replicad = house.replicad(provider)
+        replicad.environment = {"NOTIFY_SOCKET": path}
+        replicad.start(wait="disconnected: connecting")
+        # Not filled yet: not ready.
+        notify.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            notify.recv(100)
+        notify.settimeout(10)
+        provider.start()
+        assert notify.recv(100) == b"READY=1"
+        assert replicad.stop() == 0
+        assert notify.recv(100) == b"STOPPING=1"
+        # It has been filled: ready at once, directory or not.
+        provider.stop()
+        replicad.start(wait=None)
+        assert notify.recv(100) == b"READY=1"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another")
+def test_gives_up_root(house):
+    provider = house.single()
+    # The tests' own folder lies where only root may go.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="postcell-test-"))
+    try:
+        folder.chmod(0o755)
+        replicad = house.replicad(provider, user="nobody",
+                                  replica=str(folder / "replica"))
+        replicad.path = folder / "replica"
+        replicad.start()
+        status = pathlib.Path(
+            f"/proc/{replicad.process.pid}/status").read_text()
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert "Uid:" + f"\t{nobody}" * 4 in status
+        assert (folder / "replica").stat().st_uid == nobody
+        assert (folder / "replica").stat().st_mode & 0o007 == 0
+        replicad.stop()
+    finally:
+        shutil.rmtree(folder)
 
 
 # LDIF in place of a directory
