@@ -518,8 +518,7 @@ intake_delete(struct intake *intake, struct slice id, const char **why)
 	    intake_find(intake, id, &stored, &table, why) != 0)
 		return -1;
 	if (stored.size > 0 && table == STORE_CONTAINERS &&
-	    intake_has_below(
-		intake, entry_record_dn(stored), &found, why) != 0)
+	    intake_has_below(intake, entry_record_dn(stored), &found, why) != 0)
 		return -1;
 	intake->wants_reload |= found;
 	if (store_delete(intake->store, id, &changed, why) != 0)

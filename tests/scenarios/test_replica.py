@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import ldap
 import pytest
 
 from directory import (ACL, LIMITS, REPLICA, SUFFIX, Directory, base_ldif,
@@ -280,6 +281,38 @@ def test_other_provider_with_the_cookie_of_the_first(house):
     first.add_person("dora")
     replicad.wait_for(lambda: replicad.get("dora"))
     assert same(replicad, first)
+    assert 'kind="whole"' not in "".join(replicad.events("refreshing")[1:])
+
+
+def test_changes_of_what_is_not_ours_move_the_cookie(house):
+    first, second = house.pair()
+    replicad = house.replicad(first, second).start()
+    for each in (first, second):
+        each.modify(REPLICA, description=each.url)
+    wait_until(lambda: first.csns() == second.csns()
+               and len(first.csns()) == 2)
+    in_step(replicad, first)
+    assert len(replicad.events("refreshing")) == 1
+
+
+def test_burst_at_both_providers_and_a_kill(house):
+    first, second = house.pair(200)
+    replicad = house.replicad(first, second).start()
+    connections = [first.connect(), second.connect()]
+    for i in range(600):
+        connections[i % 2].modify_s(
+            person(f"user{i % 200}"),
+            [(ldap.MOD_REPLACE, "mail", f"burst{i}@replica.test".encode())])
+        if i in (200, 400):
+            replicad.kill()
+            replicad.start(wait=None)
+        if i == 300:
+            first.send(signal.SIGSTOP)
+            connections[0] = connections[1]
+    first.send(signal.SIGCONT)
+    wait_until(lambda: first.csns() == second.csns(), 30)
+    in_step(replicad, second)
+    assert same(replicad, second)
     assert 'kind="whole"' not in "".join(replicad.events("refreshing")[1:])
 
 
@@ -776,15 +809,15 @@ mail: berta@x.test
 
 
 @pytest.fixture
-def ldif(house, tmp_path):
+def accounts(house, tmp_path):
     path = tmp_path / "accounts.ldif"
     path.write_text(LDIF)
     replicad = house.replicad(source="ldif", ldif_file=str(path))
     return path, replicad.start()
 
 
-def test_ldif(ldif):
-    path, replicad = ldif
+def test_ldif(accounts):
+    path, replicad = accounts
     assert replicad.get("anna")["address"] == ["ö@x.test"]
     assert replicad.get("anna")["pin"] == "mbox1"
     assert replicad.host("mbox1")["service"] == \
@@ -813,8 +846,8 @@ def test_ldif(ldif):
     (LDIF + "\nuid: x\n", 26, "dn:"),
     (LDIF.replace("version: 1", "version: 2"), 1, "version"),
 ], ids=["colon", "base64", "change", "url", "dn", "version"])
-def test_bad_ldif_changes_nothing(ldif, text, line, why):
-    path, replicad = ldif
+def test_bad_ldif_changes_nothing(accounts, text, line, why):
+    path, replicad = accounts
     path.write_text(text)
     replicad.process.send_signal(signal.SIGHUP)
     status = replicad.wait_state("stopped")
@@ -830,8 +863,8 @@ def test_bad_ldif_changes_nothing(ldif, text, line, why):
     replicad.wait_state("connected")
 
 
-def test_cut_or_missing_ldif_drops_nothing(ldif):
-    path, replicad = ldif
+def test_cut_or_missing_ldif_drops_nothing(accounts):
+    path, replicad = accounts
     path.write_text(LDIF[:LDIF.index("dn: uid=anna")])
     replicad.process.send_signal(signal.SIGHUP)
     replicad.wait_state("stopped")
