@@ -57,8 +57,8 @@ static void
 take_silent(struct observed *observed, const struct observe_settings *settings,
     int64_t now_ms)
 {
-	int64_t wait_ms = settings->interval_ms -
-			  OBSERVE_TOLERANCE(settings->interval_ms);
+	int64_t wait_ms =
+	    settings->interval_ms - OBSERVE_TOLERANCE(settings->interval_ms);
 
 	switch (observed->opinion) {
 	case OPINION_UNKNOWN:

@@ -177,8 +177,8 @@ flush(struct probe *probe)
 	size_t moved;
 
 	while (probe->out.size > 0) {
-		switch (stream_write(&probe->stream, probe->out.data,
-		    probe->out.size, &moved)) {
+		switch (stream_write(
+		    &probe->stream, probe->out.data, probe->out.size, &moved)) {
 		case STREAM_DONE:
 			buf_consume(&probe->out, moved);
 			break;
@@ -340,7 +340,8 @@ take_line(struct probe *probe, struct slice line)
 		if (starts(line, talk->greeting))
 			greeted(probe);
 		else if (!starts(line, talk->more))
-			end(probe, PROBE_SILENT, "it does not greet as it should");
+			end(probe, PROBE_SILENT,
+			    "it does not greet as it should");
 		return;
 	case STATE_HELLO:
 		if (starts(line, talk->welcome))
@@ -396,8 +397,8 @@ take_octets(struct probe *probe)
 	struct slice input = buf_slice(&probe->in);
 
 	if (probe->request.kind == SERVICE_DNS) {
-		struct slice id = slice_of(
-		    dns_query + DNS_LENGTH_SIZE, DNS_ID_SIZE);
+		struct slice id =
+		    slice_of(dns_query + DNS_LENGTH_SIZE, DNS_ID_SIZE);
 
 		if (input.size < DNS_LENGTH_SIZE + DNS_ID_SIZE)
 			return;
@@ -473,8 +474,7 @@ read_some(struct probe *probe)
 			end(probe, PROBE_SILENT, "its line is too long");
 			return;
 		}
-		result =
-		    stream_read(&probe->stream, room, PROBE_CHUNK, &moved);
+		result = stream_read(&probe->stream, room, PROBE_CHUNK, &moved);
 		if (result == STREAM_AGAIN)
 			break;
 		if (result != STREAM_DONE) {
@@ -501,15 +501,14 @@ connected(struct probe *probe)
 	socklen_t size = sizeof(int);
 	int error = 0;
 
-	if (getsockopt(
-		probe->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+	if (getsockopt(probe->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
+	    0)
 		error = errno;
 	if (error == 0) {
 		begin(probe);
 		return;
 	}
-	probe->result =
-	    error == ECONNREFUSED ? PROBE_REFUSED : PROBE_SILENT;
+	probe->result = error == ECONNREFUSED ? PROBE_REFUSED : PROBE_SILENT;
 	probe->why = strerrordesc_np(error);
 	connect_next(probe);
 }
@@ -560,9 +559,9 @@ connect_next(struct probe *probe)
 			arm(probe);
 			return;
 		}
-		probe->result = is_ours(error)		 ? PROBE_NONE
+		probe->result = is_ours(error)          ? PROBE_NONE
 				: error == ECONNREFUSED ? PROBE_REFUSED
-							 : PROBE_SILENT;
+							: PROBE_SILENT;
 		probe->why = strerrordesc_np(error);
 	}
 	end(probe, probe->result, probe->why);
@@ -607,8 +606,8 @@ probe_new(struct event_base *base, const struct probe_request *request,
 
 	if (!probe)
 		return NULL;
-	assert(request->depth != PROBE_LOGIN ||
-	       probe_can_log_in(request->kind));
+	assert(
+	    request->depth != PROBE_LOGIN || probe_can_log_in(request->kind));
 	probe->request = *request;
 	probe->done = done;
 	probe->context = context;

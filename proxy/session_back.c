@@ -141,6 +141,7 @@ connect_next(struct session *session)
 		session_drop_back(session);
 	}
 	evtimer_del(login->timer);
+	relay_report(session->relay, login->route.server);
 	session_refuse_unavailable(session,
 	    "The server of the mailbox cannot be reached, try again later.",
 	    login->connect_why);
@@ -198,6 +199,7 @@ session_connected(struct session *session)
 static void
 refuse_back_failure(struct session *session, const char *why)
 {
+	relay_report(session->relay, session->login->route.server);
 	session_refuse_unavailable(session,
 	    "The server of the mailbox does not answer, try again later.", why);
 }

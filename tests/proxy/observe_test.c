@@ -132,8 +132,8 @@ observed_of(char letter)
 		return (struct observed){ .opinion = OPINION_SUSPECT,
 			.silent = true };
 	case 'S':
-		return (struct observed){ .opinion = OPINION_DOWN,
-			.silent = true };
+		return (
+		    struct observed){ .opinion = OPINION_DOWN, .silent = true };
 	case 'R':
 		return (struct observed){ .opinion = OPINION_DOWN };
 	default:
