@@ -19,5 +19,6 @@ postcell-replicad_PACKAGES := $(libpostcell-replica-daemon_PACKAGES) \
 	$(libpostcell_PACKAGES) $(libpostcell-daemon_PACKAGES)
 install_sbin += postcell-replicad
 
+replica_TEST_SOURCES := tests/replica/scratch.c
 replica_TEST_USES := $(postcell-replicad_USES)
 replica_TEST_PACKAGES := $(postcell-replicad_PACKAGES)
