@@ -93,6 +93,26 @@ number(const json_t *object, const char *name)
 	return (long long)json_integer_value(json_object_get(object, name));
 }
 
+/* What this proxy's observer holds of the hosts of the cell. */
+static void
+print_observed(const json_t *hosts)
+{
+	const json_t *host, *service;
+	size_t i, k;
+
+	json_array_foreach(hosts, i, host)
+	{
+		printf("observed    %s %s %s, %lld s", member(host, "kind"),
+		    member(host, "name"), member(host, "opinion"),
+		    number(host, "seconds"));
+		json_array_foreach(json_object_get(host, "services"), k,
+		    service) if (strcmp(member(service, "opinion"), "up") != 0)
+		    printf("; %s %s: %s", member(service, "service"),
+			member(service, "opinion"), member(service, "why"));
+		putchar('\n');
+	}
+}
+
 static void
 print_status(const json_t *answer)
 {
@@ -110,6 +130,7 @@ print_status(const json_t *answer)
 	    number(relay, "sessions"), number(relay, "logged_in"));
 	json_object_foreach(counters, name, value)
 	    printf("%-11s %lld\n", name, (long long)json_integer_value(value));
+	print_observed(json_object_get(answer, "observed"));
 }
 
 int

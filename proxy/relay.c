@@ -15,8 +15,9 @@
 #include "proxy/learn.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 8 /* connections taken at one event */
-#define CLOSING_TIME 5 /* s for the last words */
+#define ACCEPT_BATCH 8  /* connections taken at one event */
+#define CLOSING_TIME 5  /* s for the last words */
+#define REPORT_PAUSE 50 /* ms between two reports of servers that fail */
 
 int64_t
 relay_now_ms(void)
@@ -239,6 +240,22 @@ answer_who(struct relay *relay, int fd, const char *question)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
+}
+
+void
+relay_report(struct relay *relay, const char *server)
+{
+	char text[CONTROL_QUESTION_SIZE];
+	int64_t now_ms = relay_now_ms();
+	int size;
+
+	if (now_ms - relay->reported_ms < REPORT_PAUSE)
+		return;
+	relay->reported_ms = now_ms;
+	size = snprintf(text, sizeof(text), CONTROL_FAILED "%s", server);
+	if (size > 0 && (size_t)size < sizeof(text))
+		(void)send(relay->settings->health_fd, text, (size_t)size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void

@@ -29,6 +29,8 @@ struct store {
 	int folder;        /* descriptor that holds the writer's lock */
 	store_ambiguous *ambiguous;
 	void *context;
+	store_cell_changed *on_cell;
+	void *cell_context;
 	struct buf old_names, new_names, scratch;
 };
 
@@ -258,6 +260,13 @@ store_on_ambiguous(
 	store->context = context;
 }
 
+void
+store_on_cell(struct store *store, store_cell_changed *changed, void *context)
+{
+	store->on_cell = changed;
+	store->cell_context = context;
+}
+
 int
 store_begin(struct store *store, const char **why)
 {
@@ -285,6 +294,8 @@ store_commit(struct store *store, const char **why)
 	}
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
+	if (code == 0 && store->cell_changed && store->on_cell)
+		store->on_cell(store->cell_context);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 
