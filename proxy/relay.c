@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -193,18 +194,74 @@ on_parent(evutil_socket_t fd, short what, void *context)
 		retire(context);
 }
 
-static void
-answer_who(struct relay *relay, int fd, const char *question)
+static bool
+is_any(const struct session *session, const char *argument)
+{
+	(void)session;
+	(void)argument;
+	return true;
+}
+
+static bool
+is_at(const struct session *session, const char *argument)
+{
+	return slice_is_nocase(slice_from(session_server(session)), argument);
+}
+
+/*
+ * What the health process asks, "VERB NUMBER ARGUMENT": which sessions it is
+ * about, and why these end; NULL: they do not.
+ */
+static const struct question_row {
+	const char *verb;
+	bool (*concerns)(const struct session *session, const char *argument);
+	const char *why;
+} question_rows[] = {
+	{ "who", is_any, NULL },
+	{ "kick", session_is_of, "kicked by the administrator" },
+	{ "flush", is_at, "its server was flushed by the administrator" },
+};
+
+/* Tells the sessions that the row is about, and ends them if it says so. */
+static json_t *
+ask_sessions(
+    struct relay *relay, const struct question_row *row, const char *argument)
 {
 	json_t *sessions = json_array();
-	struct session *session;
 
-	for (unsigned i = 0; i < QUEUE_DEAD; i++)
-		for (session = TAILQ_FIRST(&relay->queues[i]); session;
-		     session = session_next(session))
+	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
+		struct session *session = TAILQ_FIRST(&relay->queues[i]), *next;
+
+		for (; session; session = next) {
+			next = session_next(session);
+			if (!row->concerns(session, argument))
+				continue;
 			json_array_append_new(
 			    sessions, session_describe(session));
-	if (control_answer(fd, question, sessions) < 0)
+			if (row->why)
+				session_moved(session, row->why);
+		}
+	}
+	return sessions;
+}
+
+static void
+answer_question(struct relay *relay, int fd, const char *question)
+{
+	char verb[8], argument[CONTROL_QUESTION_SIZE] = "";
+	json_t *sessions = NULL;
+	int at = 0;
+
+	if (sscanf(question, "%7s %*u%n", verb, &at) < 1 || at == 0)
+		return;
+	if (question[at] == ' ')
+		(void)snprintf(
+		    argument, sizeof(argument), "%s", question + at + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(question_rows); i++)
+		if (strcmp(question_rows[i].verb, verb) == 0)
+			sessions =
+			    ask_sessions(relay, &question_rows[i], argument);
+	if (sessions && control_answer(fd, question, sessions) < 0)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
@@ -221,8 +278,8 @@ on_health(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		event_del(relay->health_event);
-	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
-		answer_who(relay, fd, question);
+	else if (size > 0)
+		answer_question(relay, fd, question);
 }
 
 /* ---- life ---- */

@@ -447,6 +447,12 @@ session_stop(struct session *session)
 	session_end(session, "stopped");
 }
 
+bool
+session_is_of(const struct session *session, const char *user)
+{
+	return session->user && strcmp(session->user, user) == 0;
+}
+
 int64_t
 session_queued_s(const struct session *session)
 {
