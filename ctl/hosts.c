@@ -9,6 +9,7 @@
 #include "lib/change.h"
 #include "lib/placement.h"
 #include "lib/timestamp.h"
+#include "lib/vote.h"
 
 #define TEXT_MAX 64
 
@@ -65,14 +66,6 @@ describe_services(const struct host *host)
 	return services;
 }
 
-/* "NAME down". */
-static bool
-is_vote_against(struct slice vote, struct slice name)
-{
-	return slice_equal_nocase(
-	    slice_first(vote, slice_find(vote, ' ')), name);
-}
-
 /* Observers that hold the host to be down. */
 static json_t *
 describe_votes(const struct cell *cell, const struct host *host)
@@ -82,10 +75,9 @@ describe_votes(const struct cell *cell, const struct host *host)
 	json_t *votes = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < hosts[i].vote_count; k++)
-			if (is_vote_against(hosts[i].votes[k], host->name))
-				json_array_append_new(
-				    votes, output_text(hosts[i].name));
+		if (vote_says(cell, &hosts[i], host, VOTE_DOWN))
+			json_array_append_new(
+			    votes, output_text(hosts[i].name));
 	return votes;
 }
 

@@ -259,56 +259,68 @@ user_unpin(const struct ctl *ctl, int count, char **words)
 	return code;
 }
 
-/* What the proxy calls the account: its uid, else its address. Freed by the
- * caller; NULL, with *code, when there is no such account. */
-static char *
-session_name(const struct ctl *ctl, const char *user, int *code)
-{
+/* One account, found by any of its names. */
+struct person {
 	struct view view;
-	struct buf store = buf_bounded(VIEW_RECORD_MAX);
+	struct buf store; /* the account borrows from it */
 	struct account account;
-	char *name = NULL;
+};
 
-	*code = view_open(&view, ctl);
-	if (*code == EX_OK)
-		*code = view_find(&view, user, &store, &account);
-	if (*code == EX_OK) {
-		struct slice text =
-		    account.uid.size > 0 ? account.uid : account.address;
+static int
+open_person(struct person *person, const struct ctl *ctl, const char *user)
+{
+	int code = view_open(&person->view, ctl);
 
-		name = text_of(text);
-	}
-	buf_free(&store);
-	view_close(&view);
-	return name;
+	person->store = buf_bounded(VIEW_RECORD_MAX);
+	if (code == EX_OK)
+		code = view_find(
+		    &person->view, user, &person->store, &person->account);
+	return code;
+}
+
+static void
+close_person(struct person *person)
+{
+	buf_free(&person->store);
+	view_close(&person->view);
 }
 
 int
 user_kick(const struct ctl *ctl, int count, char **words)
 {
+	struct person person;
 	struct buf question = buf_bounded(TEXT_MAX);
-	int code;
-	char *name = session_name(ctl, words[0], &code);
+	int code = open_person(&person, ctl, words[0]);
 
 	(void)count;
-	if (name) {
-		(void)buf_printf(&question, "kick %s", name);
+	if (code == EX_OK) {
+		(void)buf_add_string(&question, "kick ");
+		for (size_t i = 0; i < person.account.id.size; i++)
+			(void)buf_printf(&question, "%02x",
+			    (unsigned char)person.account.id.data[i]);
 		code = proxy_end_sessions(ctl, buf_string(&question));
 	}
 	buf_free(&question);
-	free(name);
+	close_person(&person);
 	return code;
 }
 
+/* The proxy calls an account by its uid, else by its address. */
 int
 user_who(const struct ctl *ctl, int count, char **words)
 {
-	int code;
-	char *name = session_name(ctl, words[0], &code);
+	struct person person;
+	char *name = NULL;
+	int code = open_person(&person, ctl, words[0]);
 
 	(void)count;
-	if (name)
+	if (code == EX_OK) {
+		name = text_of(person.account.uid.size > 0
+				   ? person.account.uid
+				   : person.account.address);
 		code = ctl_who(ctl, 1, &name);
+	}
 	free(name);
+	close_person(&person);
 	return code;
 }

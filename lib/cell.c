@@ -13,9 +13,10 @@
 #define FAULTS_SIZE_MAX 65536
 #define POOL_RAMP       60 /* s */
 
-/* One entry as it came in; its text is what all else borrows from. */
+/* One entry's record as it came in; what all else borrows from. */
 struct entry {
-	struct slice record; /* owned */
+	char *data; /* owned */
+	size_t size;
 };
 
 struct cell {
@@ -54,7 +55,7 @@ cell_free(struct cell **cell)
 		free(old->hosts[i].votes);
 	}
 	for (size_t i = 0; i < old->entry_count; i++)
-		free((void *)(uintptr_t)old->entries[i].record.data);
+		free(old->entries[i].data);
 	free(old->pools);
 	free(old->hosts);
 	free(old->entries);
@@ -83,7 +84,8 @@ cell_add(struct cell *cell, struct slice record)
 		return -1;
 	if (record.size > 0)
 		memcpy(copy, record.data, record.size);
-	cell->entries[cell->entry_count++].record = slice_of(copy, record.size);
+	cell->entries[cell->entry_count++] =
+	    (struct entry){ copy, record.size };
 	return 0;
 }
 
@@ -424,7 +426,8 @@ cell_finish(struct cell *cell)
 	if (!cell->pools || !cell->hosts)
 		return -1;
 	for (size_t i = 0; i < cell->entry_count; i++)
-		if (read_entry(cell, cell->entries[i].record) < 0)
+		if (read_entry(cell, slice_of(cell->entries[i].data,
+					 cell->entries[i].size)) < 0)
 			return -1;
 	qsort(
 	    cell->pools, cell->pool_count, sizeof(*cell->pools), compare_pools);

@@ -5,9 +5,8 @@
 
 #include "lib/placement.h"
 #include "proxy/relay.h"
-#include "proxy/session.h"
 
-#define POLL_INTERVAL   20 /* ms between looks at the replica */
+#define POLL_INTERVAL   40 /* ms between looks at the replica */
 #define RECORD_SIZE_MAX 65536
 
 static struct follower_list *
@@ -60,7 +59,6 @@ ask(struct follower *follower)
 	struct relay *relay = follower->relay;
 	struct buf store = buf_bounded(RECORD_SIZE_MAX);
 	const char *why = "account is gone";
-	struct session *session = follower->session;
 	int64_t now_us = route_now();
 	struct account account;
 	enum replica_result result = replica_find_by_id(relay->router.replica,
@@ -68,12 +66,12 @@ ask(struct follower *follower)
 	    &why);
 
 	if (result == REPLICA_UNKNOWN) {
-		session_moved(session, "account is gone");
+		follower->moved(follower->context, "account is gone");
 	} else if (result == REPLICA_FOUND) {
-		why = route_lost(
-		    &relay->router, &account, session_server(session), now_us);
+		why = route_lost(&relay->router, &account, follower->server,
+		    follower->logged_in, now_us);
 		if (why)
-			session_moved(session, why);
+			follower->moved(follower->context, why);
 		else
 			arm_next(follower, &account, now_us);
 	}
@@ -135,7 +133,7 @@ void
 moves_open(struct relay *relay)
 {
 	struct moves *moves = &relay->moves;
-	struct timeval interval = { 0, POLL_INTERVAL * 1000 };
+	struct timeval interval = { 0, POLL_INTERVAL * 1000L };
 
 	moves->buckets = calloc(MOVES_BUCKETS, sizeof(*moves->buckets));
 	moves->poll = event_new(relay->base, -1, EV_PERSIST, on_poll, relay);
@@ -154,12 +152,17 @@ moves_close(struct relay *relay)
 
 void
 moves_follow(struct relay *relay, struct follower *follower,
-    struct session *session, const struct account *account)
+    const struct account *account)
 {
+	struct follower fresh = { .moved = follower->moved,
+		.context = follower->context,
+		.server = follower->server,
+		.logged_in = follower->logged_in };
+
 	moves_forget(follower);
 	if (account->id.size != ACCOUNT_ID_SIZE)
 		return;
-	follower->session = session;
+	*follower = fresh;
 	follower->relay = relay;
 	memcpy(follower->id, account->id.data, ACCOUNT_ID_SIZE);
 	LIST_INSERT_HEAD(
@@ -167,10 +170,43 @@ moves_follow(struct relay *relay, struct follower *follower,
 	arm_next(follower, account, route_now());
 }
 
+static void
+end_list(struct follower_list *list, struct slice id, struct slice server,
+    const char *why, json_t *ended)
+{
+	struct follower *follower, *next;
+
+	for (follower = LIST_FIRST(list); follower; follower = next) {
+		struct slice own = slice_of(follower->id, sizeof(follower->id));
+
+		next = LIST_NEXT(follower, link);
+		if (id.size > 0 ? !slice_equal(own, id)
+				: !slice_is_nocase(server, follower->server))
+			continue;
+		json_array_append_new(
+		    ended, json_pack("{s:s}", "server", follower->server));
+		follower->moved(follower->context, why);
+	}
+}
+
+json_t *
+moves_end(
+    struct relay *relay, struct slice id, struct slice server, const char *why)
+{
+	struct moves *moves = &relay->moves;
+	json_t *ended = json_array();
+
+	if (id.size == ACCOUNT_ID_SIZE)
+		end_list(bucket_of(moves, id.data), id, server, why, ended);
+	for (size_t i = 0; id.size == 0 && i < MOVES_BUCKETS; i++)
+		end_list(&moves->buckets[i], id, server, why, ended);
+	return ended;
+}
+
 void
 moves_forget(struct follower *follower)
 {
-	if (!follower->session)
+	if (!follower->relay)
 		return;
 	LIST_REMOVE(follower, link);
 	if (follower->next)

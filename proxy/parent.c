@@ -133,7 +133,7 @@ introduce(const struct child *health, const struct child *relay)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "relay %d", relay->slot);
+	(void)snprintf(text, sizeof(text), "relay %d", relay->slot);
 	control_send_fd(health->parent_fd, relay->health_fd, text);
 }
 
@@ -149,8 +149,8 @@ close_inherited(struct parent *parent)
 	}
 	close(parent->signal_fd);
 	unsetenv("NOTIFY_SOCKET");
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
 }
 
@@ -601,19 +601,19 @@ parent_run(char *const argv[], const char *config_path, int check)
 	int status = EX_OK;
 
 	if (handover_read(&before, &why) < 0) {
-		fprintf(stderr, "postcell-proxyd: %s\n", why);
+		(void)fprintf(stderr, "postcell-proxyd: %s\n", why);
 		return EX_OSERR;
 	}
 	if (prepare(&parent, &before, !check || before.stats_fd >= 0, &errors) <
 	    0) {
-		fputs(buf_string(&errors), stderr);
+		(void)fputs(buf_string(&errors), stderr);
 		status = EX_CONFIG;
 	} else if (!check) {
 		parent.log = log_open((enum log_target)parent.config->log,
 		    (enum log_level)parent.config->log_level, "parent");
 		if (prepare_state(&parent, &before) < 0 ||
 		    open_signals(&parent) < 0) {
-			fprintf(stderr, "postcell-proxyd: %s\n",
+			(void)fprintf(stderr, "postcell-proxyd: %s\n",
 			    strerrordesc_np(errno));
 			status = EX_OSERR;
 		} else {

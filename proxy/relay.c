@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "proxy/control.h"
+#include "proxy/delivery.h"
+#include "proxy/learn.h"
 #include "proxy/session.h"
 
 #define ACCEPT_BATCH 8 /* connections taken at one event */
@@ -23,6 +25,13 @@ relay_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void
+relay_session_id(struct relay *relay, char *id, size_t size)
+{
+	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
+	    relay->settings->slot_number & 0xfff, relay->sequence++);
 }
 
 /* ---- accept and limits ---- */
@@ -78,7 +87,10 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		session_accept(relay, listener, fd, &client);
+		if (listener->config->service == SERVICE_LMTP)
+			delivery_accept(relay, listener, fd, &client);
+		else
+			session_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -125,6 +137,7 @@ on_tick(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	relay->now_s = relay_now_ms() / 1000;
+	learner_tick(relay->learner);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
 		int64_t before_s =
 		    relay->now_s - queue_time(relay, (enum session_queue)i);
@@ -163,6 +176,9 @@ retire(struct relay *relay)
 		next = session_next(session);
 		session_retire(session);
 	}
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_retire(delivery);
 	if (relay->session_count == 0)
 		event_base_loopbreak(relay->base);
 }
@@ -180,6 +196,9 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_stop(delivery);
 	event_base_loopbreak(relay->base);
 }
 
@@ -194,77 +213,72 @@ on_parent(evutil_socket_t fd, short what, void *context)
 		retire(context);
 }
 
-static bool
-is_any(const struct session *session, const char *argument)
-{
-	(void)session;
-	(void)argument;
-	return true;
-}
-
-static bool
-is_at(const struct session *session, const char *argument)
-{
-	return slice_is_nocase(slice_from(session_server(session)), argument);
-}
-
-/*
- * What the health process asks, "VERB NUMBER ARGUMENT": which sessions it is
- * about, and why these end; NULL: they do not.
- */
-static const struct question_row {
-	const char *verb;
-	bool (*concerns)(const struct session *session, const char *argument);
-	const char *why;
-} question_rows[] = {
-	{ "who", is_any, NULL },
-	{ "kick", session_is_of, "kicked by the administrator" },
-	{ "flush", is_at, "its server was flushed by the administrator" },
-};
-
-/* Tells the sessions that the row is about, and ends them if it says so. */
-static json_t *
-ask_sessions(
-    struct relay *relay, const struct question_row *row, const char *argument)
+static void
+answer_who(struct relay *relay, int fd, const char *question)
 {
 	json_t *sessions = json_array();
+	struct session *session;
 
-	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
-		struct session *session = TAILQ_FIRST(&relay->queues[i]), *next;
-
-		for (; session; session = next) {
-			next = session_next(session);
-			if (!row->concerns(session, argument))
-				continue;
+	for (unsigned i = 0; i < QUEUE_DEAD; i++)
+		for (session = TAILQ_FIRST(&relay->queues[i]); session;
+		     session = session_next(session))
 			json_array_append_new(
 			    sessions, session_describe(session));
-			if (row->why)
-				session_moved(session, row->why);
-		}
-	}
-	return sessions;
-}
-
-static void
-answer_question(struct relay *relay, int fd, const char *question)
-{
-	char verb[8], argument[CONTROL_QUESTION_SIZE] = "";
-	json_t *sessions = NULL;
-	int at = 0;
-
-	if (sscanf(question, "%7s %*u%n", verb, &at) < 1 || at == 0)
-		return;
-	if (question[at] == ' ')
-		(void)snprintf(
-		    argument, sizeof(argument), "%s", question + at + 1);
-	for (size_t i = 0; i < ARRAY_SIZE(question_rows); i++)
-		if (strcmp(question_rows[i].verb, verb) == 0)
-			sessions =
-			    ask_sessions(relay, &question_rows[i], argument);
-	if (sessions && control_answer(fd, question, sessions) < 0)
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		json_array_append_new(sessions, delivery_describe(delivery));
+	if (control_answer(fd, question, sessions) < 0)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
+}
+
+static int
+hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *found = c != '\0' ? strchr(digits, c) : NULL;
+
+	return found ? (int)(found - digits) : -1;
+}
+
+/* An account's id, in hexadecimal. */
+static bool
+read_id(const char *text, char id[ACCOUNT_ID_SIZE])
+{
+	if (strlen(text) != (size_t)2 * ACCOUNT_ID_SIZE)
+		return false;
+	for (size_t i = 0; i < ACCOUNT_ID_SIZE; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		id[i] = (char)(high << 4 | low);
+	}
+	return true;
+}
+
+/* "kick NUMBER ID" and "flush NUMBER SERVER". */
+static void
+answer_end(struct relay *relay, int fd, const char *question)
+{
+	char verb[8], argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
+	struct slice nothing = slice_from("");
+	json_t *ended = NULL;
+
+	if (sscanf(question, "%7s %*u %255s", verb, argument) != 2)
+		return;
+	if (strcmp(verb, "kick") == 0 && read_id(argument, id))
+		ended = moves_end(relay, slice_of(id, sizeof(id)), nothing,
+		    "kicked by an administrator");
+	else if (strcmp(verb, "flush") == 0)
+		ended = moves_end(relay, nothing, slice_from(argument),
+		    "its server was flushed by an administrator");
+	if (ended && control_answer(fd, question, ended) < 0)
+		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	json_decref(ended);
 }
 
 static void
@@ -278,8 +292,10 @@ on_health(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		event_del(relay->health_event);
+	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
+		answer_who(relay, fd, question);
 	else if (size > 0)
-		answer_question(relay, fd, question);
+		answer_end(relay, fd, question);
 }
 
 /* ---- life ---- */
@@ -337,6 +353,7 @@ watch_all(struct relay *relay)
 	if (!relay->stop_event || event_add(relay->stop_event, NULL) < 0)
 		abort();
 	relay->reaper = watch(relay, -1, 0, on_reap);
+	relay->learner = learner_new(relay);
 	relay->tick = watch(relay, -1, 0, on_tick);
 	moves_open(relay);
 	event_add(relay->tick, &second);
@@ -357,6 +374,8 @@ close_relay(struct relay *relay)
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}
+	learner_free(&relay->learner);
+	offers_free(&relay->offers);
 	moves_close(relay);
 	resolver_free(&relay->resolver);
 	router_close(&relay->router);
@@ -382,7 +401,9 @@ relay_run(const struct relay_settings *settings)
 		.line_size = (size_t)limits->line_size,
 		.literal_size = (size_t)limits->literal_size,
 		.bad_commands = (unsigned)limits->bad_commands,
+		.offers = &relay.offers,
 	};
+	offers_init(&relay.offers);
 	relay.started_s = (uint32_t)time(NULL);
 	relay.now_s = relay_now_ms() / 1000;
 	if (open_relay(&relay, &why) < 0) {

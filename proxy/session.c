@@ -248,25 +248,14 @@ bool
 session_flush_front(struct session *session)
 {
 	struct buf *out = &session->login->front_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->front, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->front, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			session_end(session, stream_why(&session->front));
-			return false;
-		}
-		buf_consume(out, moved);
-	}
-	if (out->failed) {
-		session_end(session, "client does not read what it asked for");
-		return false;
-	}
-	return true;
+	if (!out->failed && (result == STREAM_DONE || result == STREAM_AGAIN))
+		return true;
+	session_end(session, out->failed
+				 ? "client does not read what it asked for"
+				 : stream_why(&session->front));
+	return false;
 }
 
 /* Says what is in front_out and closes; gives the client time to read it. */
@@ -330,6 +319,7 @@ session_begin_relay(struct session *session)
 	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
+	session->follower.server = session->server;
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->front_out));
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->back_in));
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
@@ -447,12 +437,6 @@ session_stop(struct session *session)
 	session_end(session, "stopped");
 }
 
-bool
-session_is_of(const struct session *session, const char *user)
-{
-	return session->user && strcmp(session->user, user) == 0;
-}
-
 int64_t
 session_queued_s(const struct session *session)
 {
@@ -495,10 +479,11 @@ login_new(struct session *session)
 	if (!login)
 		abort();
 	login->front_in = buf_bounded(in_max);
-	login->front_out = buf_bounded(in_max + SESSION_BACK_LINE_SIZE * 2);
+	login->front_out =
+	    buf_bounded(in_max + (size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->back_in =
 	    buf_bounded(SESSION_BACK_LINE_SIZE + SESSION_READ_CHUNK);
-	login->back_out = buf_bounded(SESSION_BACK_LINE_SIZE * 2);
+	login->back_out = buf_bounded((size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->account_store = buf_bounded(65536);
 	login->timer =
 	    evtimer_new(session->relay->base, session_login_timer, session);
@@ -532,6 +517,8 @@ describe_client(struct session *session)
 		.local_address = login->local_address,
 		.local_port = address_port(&local),
 		.session = session->id,
+		.host_name = session->relay->config->host_name,
+		.hello = login->front.hello,
 	};
 }
 
@@ -548,9 +535,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->listener = listener;
 	session->client = *client;
 	session->accepted_ms = relay_now_ms();
-	snprintf(session->id, sizeof(session->id), "%08x%03x%08x",
-	    relay->started_s, relay->settings->slot_number & 0xfff,
-	    relay->sequence++);
+	relay_session_id(relay, session->id, sizeof(session->id));
 	stream_open(&session->front, fd);
 	session->back.fd = -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -103,6 +103,42 @@ wait_for_guard(struct session *session, int64_t now_us)
 	session_arm(session);
 }
 
+/*
+ * The account may not stay with its server: a session that is logged in ends,
+ * a login on its way there is routed anew.
+ */
+static void
+on_moved(void *context, const char *why)
+{
+	struct session *session = context;
+	struct log_line line;
+
+	stats_add(session->relay->settings->slot, STATS_MOVED, 1);
+	if (session->state == SESSION_RELAY) {
+		session->why = why;
+		session_end(session, why);
+		return;
+	}
+	line = log_line(LOG_LEVEL_INFO, "login_moved");
+	log_word(&line, "session", session->id);
+	log_string(&line, "server", session->login->route.server);
+	log_string(&line, "why", why);
+	log_send(&session->relay->log, &line);
+	route_again(session, 0);
+}
+
+static void
+follow(struct session *session)
+{
+	struct login *login = session->login;
+
+	session->follower.moved = on_moved;
+	session->follower.context = session;
+	session->follower.server = login->route.server;
+	session->follower.logged_in = true;
+	moves_follow(session->relay, &session->follower, &login->account);
+}
+
 static void
 begin_route(struct session *session)
 {
@@ -115,8 +151,7 @@ begin_route(struct session *session)
 
 	switch (result) {
 	case ROUTE_FOUND:
-		moves_follow(session->relay, &session->follower, session,
-		    &login->account);
+		follow(session);
 		begin_resolve(session);
 		return;
 	case ROUTE_WAIT:
@@ -243,6 +278,7 @@ session_connected(struct session *session)
 		connect_next(session);
 		return;
 	}
+	login->client.utf8 = login->front.utf8;
 	evtimer_add(login->timer, &patience);
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,
@@ -286,19 +322,13 @@ static bool
 flush_back(struct session *session)
 {
 	struct buf *out = &session->login->back_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->back, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->back, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			lose_server(session, stream_why(&session->back));
-			return false;
-		}
-		buf_consume(out, moved);
+	if (result == STREAM_AGAIN)
+		return true;
+	if (result != STREAM_DONE) {
+		lose_server(session, stream_why(&session->back));
+		return false;
 	}
 	buf_wipe(out);
 	return true;
@@ -388,61 +418,26 @@ feed_back(struct session *session)
 void
 session_back_speaks(struct session *session)
 {
-	struct buf *in = &session->login->back_in;
-	enum stream_result result;
-	size_t moved = 0;
-	char *room;
+	struct login *login = session->login;
 
 	if (!flush_back(session))
 		return;
 	do {
-		room = buf_reserve(in, SESSION_READ_CHUNK);
-		if (!room) {
-			refuse_server(session, "the server's line is too long");
-			return;
-		}
-		result = stream_read(
-		    &session->back, room, SESSION_READ_CHUNK, &moved);
-		if (result == STREAM_END || result == STREAM_FAILED) {
-			lose_server(
-			    session, result == STREAM_END
-					 ? "the server closed before login"
-					 : stream_why(&session->back));
-			return;
-		}
-		if (result == STREAM_AGAIN) {
+		switch (stream_fill(
+		    &session->back, &login->back_in, SESSION_READ_CHUNK)) {
+		case STREAM_DONE:
+			feed_back(session);
+			break;
+		case STREAM_AGAIN:
 			session_arm(session);
 			return;
+		case STREAM_END:
+			lose_server(session, "the server closed before login");
+			return;
+		case STREAM_FAILED:
+			lose_server(session, stream_why(&session->back));
+			return;
 		}
-		buf_grow(in, moved);
-		feed_back(session);
 	} while (session->state == SESSION_BACK &&
 		 stream_has_pending(&session->back));
-}
-
-const char *
-session_server(const struct session *session)
-{
-	if (session->server)
-		return session->server;
-	return session->login ? session->login->route.server : "";
-}
-
-void
-session_moved(struct session *session, const char *why)
-{
-	struct log_line line;
-
-	stats_add(session->relay->settings->slot, STATS_MOVED, 1);
-	if (session->state == SESSION_RELAY) {
-		session->why = why;
-		session_end(session, why);
-		return;
-	}
-	line = log_line(LOG_LEVEL_INFO, "login_moved");
-	log_word(&line, "session", session->id);
-	log_string(&line, "server", session->login->route.server);
-	log_string(&line, "why", why);
-	log_send(&session->relay->log, &line);
-	route_again(session, 0);
 }

@@ -11,7 +11,7 @@
 #define INTAKE_BATCH_MAX    1000 /* changes in one transaction */
 #define INTAKE_BATCH_AGE_MS 250
 #define INTAKE_SEEN_MAX     (32U * 1024 * 1024) /* entries of one refresh */
-#define INTAKE_CELL_MAX     (16U * 1024 * 1024) /* octets of pools, hosts */
+#define INTAKE_CELL_MAX     ((size_t)16 * 1024 * 1024) /* octets of pools, hosts */
 #define INTAKE_PRUNE_ALWAYS 5 /* accounts: few are never too many */
 #define INTAKE_CELL_ALWAYS  1
 #define INTAKE_CELL_PERCENT 50

@@ -15,9 +15,9 @@
 #define STORE_DATA_MODE 0640
 /* Readers of the group take a slot in the lock file. */
 #define STORE_LOCK_MODE 0660
-#define STORE_NAMES_MAX (1024U * 1024U) /* octets, names of one account */
+#define STORE_NAMES_MAX ((size_t)1024 * 1024) /* octets, names of one account */
 #define STORE_PATH_MAX  4096
-#define STORE_META_MAX  (64U * 1024U)
+#define STORE_META_MAX  ((size_t)64 * 1024)
 
 struct store {
 	MDB_env *env; /* owned */

@@ -548,14 +548,14 @@ test_distribution_weighted(void **state)
 
 /* Compares two cells account by account; who moves must move as is said. */
 static size_t
-count_moves(const struct cell *before, const struct cell *after,
-    const char *from, const char *to)
+count_moves(const struct cell *one, const struct cell *two, const char *from,
+    const char *to)
 {
 	size_t moves = 0;
 
 	for (size_t i = 0; i < ACCOUNTS; i++) {
-		struct placement old = place(before, i, MOMENT);
-		struct placement new = place(after, i, MOMENT);
+		struct placement old = place(one, i, MOMENT);
+		struct placement new = place(two, i, MOMENT);
 
 		assert_int_equal(old.kind, PLACEMENT_SERVER);
 		assert_int_equal(new.kind, PLACEMENT_SERVER);

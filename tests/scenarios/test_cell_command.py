@@ -27,12 +27,14 @@ class Command:
     def __init__(self, folder, build, prefix=()):
         self.folder, self.build, self.prefix = folder, build, prefix
 
+    def line(self, *arguments):
+        return [*self.prefix, ROOT / "cell" / "cell.py", "--folder",
+                self.folder, "--build", self.build, "--net", NET, *arguments]
+
     def run(self, *arguments):
-        return subprocess.run(
-            [*self.prefix, ROOT / "cell" / "cell.py", "--folder", self.folder, "--build",
-             self.build, "--net", NET, *arguments], timeout=120,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
+        return subprocess.run(self.line(*arguments), timeout=120,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
 
     def succeed(self, *arguments):
         done = self.run(*arguments)
@@ -118,6 +120,23 @@ def test_life_of_a_cell(command):
     command.succeed("stop")
 
 
+def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
+    new = tmp_path / "build"
+    new.mkdir()
+    for name in ("postcell-proxyd", "postcell-replicad", "postcellctl"):
+        shutil.copy(command.build / name, new)
+    command.build = new
+    command.succeed("start")
+    before = command.pids()
+    shutil.copy(new / "postcell-proxyd", new / "copy")
+    os.replace(new / "copy", new / "postcell-proxyd")
+    command.succeed("start")
+    after = command.pids()
+    assert {name for name in after if after[name] != before[name]} == {
+        "proxy1", "proxy2"}
+    log_in(command.facts())
+
+
 def test_start_after_everything_was_killed_half_way(command):
     command.succeed("start")
     for pid in command.pids().values():
@@ -127,6 +146,25 @@ def test_start_after_everything_was_killed_half_way(command):
     command.succeed("start")
     assert not os.path.exists(left)
     log_in(command.facts())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", ["conf/ldap1.conf", "pids/ldap2.pid",
+                                  "pids/mbox3.pid"])
+def test_interrupted_while_it_starts(command, sign, number):
+    """Wherever it is interrupted, nothing of it is left."""
+    starting = subprocess.Popen(
+        command.line("start"), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    path = command.folder / sign
+    assert wait_until(path.exists, 20, pause=0.001)
+    run = os.readlink(command.folder / "run")
+    starting.send_signal(number)
+    output = starting.communicate(timeout=60)[0].decode()
+    assert starting.returncode == 130, output
+    assert "interrupted" in output
+    assert not command.processes()
+    assert not os.path.exists(run)
 
 
 def test_a_recycled_pid_is_left_alone(command):
