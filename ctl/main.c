@@ -14,6 +14,7 @@
 #include "ctl/map.h"
 #include "ctl/proxy.h"
 #include "ctl/replica.h"
+#include "ctl/zone.h"
 #include "lib/slice.h"
 
 #define MAIN_NAME "postcellctl"
@@ -42,6 +43,10 @@ static const struct verb_row verb_rows[] = {
 	    ctl_replica_get },
 	{ "replica", "dump", "", "all that the replica holds", 0,
 	    ctl_replica_dump },
+	{ "zone", "show", "", "what this host publishes in DNS", 0,
+	    ctl_zone_show },
+	{ "zone", "diff", "", "what it has yet to change there", 0,
+	    ctl_zone_diff },
 };
 
 void
@@ -56,7 +61,7 @@ print_usage(FILE *out)
 	(void)fputs(
 	    "usage: " MAIN_NAME
 	    " [-c FILE | --replica PATH] [--json] VERB ...\n"
-	    "  -c, --config FILE   the proxy's configuration, for the paths\n"
+	    "  -c, --config FILE   a daemon's configuration, for the paths\n"
 	    "  -r, --replica PATH  the replica's folder\n"
 	    "  -j, --json          answer in JSON\n"
 	    "      --version       print the version and end\n"
@@ -74,9 +79,9 @@ print_usage(FILE *out)
 }
 
 /*
- * The options that concern us of postcell-replicad.conf or
- * postcell-proxyd.conf; what else stands there does not. The caller frees
- * both; -1 and a complaint on failure.
+ * The options that concern us of postcell-replicad.conf,
+ * postcell-proxyd.conf or postcell-zoned.conf; what else stands there does not.
+ * The caller frees both; -1 and a complaint on failure.
  */
 static int
 read_config(const char *file, char **replica, char **run_dir)
@@ -87,6 +92,13 @@ read_config(const char *file, char **replica, char **run_dir)
 		CFG_SEC("listen", any, CFGF_MULTI | CFGF_TITLE),
 		CFG_SEC("backend", any, CFGF_NONE),
 		CFG_SEC("limits", any, CFGF_NONE),
+		CFG_SEC("ttl", any, CFGF_NONE),
+		CFG_SEC("key", any, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("zone", any, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("name", any, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("domain", any, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("tlsa", any, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("host", any, CFGF_MULTI | CFGF_TITLE),
 		CFG_STR("replica", POSTCELL_STATEDIR "/replica", CFGF_NONE),
 		CFG_STR("run_dir", POSTCELL_RUNDIR, CFGF_NONE),
 		CFG_STR("__unknown", NULL, CFGF_NONE),

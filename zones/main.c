@@ -307,13 +307,15 @@ start(struct daemon *daemon)
 	return EX_OK;
 }
 
-/* The folder of the control socket is the user's. */
+/* The folder of the control socket is the user's. An empty user: stay. */
 static int
 enter_jail(const struct config *config)
 {
 	struct jail jail;
 	const char *why;
 
+	if (config->user[0] == '\0')
+		return EX_OK;
 	if (jail_prepare(&jail, config->user, NULL, &why) < 0) {
 		(void)fprintf(stderr, "%s: user \"%s\": %s\n", MAIN_NAME,
 		    config->user, why);
