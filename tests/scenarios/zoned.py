@@ -49,6 +49,7 @@ class CellFile:
 
     def __init__(self, path, proxies=3):
         self.path = pathlib.Path(path)
+        self.replicad = None  # who is to be told
         self.entries = {
             f"proxy{i}": {
                 "ou": "proxies", "class": "postcellProxy",
@@ -88,6 +89,8 @@ class CellFile:
         new = self.path.with_suffix(".new")
         new.write_text(self.text())
         new.rename(self.path)
+        if self.replicad:
+            self.replicad.process.send_signal(signal.SIGHUP)
 
     def set(self, name, state, offset=0.0):
         """Wish and transition, as postcellctl writes them."""
