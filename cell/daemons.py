@@ -5,11 +5,15 @@ import pwd
 import socket
 
 from layout import DAEMONS, HOST, PORTS, PROXIES, REPLICAS, SUFFIX
+
 from process import Trouble
 from server import Server
 
 # Whom they become when root starts the cell.
 USER = "nobody"
+
+# What the proxies listen for.
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "lmtp")
 
 
 class Daemon(Server):
@@ -65,7 +69,7 @@ class Proxy(Daemon):
         super().__init__(layout, settings, name)
         self.address = layout.addresses[name]
         self.endpoints = [(self.address, PORTS[kind], socket.SOCK_STREAM)
-                          for kind in ("imap", "imaps")]
+                          for kind in LISTENERS]
 
     def make(self):
         make_host_folder(self.layout, self.name)
@@ -76,8 +80,8 @@ class Proxy(Daemon):
             chroot=self.layout.run / "empty", dns=self.layout.dns,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", address=self.address,
-            ca=self.layout.run / "ca.pem", imap=PORTS["imap"],
-            imaps=PORTS["imaps"])
+            ca=self.layout.run / "ca.pem",
+            **{kind: PORTS[kind] for kind in LISTENERS})
 
 
 def make_host_folder(layout, host):

@@ -11,7 +11,7 @@
 #include "lib/timestamp.h"
 #include "replica/reader.h"
 
-#define RECORD_SIZE_MAX (1024U * 1024U)
+#define RECORD_SIZE_MAX ((size_t)1024 * 1024)
 
 /* All that the answer is made of; freed as one. */
 struct map {

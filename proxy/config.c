@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/name.h"
+#include "proxy/front.h"
 
 #define CONFIG_PORT_MAX   65535
 #define CONFIG_RELAYS_MAX 256
@@ -65,10 +66,22 @@ static const struct setting backend_rows[] = {
 	{ "name", SETTING_CHOICE, BACKEND(name), "uid", 0, 0, name_words },
 	{ "connect_timeout", SETTING_NUMBER, BACKEND(connect_timeout), "5", 1,
 	    300, NULL },
+	{ "reply_timeout", SETTING_NUMBER, BACKEND(reply_timeout), "30", 1, 300,
+	    NULL },
+	{ "retry_time", SETTING_NUMBER, BACKEND(retry_time), "10", 0, 300,
+	    NULL },
 	{ "port", SETTING_NUMBER, BACKEND(port), "0", 0, CONFIG_PORT_MAX,
 	    NULL },
 	{ "tls", SETTING_CHOICE, BACKEND(tls), "starttls", 0, 0,
 	    backend_tls_words },
+};
+
+#define DELIVERY(field) offsetof(struct config_delivery, field)
+static const struct setting delivery_rows[] = {
+	{ "delimiter", SETTING_TEXT, DELIVERY(delimiter), "+", 0, 0, NULL },
+	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
+	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
+	    NULL },
 };
 
 #define LIMIT(field) offsetof(struct config_limits, field)
@@ -96,6 +109,8 @@ static const struct setting_section sections[] = {
 	    sizeof(struct config_listener), LISTEN(title), LISTEN(line) },
 	{ "backend", backend_rows, ARRAY_SIZE(backend_rows), TOP(backend), 0, 0,
 	    0 },
+	{ "delivery", delivery_rows, ARRAY_SIZE(delivery_rows), TOP(delivery),
+	    0, 0, 0 },
 	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
 };
 
@@ -144,9 +159,11 @@ static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
-	if (!derive_service(listener) || listener->service != SERVICE_IMAP)
+	if (!derive_service(listener) ||
+	    (listener->service != SERVICE_LMTP &&
+		!front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; imap and imaps are there\n",
+		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s, lmtp are there\n",
 		    config->path, listener->line, listener->title);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
@@ -161,7 +178,8 @@ check_listener(const struct config *config, struct config_listener *listener,
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
 		    config->path, listener->line, listener->title);
-	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext)
+	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext &&
+	    listener->service != SERVICE_LMTP)
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
 		    config->path, listener->line, listener->title);
@@ -187,12 +205,12 @@ check(struct config *config, struct buf *errors)
 }
 
 int
-config_read(struct config **out, const char *path, struct buf *errors)
+config_read(struct config **config_out, const char *path, struct buf *errors)
 {
 	struct config *config = calloc(1, sizeof(*config));
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-	*out = NULL;
+	*config_out = NULL;
 	if (!config) {
 		buf_add_string(errors, "out of memory\n");
 		return -1;
@@ -210,7 +228,7 @@ config_read(struct config **out, const char *path, struct buf *errors)
 				 : cores < CONFIG_RELAYS_MAX
 				     ? cores
 				     : CONFIG_RELAYS_MAX;
-	*out = config;
+	*config_out = config;
 	return 0;
 }
 

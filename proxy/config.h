@@ -45,8 +45,16 @@ struct config_backend {
 	bool verify;
 	int name;             /* enum config_name */
 	long connect_timeout; /* s, for each address */
+	long reply_timeout;   /* s, from connected to logged in */
+	long retry_time;      /* s that a login is tried again */
 	long port; /* 0: the service's; for pins to hosts outside the cell */
 	int tls;   /* enum service_tls, likewise */
+};
+
+struct config_delivery {
+	const char *delimiter; /* between user and detail; "" for none */
+	bool bare_lf;          /* pass messages with a CR or LF by itself */
+	long recipients;       /* of one message */
 };
 
 struct config_limits {
@@ -73,6 +81,7 @@ struct config {
 	struct config_tls tls;
 	struct setting_items listeners; /* struct config_listener */
 	struct config_backend backend;
+	struct config_delivery delivery;
 	struct config_limits limits;
 	struct settings *settings; /* owned: the text of all above */
 };
@@ -81,7 +90,8 @@ struct config {
  * Reads and checks the file; opens nothing but it. 0; or -1 with every fault as
  * a line "FILE:LINE: text" in errors.
  */
-int config_read(struct config **config, const char *path, struct buf *errors);
+int config_read(
+    struct config **config_out, const char *path, struct buf *errors);
 void config_free(struct config **config);
 
 const struct config_listener *config_listeners(

@@ -266,7 +266,7 @@ on_client(struct evconnlistener *listener, evutil_socket_t fd,
 {
 	struct health *health = context;
 	struct client *client = calloc(1, sizeof(*client));
-	struct timeval patience = { ANSWER_TIMEOUT * 2, 0 };
+	struct timeval patience = { ANSWER_TIMEOUT * 2L, 0 };
 
 	(void)listener;
 	(void)address;

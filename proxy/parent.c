@@ -115,7 +115,7 @@ is_listening(const struct parent *parent, int fd)
 /* ---- children ---- */
 
 static struct child *
-find_health(struct parent *parent)
+find_health(const struct parent *parent)
 {
 	for (size_t i = 0; i < parent->now.child_count; i++) {
 		struct child *child = &parent->now.children[i];
@@ -133,7 +133,7 @@ introduce(const struct child *health, const struct child *relay)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "relay %d", relay->slot);
+	(void)snprintf(text, sizeof(text), "relay %d", relay->slot);
 	control_send_fd(health->parent_fd, relay->health_fd, text);
 }
 
@@ -149,8 +149,8 @@ close_inherited(struct parent *parent)
 	}
 	close(parent->signal_fd);
 	unsetenv("NOTIFY_SOCKET");
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
 }
 
@@ -340,17 +340,6 @@ drop_child(struct parent *parent, size_t index)
 	*child = parent->now.children[--parent->now.child_count];
 }
 
-static void
-retire_before(struct parent *parent)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child *child = &parent->now.children[i];
-
-		if (child->generation != parent->now.generation)
-			shutdown(child->parent_fd, SHUT_RDWR);
-	}
-}
-
 /* ---- reload ---- */
 
 static void
@@ -491,6 +480,21 @@ take_request(struct parent *parent, struct child *health)
 		begin_reload(parent);
 }
 
+/* What the old health process was asked before it knew is not forgotten. */
+static void
+retire_before(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->generation == parent->now.generation)
+			continue;
+		shutdown(child->parent_fd, SHUT_RDWR);
+		if (child->role == CHILD_HEALTH)
+			take_request(parent, child);
+	}
+}
+
 static int
 poll_timeout(const struct parent *parent)
 {
@@ -498,7 +502,8 @@ poll_timeout(const struct parent *parent)
 
 	if (parent->stopping)
 		return wait_ms > 0 ? (int)wait_ms : 0;
-	if (count_relays(parent) >= (size_t)parent->config->relays)
+	if (find_health(parent) &&
+	    count_relays(parent) >= (size_t)parent->config->relays)
 		return -1;
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }
@@ -601,19 +606,19 @@ parent_run(char *const argv[], const char *config_path, int check)
 	int status = EX_OK;
 
 	if (handover_read(&before, &why) < 0) {
-		fprintf(stderr, "postcell-proxyd: %s\n", why);
+		(void)fprintf(stderr, "postcell-proxyd: %s\n", why);
 		return EX_OSERR;
 	}
 	if (prepare(&parent, &before, !check || before.stats_fd >= 0, &errors) <
 	    0) {
-		fputs(buf_string(&errors), stderr);
+		(void)fputs(buf_string(&errors), stderr);
 		status = EX_CONFIG;
 	} else if (!check) {
 		parent.log = log_open((enum log_target)parent.config->log,
 		    (enum log_level)parent.config->log_level, "parent");
 		if (prepare_state(&parent, &before) < 0 ||
 		    open_signals(&parent) < 0) {
-			fprintf(stderr, "postcell-proxyd: %s\n",
+			(void)fprintf(stderr, "postcell-proxyd: %s\n",
 			    strerrordesc_np(errno));
 			status = EX_OSERR;
 		} else {

@@ -10,3 +10,4 @@ postcell-proxyd_PACKAGES := libevent libcares openssl jansson lmdb libconfuse li
 
 proxy_TEST_USES := $(postcell-proxyd_USES)
 proxy_TEST_PACKAGES := $(postcell-proxyd_PACKAGES)
+proxy_TEST_SOURCES := tests/proxy/machine.c

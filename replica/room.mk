@@ -5,7 +5,7 @@ libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/
 libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
-	replica/csn.c replica/entry.c replica/intake.c replica/ldif.c \
+	replica/csn.c replica/decide.c replica/entry.c replica/intake.c replica/ldif.c \
 	replica/ldif_source.c replica/providers.c replica/status.c \
 	replica/store.c replica/syncrepl.c replica/watch.c
 libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
@@ -18,5 +18,6 @@ postcell-replicad_PACKAGES := $(libpostcell-replica-daemon_PACKAGES) \
 	$(libpostcell_PACKAGES) $(libpostcell-daemon_PACKAGES)
 install_sbin += postcell-replicad
 
+replica_TEST_SOURCES := tests/replica/scratch.c
 replica_TEST_USES := $(postcell-replicad_USES)
 replica_TEST_PACKAGES := $(postcell-replicad_PACKAGES)

@@ -10,7 +10,7 @@
 
 #define OBSERVERS        (WORLD_PROXIES + WORLD_WRITERS)
 #define SERVERS_AT_START 4
-#define MILLISECOND      1000
+#define MILLISECOND      INT64_C(1000)
 
 const char *
 breach_text(enum breach breach)
@@ -47,6 +47,12 @@ roll_delay(struct world *world)
 	default:
 		return dice_between(dice, 0, world->bounds.lag);
 	}
+}
+
+static void
+set_text(struct value *value, const char *text)
+{
+	snprintf(value->text, sizeof(value->text), "%s", text);
 }
 
 static void
@@ -272,17 +278,17 @@ act_move(struct world *world, unsigned writer, int64_t at_us)
 	write = add_write(world, writer, at_us, TARGET_ACCOUNT, index);
 	if (dice_chance(dice, 60)) {
 		write->sets |= SETS_PIN;
-		strcpy(write->account.pin.text,
+		set_text(&write->account.pin,
 		    pins[dice_below(dice, ARRAY_SIZE(pins))]);
 	}
 	if (dice_chance(dice, 40)) {
 		write->sets |= SETS_POOL;
-		strcpy(write->account.pool.text,
+		set_text(&write->account.pool,
 		    pools[dice_below(dice, ARRAY_SIZE(pools))]);
 	}
 	if (dice_chance(dice, 30)) {
 		write->sets |= SETS_GROUP;
-		strcpy(write->account.group.text,
+		set_text(&write->account.group,
 		    groups[dice_below(dice, ARRAY_SIZE(groups))]);
 	}
 	if (world->breach != BREACH_UNSAID_MOVE) {
@@ -385,8 +391,8 @@ act_mistake(struct world *world, unsigned writer, int64_t at_us)
 	host = find_server(&view, index);
 	if (host && host->transition_count > 1) {
 		write = add_write(world, writer, at_us, TARGET_SERVER, index);
-		strcpy(write->server.values[write->server.value_count++].text,
-		    value);
+		set_text(
+		    &write->server.values[write->server.value_count++], value);
 	}
 	view_free(&view);
 }
@@ -547,8 +553,7 @@ world_make(
 	make_start(world);
 	roll_troubles(world, 8 * world->bounds.guard);
 	count = 1 + dice_below(dice, acts_max);
-	while (count-- > 0 &&
-	       world->write_count + 2 * WORLD_SERVERS < WORLD_WRITES) {
+	while (count-- > 0 && world->write_count + 16 < WORLD_WRITES) {
 		unsigned writer =
 		    WORLD_PROXIES + dice_below(dice, WORLD_WRITERS);
 
