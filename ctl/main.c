@@ -19,6 +19,7 @@
 #include "ctl/server.h"
 #include "ctl/user.h"
 #include "ctl/watch.h"
+#include "ctl/zone.h"
 #include "lib/slice.h"
 #include "lib/transition.h"
 
@@ -133,6 +134,10 @@ static const struct verb_row verb_rows[] = {
 	    1, 0, 0, ctl_replica_get },
 	{ "replica", "dump", "", "all that the replica holds", 0, 0, 0, 0,
 	    ctl_replica_dump },
+	{ "zone", "show", "", "what this host publishes in DNS", 0, 0, 0, 0,
+	    ctl_zone_show },
+	{ "zone", "diff", "", "what it has yet to change there", 0, 0, 0, 0,
+	    ctl_zone_diff },
 };
 
 enum option_letter {
