@@ -58,8 +58,8 @@ struct lmtp_back {
 	struct buf held;   /* commands until it is ready */
 };
 
-static void fail(struct lmtp_back *back, const char *why);
 static void connect_next(struct lmtp_back *back);
+static void shake_hands(struct lmtp_back *back);
 static void on_event(evutil_socket_t fd, short what, void *context);
 
 /* ---- expectations ---- */
@@ -126,8 +126,8 @@ wait_at_most(struct lmtp_back *back, long seconds)
 	event_add(back->timer, &time);
 }
 
-static void
-fail(struct lmtp_back *back, const char *why)
+void
+lmtp_back_fail(struct lmtp_back *back, const char *why)
 {
 	if (back->phase == PHASE_FAILED)
 		return;
@@ -146,11 +146,11 @@ flush(struct lmtp_back *back)
 	enum stream_result result = stream_flush(&back->stream, &back->out);
 
 	if (back->out.failed) {
-		fail(back, "too much waits for the server");
+		lmtp_back_fail(back, "too much waits for the server");
 		return false;
 	}
 	if (result != STREAM_DONE && result != STREAM_AGAIN) {
-		fail(back, stream_why(&back->stream));
+		lmtp_back_fail(back, stream_why(&back->stream));
 		return false;
 	}
 	arm(back);
@@ -175,11 +175,11 @@ begin_tls(struct lmtp_back *back)
 	buf_free(&back->in);
 	if (stream_tls_client(&back->stream,
 		back->relay->settings->back_context, back->route.host) < 0) {
-		fail(back, "out of memory");
+		lmtp_back_fail(back, "out of memory");
 		return;
 	}
 	back->phase = PHASE_TLS;
-	arm(back);
+	shake_hands(back);
 }
 
 /* Ready for commands: says those that waited. */
@@ -216,7 +216,7 @@ take_hello(struct lmtp_back *back, const struct lmtp_reply *reply)
 	    back->route.tls == SERVICE_TLS_STARTTLS && !back->secured;
 
 	if (reply->code != 250) {
-		fail(back, "the server refuses LHLO");
+		lmtp_back_fail(back, "the server refuses LHLO");
 		return;
 	}
 	if (!wants_tls) {
@@ -224,7 +224,7 @@ take_hello(struct lmtp_back *back, const struct lmtp_reply *reply)
 		return;
 	}
 	if (!lmtp_reply_offers(reply->text, "STARTTLS")) {
-		fail(back, "the server does not offer STARTTLS");
+		lmtp_back_fail(back, "the server does not offer STARTTLS");
 		return;
 	}
 	for (size_t i = back->expected_count; i > 0; i--)
@@ -243,7 +243,8 @@ take_reply(struct lmtp_back *back, enum expectation expectation,
 		if (reply->code == 220)
 			say_hello(back);
 		else
-			fail(back, "the server does not greet with 220");
+			lmtp_back_fail(
+			    back, "the server does not greet with 220");
 		break;
 	case EXPECT_LHLO:
 		take_hello(back, reply);
@@ -252,7 +253,7 @@ take_reply(struct lmtp_back *back, enum expectation expectation,
 		if (reply->code == 220)
 			begin_tls(back);
 		else
-			fail(back, "the server refuses STARTTLS");
+			lmtp_back_fail(back, "the server refuses STARTTLS");
 		break;
 	case EXPECT_MAIL:
 		back->mail_refused = reply->code != 250;
@@ -293,14 +294,15 @@ read_replies(struct lmtp_back *back)
 	while ((result = lmtp_take_reply(&input, REPLY_SIZE_MAX, &reply)) ==
 	       LMTP_REPLY_DONE) {
 		if (!take_expectation(back, &expectation)) {
-			fail(back, "the server answers what was not asked");
+			lmtp_back_fail(
+			    back, "the server answers what was not asked");
 			return;
 		}
 		if (back->expected_count == 0 && back->results == 0)
 			event_del(back->timer);
 		/* A reply before TLS must be the last thing said before TLS. */
 		if (expectation == EXPECT_STARTTLS && input.size > 0) {
-			fail(back, "the server speaks on before TLS");
+			lmtp_back_fail(back, "the server speaks on before TLS");
 			return;
 		}
 		take_reply(back, expectation, &reply);
@@ -308,7 +310,7 @@ read_replies(struct lmtp_back *back)
 			return;
 	}
 	if (result == LMTP_REPLY_BAD) {
-		fail(back, "the server does not speak LMTP");
+		lmtp_back_fail(back, "the server does not speak LMTP");
 		return;
 	}
 	buf_consume(&back->in, back->in.size - input.size);
@@ -324,9 +326,9 @@ speak(struct lmtp_back *back)
 		if (result == STREAM_AGAIN)
 			break;
 		if (result != STREAM_DONE) {
-			fail(back, result == STREAM_END
-				       ? "the server closed"
-				       : stream_why(&back->stream));
+			lmtp_back_fail(back, result == STREAM_END
+						 ? "the server closed"
+						 : stream_why(&back->stream));
 			return;
 		}
 		read_replies(back);
@@ -348,12 +350,10 @@ shake_hands(struct lmtp_back *back)
 		return;
 	}
 	if (result != STREAM_DONE) {
-		fail(back, stream_why(&back->stream));
+		lmtp_back_fail(back, stream_why(&back->stream));
 		return;
 	}
 	back->phase = PHASE_SPEAKING;
-	if (back->secured)
-		abort();
 	back->secured = true;
 	if (back->route.tls == SERVICE_TLS_STARTTLS)
 		say_hello(back);
@@ -441,7 +441,7 @@ connect_next(struct lmtp_back *back)
 	}
 	if (back->addresses.count > 0 && errno)
 		why = strerrordesc_np(errno);
-	fail(back, why);
+	lmtp_back_fail(back, why);
 }
 
 static void
@@ -452,7 +452,7 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	back->query = NULL;
 	back->addresses = *list;
 	if (list->count == 0)
-		fail(back, why);
+		lmtp_back_fail(back, why);
 	else
 		connect_next(back);
 }
@@ -474,7 +474,7 @@ on_timer(evutil_socket_t fd, short what, void *context)
 		    back->relay->resolver, back->route.host, on_resolved, back);
 		return;
 	}
-	fail(back, "the server does not answer");
+	lmtp_back_fail(back, "the server does not answer");
 }
 
 /* ---- for the owner ---- */

@@ -52,6 +52,8 @@ void lmtp_back_content(struct lmtp_back *back, struct slice content);
 size_t lmtp_back_waiting(const struct lmtp_back *back);
 /* All content is said: `count` results will come. */
 void lmtp_back_finish(struct lmtp_back *back, size_t count);
+/* Closes the connection, whatever is under way on it, and tells so. */
+void lmtp_back_fail(struct lmtp_back *back, const char *why);
 /* Gives up a transaction that has not come to DATA. */
 void lmtp_back_reset(struct lmtp_back *back);
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,11 +11,13 @@
 #include <unistd.h>
 
 #include "proxy/control.h"
+#include "proxy/delivery.h"
 #include "proxy/learn.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 8 /* connections taken at one event */
-#define CLOSING_TIME 5 /* s for the last words */
+#define ACCEPT_BATCH 8  /* connections taken at one event */
+#define CLOSING_TIME 5  /* s for the last words */
+#define REPORT_PAUSE 50 /* ms between two reports of servers that fail */
 
 int64_t
 relay_now_ms(void)
@@ -23,6 +26,13 @@ relay_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void
+relay_session_id(struct relay *relay, char *id, size_t size)
+{
+	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
+	    relay->settings->slot_number & 0xfff, relay->sequence++);
 }
 
 /* ---- accept and limits ---- */
@@ -78,7 +88,10 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		session_accept(relay, listener, fd, &client);
+		if (listener->config->service == SERVICE_LMTP)
+			delivery_accept(relay, listener, fd, &client);
+		else
+			session_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -171,6 +184,9 @@ retire(struct relay *relay)
 		next = session_next(session);
 		session_retire(session);
 	}
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_retire(delivery);
 	if (relay->session_count == 0)
 		event_base_loopbreak(relay->base);
 }
@@ -189,6 +205,9 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_stop(delivery);
 	event_base_loopbreak(relay->base);
 }
 
@@ -214,10 +233,77 @@ answer_who(struct relay *relay, int fd, const char *question)
 		     session = session_next(session))
 			json_array_append_new(
 			    sessions, session_describe(session));
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		json_array_append_new(sessions, delivery_describe(delivery));
 	if (control_answer(fd, question, sessions) < 0)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
+}
+
+void
+relay_report(struct relay *relay, const char *server)
+{
+	char text[CONTROL_QUESTION_SIZE];
+	int64_t now_ms = relay_now_ms();
+	int size;
+
+	if (now_ms - relay->reported_ms < REPORT_PAUSE)
+		return;
+	relay->reported_ms = now_ms;
+	size = snprintf(text, sizeof(text), CONTROL_FAILED "%s", server);
+	if (size > 0 && (size_t)size < sizeof(text))
+		(void)send(relay->settings->health_fd, text, (size_t)size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int
+hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *found = c != '\0' ? strchr(digits, c) : NULL;
+
+	return found ? (int)(found - digits) : -1;
+}
+
+/* An account's id, in hexadecimal. */
+static bool
+read_id(const char *text, char id[ACCOUNT_ID_SIZE])
+{
+	if (strlen(text) != (size_t)2 * ACCOUNT_ID_SIZE)
+		return false;
+	for (size_t i = 0; i < ACCOUNT_ID_SIZE; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		id[i] = (char)(high << 4 | low);
+	}
+	return true;
+}
+
+/* "kick NUMBER ID" and "flush NUMBER SERVER". */
+static void
+answer_end(struct relay *relay, int fd, const char *question)
+{
+	char verb[8], argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
+	struct slice nothing = slice_from("");
+	json_t *ended = NULL;
+
+	if (sscanf(question, "%7s %*u %255s", verb, argument) != 2)
+		return;
+	if (strcmp(verb, "kick") == 0 && read_id(argument, id))
+		ended = moves_end(relay, slice_of(id, sizeof(id)), nothing,
+		    "kicked by an administrator");
+	else if (strcmp(verb, "flush") == 0)
+		ended = moves_end(relay, nothing, slice_from(argument),
+		    "its server was flushed by an administrator");
+	if (ended && control_answer(fd, question, ended) < 0)
+		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	json_decref(ended);
 }
 
 static void
@@ -233,6 +319,8 @@ on_health(evutil_socket_t fd, short what, void *context)
 		event_del(relay->health_event);
 	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
 		answer_who(relay, fd, question);
+	else if (size > 0)
+		answer_end(relay, fd, question);
 }
 
 /* ---- life ---- */

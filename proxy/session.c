@@ -557,9 +557,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->listener = listener;
 	session->client = *client;
 	session->accepted_ms = relay_now_ms();
-	(void)snprintf(session->id, sizeof(session->id), "%08x%03x%08x",
-	    relay->started_s, relay->settings->slot_number & 0xfff,
-	    relay->sequence++);
+	relay_session_id(relay, session->id, sizeof(session->id));
 	stream_open(&session->front, fd);
 	session->back.fd = -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
