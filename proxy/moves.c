@@ -5,7 +5,6 @@
 
 #include "lib/placement.h"
 #include "proxy/relay.h"
-#include "proxy/session.h"
 
 #define POLL_INTERVAL   20 /* ms between looks at the replica */
 #define RECORD_SIZE_MAX 65536
@@ -60,7 +59,6 @@ ask(struct follower *follower)
 	struct relay *relay = follower->relay;
 	struct buf store = buf_bounded(RECORD_SIZE_MAX);
 	const char *why = "account is gone";
-	struct session *session = follower->session;
 	int64_t now_us = route_now();
 	struct account account;
 	enum replica_result result = replica_find_by_id(relay->router.replica,
@@ -68,12 +66,12 @@ ask(struct follower *follower)
 	    &why);
 
 	if (result == REPLICA_UNKNOWN) {
-		session_moved(session, "account is gone");
+		follower->moved(follower->context, "account is gone");
 	} else if (result == REPLICA_FOUND) {
-		why = route_lost(
-		    &relay->router, &account, session_server(session), now_us);
+		why = route_lost(&relay->router, &account, follower->server,
+		    follower->logged_in, now_us);
 		if (why)
-			session_moved(session, why);
+			follower->moved(follower->context, why);
 		else
 			arm_next(follower, &account, now_us);
 	}
@@ -154,12 +152,17 @@ moves_close(struct relay *relay)
 
 void
 moves_follow(struct relay *relay, struct follower *follower,
-    struct session *session, const struct account *account)
+    const struct account *account)
 {
+	struct follower fresh = { .moved = follower->moved,
+		.context = follower->context,
+		.server = follower->server,
+		.logged_in = follower->logged_in };
+
 	moves_forget(follower);
 	if (account->id.size != ACCOUNT_ID_SIZE)
 		return;
-	follower->session = session;
+	*follower = fresh;
 	follower->relay = relay;
 	memcpy(follower->id, account->id.data, ACCOUNT_ID_SIZE);
 	LIST_INSERT_HEAD(
@@ -170,7 +173,7 @@ moves_follow(struct relay *relay, struct follower *follower,
 void
 moves_forget(struct follower *follower)
 {
-	if (!follower->session)
+	if (!follower->relay)
 		return;
 	LIST_REMOVE(follower, link);
 	if (follower->next)

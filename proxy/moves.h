@@ -1,11 +1,11 @@
 /*
- * moves: sessions follow their accounts.
+ * moves: sessions and deliveries follow their accounts.
  *
  * Whoever sends an account to a server owes that it leaves that server in time
- * (lib/placement.h, Promise). So a session that was routed is asked about
- * again when its account changes, when the map of the cell changes, and at
- * the moment from which the answer may be another by itself. A session that
- * may not stay is told so by session_moved().
+ * (lib/placement.h, Promise). So whoever was routed is asked about again when
+ * the account changes, when the map of the cell changes, and at the moment
+ * from which the answer may be another by itself; and is told when it may not
+ * stay.
  */
 #ifndef PROXY_MOVES_H
 #define PROXY_MOVES_H
@@ -18,17 +18,22 @@
 #include "lib/account.h"
 
 struct relay;
-struct session;
 
 #define MOVES_BUCKETS 4096
 
 LIST_HEAD(follower_list, follower);
 
-/* What moves keeps of a session; part of it. */
+/* The account may not stay with that server; why is static text. */
+typedef void follower_moved(void *context, const char *why);
+
+/* What moves keeps of one who follows; part of it. */
 struct follower {
 	LIST_ENTRY(follower) link;
-	struct session *session; /* NULL: it does not follow anybody */
-	struct relay *relay;
+	struct relay *relay; /* NULL: it does not follow anybody */
+	follower_moved *moved;
+	void *context;
+	const char *server; /* borrowed: name of the server that it is with */
+	bool logged_in;     /* an account that may not log in must leave */
 	char id[ACCOUNT_ID_SIZE];
 	struct event *next; /* owned: when to ask by itself; NULL for never */
 };
@@ -44,11 +49,11 @@ void moves_open(struct relay *relay);
 void moves_close(struct relay *relay);
 
 /*
- * The session was just routed by this account. It is asked about again from
- * now on, with another account or server each time this is called.
+ * Follows this account, which was just routed to `server`. Fill in moved,
+ * context, server and logged_in; called again for another account or server.
  */
 void moves_follow(struct relay *relay, struct follower *follower,
-    struct session *session, const struct account *account);
+    const struct account *account);
 /* It is with no server any more. Also takes a follower of zeros. */
 void moves_forget(struct follower *follower);
 

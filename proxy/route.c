@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/name.h"
 #include "lib/placement.h"
 
 int
@@ -172,13 +173,13 @@ lost_without_affinity(const struct account *account, const struct pool *pool,
 
 const char *
 route_lost(const struct router *router, const struct account *account,
-    const char *server, int64_t now_us)
+    const char *server, bool logged_in, int64_t now_us)
 {
 	struct placement placed = placement(account, router->cell, now_us);
 
-	if (account->status == ACCOUNT_DISABLED)
+	if (logged_in && account->status == ACCOUNT_DISABLED)
 		return "account was disabled";
-	if (account->status == ACCOUNT_NOLOGIN)
+	if (logged_in && account->status == ACCOUNT_NOLOGIN)
 		return "account may not log in any more";
 	if (placed.pool && !placed.pool->affinity && account->pin.size == 0)
 		return lost_without_affinity(
@@ -197,4 +198,97 @@ route_lost(const struct router *router, const struct account *account,
 		break;
 	}
 	return "nobody serves the account now";
+}
+
+/* By address; without a domain, or where no entry has the address, by uid. */
+static enum replica_result
+find_address(struct router *router, struct slice address, struct buf *store,
+    struct account *account, const char **why)
+{
+	enum replica_result result = replica_find(
+	    router->replica, NAME_ADDRESS, address, store, account, why);
+
+	if (result == REPLICA_UNKNOWN)
+		result = replica_find(
+		    router->replica, NAME_UID, address, store, account, why);
+	return result;
+}
+
+/* user+detail@domain without the detail. */
+static enum replica_result
+find_without_detail(struct router *router, struct slice address, char delimiter,
+    struct buf *store, struct account *account, struct slice *detail,
+    const char **why)
+{
+	struct slice local = address, domain = slice_from("");
+	struct buf plain = buf_bounded(2 * NAME_SIZE_MAX);
+	enum replica_result result = REPLICA_UNKNOWN;
+	size_t at;
+
+	name_split_address(address, &local, &domain);
+	at = delimiter ? slice_find(local, delimiter) : SIZE_MAX;
+	if (at != SIZE_MAX && at > 0) {
+		*detail = slice_from_offset(local, at + 1);
+		buf_add_slice(&plain, slice_first(local, at));
+		if (domain.size > 0) {
+			buf_add_char(&plain, '@');
+			buf_add_slice(&plain, domain);
+		}
+		if (!plain.failed)
+			result = find_address(
+			    router, buf_slice(&plain), store, account, why);
+	}
+	buf_free(&plain);
+	return result;
+}
+
+static enum replica_result
+find_recipient(struct router *router, struct slice address, char delimiter,
+    struct buf *store, struct account *account, struct slice *detail,
+    const char **why)
+{
+	enum replica_result result =
+	    find_address(router, address, store, account, why);
+
+	*detail = slice_from("");
+	if (result == REPLICA_UNKNOWN)
+		result = find_without_detail(
+		    router, address, delimiter, store, account, detail, why);
+	return result;
+}
+
+/* One step: an account whose mail goes to another account's address. */
+static enum replica_result
+follow_routing(struct router *router, struct buf *store,
+    struct account *account, const char **why)
+{
+	struct buf target = buf_bounded(NAME_SIZE_MAX);
+	enum replica_result result = REPLICA_FOUND;
+
+	if (account->routing.size > 0) {
+		buf_add_slice(&target, account->routing);
+		result = find_address(
+		    router, buf_slice(&target), store, account, why);
+	}
+	buf_free(&target);
+	return result;
+}
+
+enum route_result
+route_mail(struct router *router, struct slice address, char delimiter,
+    int64_t now_us, struct buf *store, struct account *account,
+    struct slice *detail, struct route *found)
+{
+	enum replica_result result;
+
+	memset(found, 0, sizeof(*found));
+	result = find_recipient(
+	    router, address, delimiter, store, account, detail, &found->why);
+	if (result == REPLICA_FOUND)
+		result = follow_routing(router, store, account, &found->why);
+	if (result == REPLICA_UNKNOWN)
+		return ROUTE_UNKNOWN;
+	if (result != REPLICA_FOUND || router_refresh(router, &found->why) < 0)
+		return ROUTE_UNAVAILABLE;
+	return place(router, SERVICE_LMTP, now_us, account, found);
 }

@@ -55,11 +55,22 @@ void router_close(struct router *router);
 int router_refresh(struct router *router, const char **why);
 
 /*
- * Must a session of this account leave the server or host of that name? NULL
- * when it may stay, else why (static text). Needs router_refresh() before.
+ * Must this account leave the server or host of that name? NULL when it may
+ * stay, else why (static text). logged_in: it also leaves when it may not log
+ * in any more. Needs router_refresh() before.
  */
 const char *route_lost(const struct router *router,
-    const struct account *account, const char *server, int64_t now_us);
+    const struct account *account, const char *server, bool logged_in,
+    int64_t now_us);
+
+/*
+ * The same for mail to an address: with and without what stands behind
+ * `delimiter` in its local part (*detail, borrowed from address), and followed
+ * by way of mailRoutingAddress. Accounts that may not log in get their mail.
+ */
+enum route_result route_mail(struct router *router, struct slice address,
+    char delimiter, int64_t now_us, struct buf *store, struct account *account,
+    struct slice *detail, struct route *route);
 
 /*
  * store: gets the account's record; *account borrows from it and is set on all

@@ -330,6 +330,7 @@ session_begin_relay(struct session *session)
 	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
+	session->follower.server = session->server;
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->front_out));
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->back_in));
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));

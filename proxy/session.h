@@ -22,13 +22,6 @@ void session_accept(struct relay *relay, const struct listener *listener,
 void session_time_out(struct session *session);
 /* Asks a session that is not logged in to go; others live on. */
 void session_retire(struct session *session);
-/* The server's name that it is with or on its way to; "" for none. */
-const char *session_server(const struct session *session);
-/*
- * Its account may not stay with that server, why is static text: a session
- * that is logged in ends, a login on its way there is routed anew.
- */
-void session_moved(struct session *session, const char *why);
 /* The proxy stops: ends it at once. */
 void session_stop(struct session *session);
 /* Frees what session_end() left; from the loop alone. */

@@ -103,6 +103,42 @@ wait_for_guard(struct session *session, int64_t now_us)
 	session_arm(session);
 }
 
+/*
+ * The account may not stay with its server: a session that is logged in ends,
+ * a login on its way there is routed anew.
+ */
+static void
+on_moved(void *context, const char *why)
+{
+	struct session *session = context;
+	struct log_line line;
+
+	stats_add(session->relay->settings->slot, STATS_MOVED, 1);
+	if (session->state == SESSION_RELAY) {
+		session->why = why;
+		session_end(session, why);
+		return;
+	}
+	line = log_line(LOG_LEVEL_INFO, "login_moved");
+	log_word(&line, "session", session->id);
+	log_string(&line, "server", session->login->route.server);
+	log_string(&line, "why", why);
+	log_send(&session->relay->log, &line);
+	route_again(session, 0);
+}
+
+static void
+follow(struct session *session)
+{
+	struct login *login = session->login;
+
+	session->follower.moved = on_moved;
+	session->follower.context = session;
+	session->follower.server = login->route.server;
+	session->follower.logged_in = true;
+	moves_follow(session->relay, &session->follower, &login->account);
+}
+
 static void
 begin_route(struct session *session)
 {
@@ -115,8 +151,7 @@ begin_route(struct session *session)
 
 	switch (result) {
 	case ROUTE_FOUND:
-		moves_follow(session->relay, &session->follower, session,
-		    &login->account);
+		follow(session);
 		begin_resolve(session);
 		return;
 	case ROUTE_WAIT:
@@ -419,31 +454,4 @@ session_back_speaks(struct session *session)
 		feed_back(session);
 	} while (session->state == SESSION_BACK &&
 		 stream_has_pending(&session->back));
-}
-
-const char *
-session_server(const struct session *session)
-{
-	if (session->server)
-		return session->server;
-	return session->login ? session->login->route.server : "";
-}
-
-void
-session_moved(struct session *session, const char *why)
-{
-	struct log_line line;
-
-	stats_add(session->relay->settings->slot, STATS_MOVED, 1);
-	if (session->state == SESSION_RELAY) {
-		session->why = why;
-		session_end(session, why);
-		return;
-	}
-	line = log_line(LOG_LEVEL_INFO, "login_moved");
-	log_word(&line, "session", session->id);
-	log_string(&line, "server", session->login->route.server);
-	log_string(&line, "why", why);
-	log_send(&session->relay->log, &line);
-	route_again(session, 0);
 }
