@@ -151,7 +151,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 {
 	if (!derive_service(listener) || !front_protocol(listener->service))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s are there\n",
+		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s, sieve are there\n",
 		    config->path, listener->line, listener->title);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
