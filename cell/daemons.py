@@ -5,7 +5,6 @@ import pwd
 import socket
 
 from layout import DAEMONS, HOST, PORTS, PROXIES, REPLICAS, SUFFIX
-
 from process import Trouble
 from server import Server
 
@@ -13,7 +12,7 @@ from server import Server
 USER = "nobody"
 
 # What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve")
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
 
 
 class Daemon(Server):

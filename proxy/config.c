@@ -76,6 +76,14 @@ static const struct setting backend_rows[] = {
 	    backend_tls_words },
 };
 
+#define DELIVERY(field) offsetof(struct config_delivery, field)
+static const struct setting delivery_rows[] = {
+	{ "delimiter", SETTING_TEXT, DELIVERY(delimiter), "+", 0, 0, NULL },
+	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
+	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
+	    NULL },
+};
+
 #define LIMIT(field) offsetof(struct config_limits, field)
 static const struct setting limit_rows[] = {
 	{ "line_size", SETTING_NUMBER, LIMIT(line_size), "8192", 512, 1048576,
@@ -101,6 +109,8 @@ static const struct setting_section sections[] = {
 	    sizeof(struct config_listener), LISTEN(title), LISTEN(line) },
 	{ "backend", backend_rows, ARRAY_SIZE(backend_rows), TOP(backend), 0, 0,
 	    0 },
+	{ "delivery", delivery_rows, ARRAY_SIZE(delivery_rows), TOP(delivery),
+	    0, 0, 0 },
 	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
 };
 
@@ -149,9 +159,11 @@ static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
-	if (!derive_service(listener) || !front_protocol(listener->service))
+	if (!derive_service(listener) ||
+	    (listener->service != SERVICE_LMTP &&
+		!front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s, sieve are there\n",
+		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
 		    config->path, listener->line, listener->title);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
@@ -166,7 +178,8 @@ check_listener(const struct config *config, struct config_listener *listener,
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
 		    config->path, listener->line, listener->title);
-	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext)
+	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext &&
+	    listener->service != SERVICE_LMTP)
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
 		    config->path, listener->line, listener->title);

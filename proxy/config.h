@@ -51,6 +51,12 @@ struct config_backend {
 	int tls;   /* enum service_tls, likewise */
 };
 
+struct config_delivery {
+	const char *delimiter; /* between user and detail; "" for none */
+	bool bare_lf;          /* pass messages with a CR or LF by itself */
+	long recipients;       /* of one message */
+};
+
 struct config_limits {
 	long line_size;        /* octets */
 	long literal_size;     /* octets */
@@ -75,6 +81,7 @@ struct config {
 	struct config_tls tls;
 	struct setting_items listeners; /* struct config_listener */
 	struct config_backend backend;
+	struct config_delivery delivery;
 	struct config_limits limits;
 	struct settings *settings; /* owned: the text of all above */
 };

@@ -18,8 +18,9 @@
 #include "proxy/offer.h"
 #include "proxy/sasl.h"
 
-#define FRONT_HELLO_SIZE 256 /* octets of a client's name for itself, and NUL  \
-			      */
+#define FRONT_HELLO_SIZE                                                       \
+	256 /* octets of a client's name for itself, and NUL                   \
+	     */
 
 enum front_action {
 	FRONT_MORE,     /* send the output, wait for more input */

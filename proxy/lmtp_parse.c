@@ -3,27 +3,7 @@
 #include <string.h>
 
 #include "lib/name.h"
-
-enum lmtp_line
-lmtp_take_line(struct slice *input, size_t size_max, struct slice *line)
-{
-	size_t found = slice_find(*input, '\n');
-
-	if (found == SIZE_MAX)
-		return input->size >= size_max ? LMTP_LINE_LONG
-					       : LMTP_LINE_MORE;
-	if (found >= size_max)
-		return LMTP_LINE_LONG;
-	*line = slice_first(*input, found);
-	*input = slice_from_offset(*input, found + 1);
-	if (line->size == 0 || line->data[line->size - 1] != '\r')
-		return LMTP_LINE_BAD;
-	line->size--;
-	if (slice_find(*line, '\r') != SIZE_MAX ||
-	    slice_find(*line, '\0') != SIZE_MAX)
-		return LMTP_LINE_BAD;
-	return LMTP_LINE_COMMAND;
-}
+#include "proxy/line.h"
 
 /* Position behind the ">" of a path; quoted strings may hold one. SIZE_MAX:
  * none. */
@@ -178,13 +158,13 @@ lmtp_take_reply(struct slice *input, size_t size_max, struct lmtp_reply *reply)
 	bool last = false;
 
 	while (!last) {
-		enum lmtp_line result = lmtp_take_line(&rest, size_max, &line);
+		enum line_result result = line_take(&rest, size_max, &line);
 		size_t used = input->size - rest.size;
 
-		if (result == LMTP_LINE_MORE)
+		if (result == LINE_MORE)
 			return input->size > size_max ? LMTP_REPLY_BAD
 						      : LMTP_REPLY_MORE;
-		if (result != LMTP_LINE_COMMAND || used > size_max ||
+		if (result != LINE_DONE || used > size_max ||
 		    !read_reply_line(line, &reply->code, &last))
 			return LMTP_REPLY_BAD;
 		reply->text = slice_first(*input, used - 2);

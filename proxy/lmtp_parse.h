@@ -11,17 +11,6 @@
 #include "lib/buf.h"
 #include "lib/slice.h"
 
-enum lmtp_line {
-	LMTP_LINE_MORE,    /* no whole line yet */
-	LMTP_LINE_COMMAND, /* a line that ends in CRLF, without it */
-	LMTP_LINE_BAD,     /* a line with a bare LF, a bare CR or a NUL */
-	LMTP_LINE_LONG     /* more than size_max octets without an end */
-};
-
-/* Takes the next line off *input. size_max: octets, CRLF included. */
-enum lmtp_line lmtp_take_line(
-    struct slice *input, size_t size_max, struct slice *line);
-
 /*
  * Takes "FROM:" or "TO:" (keyword, without case), an optional space and a path
  * off *rest: `path` with its angle brackets, `address` what is inside, without

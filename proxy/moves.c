@@ -6,7 +6,7 @@
 #include "lib/placement.h"
 #include "proxy/relay.h"
 
-#define POLL_INTERVAL   20 /* ms between looks at the replica */
+#define POLL_INTERVAL   40 /* ms between looks at the replica */
 #define RECORD_SIZE_MAX 65536
 
 static struct follower_list *

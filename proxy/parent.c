@@ -115,7 +115,7 @@ is_listening(const struct parent *parent, int fd)
 /* ---- children ---- */
 
 static struct child *
-find_health(struct parent *parent)
+find_health(const struct parent *parent)
 {
 	for (size_t i = 0; i < parent->now.child_count; i++) {
 		struct child *child = &parent->now.children[i];
@@ -340,17 +340,6 @@ drop_child(struct parent *parent, size_t index)
 	*child = parent->now.children[--parent->now.child_count];
 }
 
-static void
-retire_before(struct parent *parent)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child *child = &parent->now.children[i];
-
-		if (child->generation != parent->now.generation)
-			shutdown(child->parent_fd, SHUT_RDWR);
-	}
-}
-
 /* ---- reload ---- */
 
 static void
@@ -491,6 +480,21 @@ take_request(struct parent *parent, struct child *health)
 		begin_reload(parent);
 }
 
+/* What the old health process was asked before it knew is not forgotten. */
+static void
+retire_before(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->generation == parent->now.generation)
+			continue;
+		shutdown(child->parent_fd, SHUT_RDWR);
+		if (child->role == CHILD_HEALTH)
+			take_request(parent, child);
+	}
+}
+
 static int
 poll_timeout(const struct parent *parent)
 {
@@ -498,7 +502,8 @@ poll_timeout(const struct parent *parent)
 
 	if (parent->stopping)
 		return wait_ms > 0 ? (int)wait_ms : 0;
-	if (count_relays(parent) >= (size_t)parent->config->relays)
+	if (find_health(parent) &&
+	    count_relays(parent) >= (size_t)parent->config->relays)
 		return -1;
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "proxy/control.h"
+#include "proxy/delivery.h"
 #include "proxy/learn.h"
 #include "proxy/session.h"
 
@@ -23,6 +25,13 @@ relay_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void
+relay_session_id(struct relay *relay, char *id, size_t size)
+{
+	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
+	    relay->settings->slot_number & 0xfff, relay->sequence++);
 }
 
 /* ---- accept and limits ---- */
@@ -78,7 +87,10 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		session_accept(relay, listener, fd, &client);
+		if (listener->config->service == SERVICE_LMTP)
+			delivery_accept(relay, listener, fd, &client);
+		else
+			session_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -135,6 +147,9 @@ on_tick(evutil_socket_t fd, short what, void *context)
 		       session_queued_s(session) <= before_s)
 			session_time_out(session);
 	}
+	/* Descriptors may have come free elsewhere. */
+	if (!relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
 }
 
 static void
@@ -158,12 +173,19 @@ retire(struct relay *relay)
 
 	relay->retiring = true;
 	set_accepting(relay, false);
+	/* Where the next generation does not listen any more, nobody may seem
+	 * to. */
+	for (size_t i = 0; i < relay->settings->listener_count; i++)
+		close(relay->settings->listeners[i].fd);
 	event_del(relay->parent_event);
 	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
 	     session = next) {
 		next = session_next(session);
 		session_retire(session);
 	}
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_retire(delivery);
 	if (relay->session_count == 0)
 		event_base_loopbreak(relay->base);
 }
@@ -177,10 +199,14 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 
 	(void)signal_number;
 	(void)what;
+	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_stop(delivery);
 	event_base_loopbreak(relay->base);
 }
 
@@ -206,6 +232,9 @@ answer_who(struct relay *relay, int fd, const char *question)
 		     session = session_next(session))
 			json_array_append_new(
 			    sessions, session_describe(session));
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		json_array_append_new(sessions, delivery_describe(delivery));
 	if (control_answer(fd, question, sessions) < 0)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));

@@ -11,9 +11,8 @@
 
 static void connect_next(struct session *session);
 
-/* Leaves the back end, whatever it was doing with it. */
-static void
-leave_back(struct session *session)
+void
+session_leave_back(struct session *session)
 {
 	struct login *login = session->login;
 
@@ -32,7 +31,7 @@ route_again(struct session *session, long pause_us)
 {
 	struct timeval pause = { 0, pause_us };
 
-	leave_back(session);
+	session_leave_back(session);
 	evtimer_add(session->login->timer, &pause);
 	session_enter(session, SESSION_ROUTE);
 	session_arm(session);
@@ -322,19 +321,13 @@ static bool
 flush_back(struct session *session)
 {
 	struct buf *out = &session->login->back_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->back, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->back, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			lose_server(session, stream_why(&session->back));
-			return false;
-		}
-		buf_consume(out, moved);
+	if (result == STREAM_AGAIN)
+		return true;
+	if (result != STREAM_DONE) {
+		lose_server(session, stream_why(&session->back));
+		return false;
 	}
 	buf_wipe(out);
 	return true;
@@ -424,34 +417,26 @@ feed_back(struct session *session)
 void
 session_back_speaks(struct session *session)
 {
-	struct buf *in = &session->login->back_in;
-	enum stream_result result;
-	size_t moved = 0;
-	char *room;
+	struct login *login = session->login;
 
 	if (!flush_back(session))
 		return;
 	do {
-		room = buf_reserve(in, SESSION_READ_CHUNK);
-		if (!room) {
-			refuse_server(session, "the server's line is too long");
-			return;
-		}
-		result = stream_read(
-		    &session->back, room, SESSION_READ_CHUNK, &moved);
-		if (result == STREAM_END || result == STREAM_FAILED) {
-			lose_server(
-			    session, result == STREAM_END
-					 ? "the server closed before login"
-					 : stream_why(&session->back));
-			return;
-		}
-		if (result == STREAM_AGAIN) {
+		switch (stream_fill(
+		    &session->back, &login->back_in, SESSION_READ_CHUNK)) {
+		case STREAM_DONE:
+			feed_back(session);
+			break;
+		case STREAM_AGAIN:
 			session_arm(session);
 			return;
+		case STREAM_END:
+			lose_server(session, "the server closed before login");
+			return;
+		case STREAM_FAILED:
+			lose_server(session, stream_why(&session->back));
+			return;
 		}
-		buf_grow(in, moved);
-		feed_back(session);
 	} while (session->state == SESSION_BACK &&
 		 stream_has_pending(&session->back));
 }

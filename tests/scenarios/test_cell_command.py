@@ -120,6 +120,23 @@ def test_life_of_a_cell(command):
     command.succeed("stop")
 
 
+def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
+    new = tmp_path / "build"
+    new.mkdir()
+    for name in ("postcell-proxyd", "postcell-replicad", "postcellctl"):
+        shutil.copy(command.build / name, new)
+    command.build = new
+    command.succeed("start")
+    before = command.pids()
+    shutil.copy(new / "postcell-proxyd", new / "copy")
+    os.replace(new / "copy", new / "postcell-proxyd")
+    command.succeed("start")
+    after = command.pids()
+    assert {name for name in after if after[name] != before[name]} == {
+        "proxy1", "proxy2"}
+    log_in(command.facts())
+
+
 def test_start_after_everything_was_killed_half_way(command):
     command.succeed("start")
     for pid in command.pids().values():
