@@ -47,7 +47,7 @@ check-scenarios: all
 fuzz-%: tests/fuzz/%_test.c
 	@tools/bootstrap build lint
 	@mkdir -p build-fuzz/corpus/$*
-	$(MAKE) CC=clang BUILD=build-fuzz SAN=address,undefined FUZZ=1 \
+	$(MAKE) CC=clang BUILD=build-fuzz SAN=address,undefined FUZZ=1 DEV= \
 		CFLAGS='-g -fsanitize=fuzzer-no-link' LDFLAGS=-fsanitize=fuzzer \
 		build-fuzz/tests/fuzz/$*_test
 	build-fuzz/tests/fuzz/$*_test -max_total_time=$(FUZZ_TIME) -timeout=10 \
