@@ -168,7 +168,10 @@ fuzz_front(enum service_kind service, const uint8_t *data, size_t size)
 	play_front(&whole, service, input);
 	play_front(&pieces, service, input);
 	fuzz_require(!whole.out.failed, "the output is bounded");
-	fuzz_require(is_lines(buf_slice(&whole.out)), "output is lines");
+	/* ManageSieve says strings of the client again, as literals. */
+	fuzz_require(
+	    service == SERVICE_SIEVE || is_lines(buf_slice(&whole.out)),
+	    "output is lines");
 	compare(&whole, &pieces);
 }
 
