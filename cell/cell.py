@@ -24,7 +24,6 @@ import pathlib
 import secrets
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -40,7 +39,7 @@ import tls
 import users
 from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, PEOPLE, PORTS,
                     PROXIES, REPLICAS, ROOT, SERVERS, SUFFIX, Layout)
-from process import Processes, Trouble, program_of, wait_until
+from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
 
 DEFAULT_NET = "127.0.31"
@@ -265,7 +264,8 @@ class Cell:
             addresses = knot.resolve(self.layout, HOST)
             try:
                 for address in addresses:
-                    self.login(address, user.login, user.password).logout()
+                    self.login(address, user.login, user.password,
+                               timeout=LOGIN_TIME / 3).logout()
             except (OSError, imap.Imap.error) as error:
                 fault[0] = str(error)
                 return False
@@ -283,7 +283,7 @@ class Cell:
             name = list(PROXIES)[number % len(PROXIES)]
             try:
                 self.login(self.layout.addresses[name], user.login,
-                           user.password).logout()
+                           user.password, timeout=LOGIN_TIME).logout()
                 return None
             except (OSError, imap.Imap.error) as error:
                 return f"{user.login} cannot log in: {error}"
@@ -350,23 +350,27 @@ class Cell:
         partial.replace(self.layout.env)
 
     def how_to(self):
-        layout, facts = self.layout, self.facts()
-        template = (ROOT / "cell" / "howto.in").read_text()
         user = users.all_users()[0]
-        values = dict(facts, user=user.login, password=user.password,
-                      proxy=layout.addresses[next(iter(PROXIES))],
-                      ldap=layout.ldap_uris[0], folder=layout.folder,
-                      cell=self.command_line(),
-                      count=len(users.all_users()))
-        return template.format(**values)
-
+        template = (ROOT / "cell" / "howto.in").read_text()
+        return template.format(**self.facts(), user=user.login,
+                               password=user.password,
+                               count=len(users.all_users()),
+                               env=shown(self.layout.env),
+                               log=shown(self.layout.log),
+                               cell=self.command_line())
 
     def command_line(self):
         """This program for this cell, as short as it can be typed."""
-        words = [os.path.relpath(ROOT / "cell" / "cell.py")]
+        words = [shown(ROOT / "cell" / "cell.py")]
         if self.layout.folder != DEFAULT_FOLDER:
-            words += ["--folder", str(self.layout.folder)]
+            words += ["--folder", shown(self.layout.folder)]
         return shlex.join(words)
+
+
+def shown(path):
+    """As short as it can be typed here."""
+    near = os.path.relpath(path)
+    return str(path) if near.startswith("..") else near
 
 
 def new_settings(layout):
@@ -418,6 +422,7 @@ def start_all(cell):
         cell.start()
     except BaseException:
         # Half a cell helps nobody; its logs stay.
+        Interruption.ignore()
         if cell.settings and cell.layout.env.exists():
             raise
         with contextlib.suppress(Trouble):
@@ -459,10 +464,7 @@ def main():
         parser.error(f"{arguments.command} "
                      + ("takes no name" if whole else "needs a name"))
 
-    def interrupted(number, frame):
-        raise KeyboardInterrupt
-    signal.signal(signal.SIGTERM, interrupted)
-
+    Interruption.listen()
     cell = Cell(arguments.folder, arguments.net, arguments.build,
                 say=lambda text: print(f"cell: {text}", flush=True))
     action(cell, *([arguments.name] if arguments.name else []))
@@ -474,4 +476,5 @@ if __name__ == "__main__":
     except (Trouble, ValueError) as trouble:
         sys.exit(f"cell: {trouble}")
     except KeyboardInterrupt:
+        print("cell: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -4,12 +4,16 @@ import os
 import pwd
 import socket
 
-from layout import DAEMONS, HOST, PORTS, PROXIES, REPLICAS, SUFFIX
+from layout import ADMIN_DN, DAEMONS, HOST, PORTS, PROXIES, REPLICAS, SUFFIX
+
 from process import Trouble
 from server import Server
 
 # Whom they become when root starts the cell.
 USER = "nobody"
+
+# What the proxies listen for.
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
 
 
 class Daemon(Server):
@@ -65,7 +69,7 @@ class Proxy(Daemon):
         super().__init__(layout, settings, name)
         self.address = layout.addresses[name]
         self.endpoints = [(self.address, PORTS[kind], socket.SOCK_STREAM)
-                          for kind in ("imap", "imaps")]
+                          for kind in LISTENERS]
 
     def make(self):
         make_host_folder(self.layout, self.name)
@@ -76,8 +80,20 @@ class Proxy(Daemon):
             chroot=self.layout.run / "empty", dns=self.layout.dns,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", address=self.address,
-            ca=self.layout.run / "ca.pem", imap=PORTS["imap"],
-            imaps=PORTS["imaps"])
+            ca=self.layout.run / "ca.pem",
+            **{kind: PORTS[kind] for kind in LISTENERS})
+        self.write_control_conf(run)
+
+    def write_control_conf(self, run):
+        """For postcellctl on this host; only the cell's owner may read it."""
+        password = self.layout.conf / "ctl.password"
+        password.touch(mode=0o600)
+        password.write_text(self.settings["admin_password"] + "\n")
+        self.write_conf(
+            "ctl.conf.in", control_conf(self.layout, self.name).name, run=run,
+            replica=self.layout.replica(self.name), suffix=SUFFIX,
+            uris=", ".join(f'"{uri}"' for uri in self.layout.ldap_uris),
+            bind_dn=ADMIN_DN, password_file=password, ca=self.layout.ca)
 
 
 def make_host_folder(layout, host):
@@ -85,7 +101,15 @@ def make_host_folder(layout, host):
     (layout.run / "empty").mkdir(mode=0o755, exist_ok=True)
 
 
-def control_command(layout, host=next(iter(PROXIES))):
+FIRST = next(iter(PROXIES))
+
+
+def control_conf(layout, host):
+    name = "ctl" if host == FIRST else f"ctl-{host}"
+    return layout.conf / f"{name}.conf"
+
+
+def control_command(layout, host=FIRST):
     """Command line of postcellctl for one proxy's host."""
     return [str(layout.build / "postcellctl"),
-            "--config", str(layout.conf / f"{host}.conf")]
+            "--config", str(control_conf(layout, host))]

@@ -19,6 +19,38 @@ class Trouble(Exception):
     """What the user should read, without a trace."""
 
 
+class Interruption:
+    """A signal that asks to end, heeded only where that is safe.
+
+    An exception out of a signal handler may hit a library between taking a
+    lock and noting it; whoever cleans up then waits for that lock for ever.
+    """
+
+    pending = False
+
+    @classmethod
+    def listen(cls):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, cls.note)
+
+    @classmethod
+    def note(cls, number, frame):
+        cls.pending = True
+
+    @classmethod
+    def heed(cls):
+        if cls.pending:
+            cls.ignore()
+            raise KeyboardInterrupt
+
+    @classmethod
+    def ignore(cls):
+        """From now on the work is cleaning up, and goes on to its end."""
+        cls.pending = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def read_stat(pid):
     """(state, session, start time) of a process; None when there is none."""
     try:
@@ -46,6 +78,7 @@ def wait_until(condition, seconds, pause=0.02):
     """The condition's first true value, or its last when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
+        Interruption.heed()
         value = condition()
         if value or time.monotonic() > deadline:
             return value

@@ -8,4 +8,6 @@ cell:
 	$(MAKE) all
 	/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell --build $(BUILD) --net $(CELL_NET) start
 cell-stop:
-	/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell stop
+	@test ! -e $(BUILD)/cell || /usr/bin/python3 cell/cell.py --folder $(BUILD)/cell stop
+# Without its folder a cell could not be stopped any more.
+clean: cell-stop

@@ -8,7 +8,7 @@ import socket
 import string
 import subprocess
 
-from process import Trouble
+from process import Interruption, Trouble
 
 TEMPLATES = pathlib.Path(__file__).resolve().parent
 
@@ -65,6 +65,7 @@ def run(argv, **options):
     done = subprocess.run(argv, stdin=options.pop("stdin", subprocess.DEVNULL),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           **options)
+    Interruption.heed()
     if done.returncode:
         raise Trouble(f"{' '.join(map(str, argv))} ended with status "
                       f"{done.returncode}:\n{done.stdout.decode(errors='replace')}")

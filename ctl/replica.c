@@ -10,8 +10,8 @@
 #include "lib/timestamp.h"
 #include "replica/reader.h"
 
-#define RECORD_SIZE_MAX (1024U * 1024U)
-#define TEXT_SIZE_MAX   (64U * 1024U)
+#define RECORD_SIZE_MAX ((size_t)1024 * 1024)
+#define TEXT_SIZE_MAX   ((size_t)64 * 1024)
 
 /* How one tag of a record is shown. */
 struct field_row {

@@ -34,7 +34,7 @@ on_error(cfg_t *cfg, const char *format, va_list arguments)
 {
 	char text[ERROR_LINE_SIZE];
 
-	vsnprintf(text, sizeof(text), format, arguments);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
 	reading.failed = true;
 	if (cfg && cfg->filename)
 		buf_printf(reading.errors, "%s:%d: %s\n", cfg->filename,
@@ -145,7 +145,9 @@ section_options(struct settings *settings,
 		opts[at++] = row_option(&section->rows[i]);
 	for (size_t i = 1; i <= inner; i++) {
 		cfg_flag_t flags =
-		    sections[i].item_size ? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES : CFGF_NONE;
+		    sections[i].item_size
+			? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES
+			: CFGF_NONE;
 
 		opts[at++] = (cfg_opt_t)CFG_SEC(
 		    sections[i].name, settings->opts[i], flags);
@@ -162,7 +164,7 @@ set_validators(
 
 	for (size_t i = 0; i < section_count; i++) {
 		for (size_t k = 0; k < sections[i].row_count; k++) {
-			snprintf(path, sizeof(path), "%s%s%s",
+			(void)snprintf(path, sizeof(path), "%s%s%s",
 			    sections[i].name ? sections[i].name : "",
 			    sections[i].name ? "|" : "",
 			    sections[i].rows[k].name);
@@ -275,19 +277,19 @@ parse(struct settings *settings, const char *path)
 	}
 	settings->cfg->filename = strdup(path);
 	result = cfg_parse_fp(settings->cfg, file);
-	fclose(file);
+	(void)fclose(file);
 	return result == CFG_SUCCESS && !reading.failed ? 0 : -1;
 }
 
 int
-settings_read(struct settings **out, const char *path,
+settings_read(struct settings **settings_out, const char *path,
     const struct setting_section *sections, size_t section_count, void *target,
     struct buf *errors)
 {
 	struct settings *settings = calloc(1, sizeof(*settings));
 
 	assert(section_count <= SECTIONS_MAX && !sections[0].name);
-	*out = NULL;
+	*settings_out = NULL;
 	if (!settings)
 		abort();
 	reading.sections = sections;
@@ -310,7 +312,7 @@ settings_read(struct settings **out, const char *path,
 		return -1;
 	}
 	store(settings, sections, section_count, target);
-	*out = settings;
+	*settings_out = settings;
 	return 0;
 }
 

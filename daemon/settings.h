@@ -60,7 +60,7 @@ struct settings; /* owns all that the target points to */
  * Reads `path` into *target. sections[0] is the top level. 0; or -1 with the
  * reasons as lines "FILE:LINE: text" in errors, and *settings NULL.
  */
-int settings_read(struct settings **settings, const char *path,
+int settings_read(struct settings **settings_out, const char *path,
     const struct setting_section *sections, size_t section_count, void *target,
     struct buf *errors);
 void settings_free(struct settings **settings);

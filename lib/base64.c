@@ -1,6 +1,7 @@
 #include "lib/base64.h"
 
 #include <stdint.h>
+#include <string.h>
 
 /*
  * All comparisons are done by subtraction: for small x, (x >> 8) of a negative
@@ -121,8 +122,11 @@ base64_decode(struct buf *out, struct slice text)
 		if (i % 4 == 3)
 			bad |= put_triple(octets, size, i / 4 * 3, bits);
 	}
-	if (bad)
+	if (bad) {
+		/* Half a secret, and where the buffer's NUL stood. */
+		explicit_bzero(octets, size);
 		return -1;
+	}
 	buf_grow(out, size);
 	return 0;
 }

@@ -119,7 +119,8 @@ buf_printf(struct buf *buf, const char *format, ...)
 		return -1;
 	}
 	va_start(arguments, format);
-	vsnprintf(buf->data + buf->size, (size_t)size + 1, format, arguments);
+	(void)vsnprintf(
+	    buf->data + buf->size, (size_t)size + 1, format, arguments);
 	va_end(arguments);
 	buf->size += (size_t)size;
 	return 0;

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "lib/buf.h"
 #include "lib/placement.h"
 #include "lib/timestamp.h"
@@ -10,9 +13,10 @@
 #define FAULTS_SIZE_MAX 65536
 #define POOL_RAMP       60 /* s */
 
-/* One entry as it came in; its text is what all else borrows from. */
+/* One entry's record as it came in; what all else borrows from. */
 struct entry {
-	struct slice record; /* owned */
+	char *data; /* owned */
+	size_t size;
 };
 
 struct cell {
@@ -51,7 +55,7 @@ cell_free(struct cell **cell)
 		free(old->hosts[i].votes);
 	}
 	for (size_t i = 0; i < old->entry_count; i++)
-		free((void *)(uintptr_t)old->entries[i].record.data);
+		free(old->entries[i].data);
 	free(old->pools);
 	free(old->hosts);
 	free(old->entries);
@@ -80,7 +84,8 @@ cell_add(struct cell *cell, struct slice record)
 		return -1;
 	if (record.size > 0)
 		memcpy(copy, record.data, record.size);
-	cell->entries[cell->entry_count++].record = slice_of(copy, record.size);
+	cell->entries[cell->entry_count++] =
+	    (struct entry){ copy, record.size };
 	return 0;
 }
 
@@ -421,7 +426,8 @@ cell_finish(struct cell *cell)
 	if (!cell->pools || !cell->hosts)
 		return -1;
 	for (size_t i = 0; i < cell->entry_count; i++)
-		if (read_entry(cell, cell->entries[i].record) < 0)
+		if (read_entry(cell, slice_of(cell->entries[i].data,
+					 cell->entries[i].size)) < 0)
 			return -1;
 	qsort(
 	    cell->pools, cell->pool_count, sizeof(*cell->pools), compare_pools);
@@ -516,4 +522,45 @@ struct slice
 cell_faults(const struct cell *cell)
 {
 	return buf_slice(&cell->faults);
+}
+
+static void
+digest_add(XXH3_state_t *digest, const void *data, size_t size)
+{
+	XXH3_64bits_update(digest, &size, sizeof(size));
+	XXH3_64bits_update(digest, data, size);
+}
+
+static void
+digest_server(XXH3_state_t *digest, const struct host *server)
+{
+	uint32_t numbers[2] = { (uint32_t)server->state, server->weight };
+
+	digest_add(digest, server->name.data, server->name.size);
+	digest_add(digest, numbers, sizeof(numbers));
+	for (size_t i = 0; i < server->service_count; i++)
+		digest_add(digest, server->services[i].host.data,
+		    server->services[i].host.size);
+	for (size_t i = 0; i < server->transition_count; i++)
+		digest_add(digest, server->transitions[i].text.data,
+		    server->transitions[i].text.size);
+}
+
+uint64_t
+cell_digest(const struct cell *cell)
+{
+	XXH3_state_t digest;
+
+	XXH3_64bits_reset(&digest);
+	for (size_t i = 0; i < cell->pool_count; i++) {
+		const struct pool *pool = &cell->pools[i];
+		uint32_t numbers[3] = { pool->is_default, pool->guard_ms,
+			pool->affinity };
+
+		digest_add(&digest, pool->name.data, pool->name.size);
+		digest_add(&digest, numbers, sizeof(numbers));
+		for (size_t k = 0; k < pool->server_count; k++)
+			digest_server(&digest, pool->servers[k]);
+	}
+	return XXH3_64bits_digest(&digest);
 }

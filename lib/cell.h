@@ -114,6 +114,12 @@ const struct pool *cell_pools(const struct cell *cell, size_t *count);
 const struct service *host_service(
     const struct host *host, enum service_kind kind);
 
+/*
+ * A number for all that placement depends on: two maps with the same one place
+ * every account alike. Votes and signs of life do not count.
+ */
+uint64_t cell_digest(const struct cell *cell);
+
 /* "server", "proxy", "host"; static. */
 const char *host_kind_text(enum host_kind kind);
 

@@ -59,10 +59,24 @@ add_squeezed(struct buf *out, struct slice text, bool fold)
 	}
 }
 
+/* Letters alone have case; slapd leaves numerals and signs as they are. */
+static utf8proc_int32_t
+lower_letter(utf8proc_int32_t point, void *context)
+{
+	utf8proc_category_t category = utf8proc_category(point);
+
+	(void)context;
+	return category == UTF8PROC_CATEGORY_LU ||
+		       category == UTF8PROC_CATEGORY_LT
+		   ? utf8proc_tolower(point)
+		   : point;
+}
+
 /*
- * Compatibility decomposition, simple lower case, then composition: what
- * slapd does for caseIgnoreMatch. Simple lower case and not full case folding,
- * which would make "ß" equal "ss" here and nowhere else.
+ * Simple lower case, compatibility decomposition, then composition: what slapd
+ * does for caseIgnoreMatch, in its order. So a capital that decomposition
+ * brings forth stays one. Simple lower case and not full case folding, which
+ * would make "ß" equal "ss" here and nowhere else.
  */
 static int
 add_folded(struct buf *out, struct slice name, const char **why)
@@ -70,9 +84,9 @@ add_folded(struct buf *out, struct slice name, const char **why)
 	utf8proc_int32_t points[NAME_SIZE_MAX * 4];
 	const utf8proc_option_t options =
 	    UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STABLE;
-	utf8proc_ssize_t count = utf8proc_decompose(
+	utf8proc_ssize_t count = utf8proc_decompose_custom(
 	    (const utf8proc_uint8_t *)name.data, (utf8proc_ssize_t)name.size,
-	    points, ARRAY_SIZE(points), options);
+	    points, ARRAY_SIZE(points), options, lower_letter, NULL);
 
 	if (count < 0) {
 		*why = "name is not UTF-8";
@@ -82,8 +96,6 @@ add_folded(struct buf *out, struct slice name, const char **why)
 		*why = "name is too long";
 		return -1;
 	}
-	for (utf8proc_ssize_t i = 0; i < count; i++)
-		points[i] = utf8proc_tolower(points[i]);
 	/* In place: the octets of a composed name never outgrow its points. */
 	count = utf8proc_reencode(
 	    points, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
@@ -91,7 +103,7 @@ add_folded(struct buf *out, struct slice name, const char **why)
 		*why = "name is not UTF-8";
 		return -1;
 	}
-	add_squeezed(out, slice_of(points, (size_t)count), true);
+	add_squeezed(out, slice_of(points, (size_t)count), false);
 	return 0;
 }
 

@@ -9,6 +9,8 @@
  *   NAME_ADDRESS    caseIgnoreIA5Match: the same for ASCII. Not ASCII is
  *                   allowed (RFC 6532) and folded as for NAME_UID
  *   NAME_PRINCIPAL  caseExactIA5Match: spaces alone
+ * Letters that are younger than slapd's tables (Unicode 3.2) have case here and
+ * none there; all else is as slapd 2.5 answers.
  */
 #ifndef LIB_NAME_H
 #define LIB_NAME_H

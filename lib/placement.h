@@ -13,9 +13,10 @@
  *     score = -log2(h / 2^64) / weight
  *
  * and the smallest score wins, at equal scores the name that sorts first. The
- * logarithm is computed in integers to 48 fractional bits, so that no floating
- * point unit or C library can make two programs disagree. Weight 0 never wins.
- * The key is account_key(): postcellGroup, else entryUUID, else the uid.
+ * logarithm is computed in integers, rounded up to 48 fractional bits, so that
+ * no floating point unit or C library can make two programs disagree. Weight 0
+ * never wins. The key is account_key(): postcellGroup, else entryUUID, else the
+ * uid.
  *
  * Reach. A transition of a server takes hold of an account with key K at
  *

@@ -29,7 +29,10 @@ struct back_client {
 	unsigned port;
 	const char *local_address; /* where it connected to; borrowed */
 	unsigned local_port;
-	const char *session; /* id; borrowed */
+	const char *session;   /* id; borrowed */
+	const char *host_name; /* ours; borrowed */
+	const char *hello;     /* SMTP: the client's EHLO, or ""; borrowed */
+	bool utf8;             /* POP3: the client said UTF8 */
 };
 
 struct back {
@@ -45,7 +48,10 @@ struct back {
 	struct buf
 	    untagged; /* owned: whole lines that came between login and reply */
 	struct buf reply; /* owned: the reply after its tag, without CRLF */
-	const char *why;  /* static text */
+	/* Not NULL: nobody logs in, ACCEPTED comes when all that this service
+	 * has to offer (offer.h) is in here. Borrowed. */
+	struct buf *offer;
+	const char *why; /* static text */
 };
 
 struct back_protocol {

@@ -45,8 +45,16 @@ struct config_backend {
 	bool verify;
 	int name;             /* enum config_name */
 	long connect_timeout; /* s, for each address */
+	long reply_timeout;   /* s, from connected to logged in */
+	long retry_time;      /* s that a login is tried again */
 	long port; /* 0: the service's; for pins to hosts outside the cell */
 	int tls;   /* enum service_tls, likewise */
+};
+
+struct config_delivery {
+	const char *delimiter; /* between user and detail; "" for none */
+	bool bare_lf;          /* pass messages with a CR or LF by itself */
+	long recipients;       /* of one message */
 };
 
 struct config_limits {
@@ -57,6 +65,31 @@ struct config_limits {
 	long write_stall_time; /* s */
 	long sessions;         /* of each relay */
 	long bad_commands;
+};
+
+enum config_directory_tls {
+	CONFIG_DIRECTORY_NONE,
+	CONFIG_DIRECTORY_STARTTLS
+};
+
+/* Where this proxy writes what it observes; without uris it does not observe.
+ */
+struct config_directory {
+	struct setting_list uris;
+	const char *bind_dn, *password_file;
+	const char *ca_file; /* NULL: the system's */
+	int tls;             /* enum config_directory_tls */
+	const char *name;    /* cn of the proxy's own entry */
+	const char *user;    /* whom the auth process becomes */
+	long timeout;        /* s */
+};
+
+struct config_probe {
+	const char *user; /* NULL: no login; %s: the server's name */
+	const char *password_file;
+	long interval; /* ms */
+	long timeout;  /* ms */
+	long good;     /* probes in a row until up */
 };
 
 struct config {
@@ -73,7 +106,10 @@ struct config {
 	struct config_tls tls;
 	struct setting_items listeners; /* struct config_listener */
 	struct config_backend backend;
+	struct config_delivery delivery;
 	struct config_limits limits;
+	struct config_directory directory;
+	struct config_probe probe;
 	struct settings *settings; /* owned: the text of all above */
 };
 
@@ -81,8 +117,12 @@ struct config {
  * Reads and checks the file; opens nothing but it. 0; or -1 with every fault as
  * a line "FILE:LINE: text" in errors.
  */
-int config_read(struct config **config, const char *path, struct buf *errors);
+int config_read(
+    struct config **config_out, const char *path, struct buf *errors);
 void config_free(struct config **config);
+
+/* Whether this proxy is an observer. */
+bool config_observes(const struct config *config);
 
 const struct config_listener *config_listeners(
     const struct config *config, size_t *count);

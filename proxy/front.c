@@ -1,6 +1,8 @@
 #include "proxy/front.h"
 
 #include "proxy/imap_front.h"
+#include "proxy/pop3_front.h"
+#include "proxy/sieve_front.h"
 
 const struct front_protocol *
 front_protocol(enum service_kind service)
@@ -8,6 +10,8 @@ front_protocol(enum service_kind service)
 	static const struct front_protocol
 	    *const protocols[SERVICE_KIND_COUNT] = {
 		    [SERVICE_IMAP] = &imap_front,
+		    [SERVICE_POP3] = &pop3_front,
+		    [SERVICE_SIEVE] = &sieve_front,
 	    };
 
 	return protocols[service];
@@ -17,7 +21,9 @@ int
 front_open(struct front *front, const struct front_protocol *protocol,
     const struct front_settings *settings)
 {
-	*front = (struct front){ .protocol = protocol, .settings = settings };
+	*front = (struct front){ .protocol = protocol,
+		.settings = settings,
+		.mechanisms = 1U << SASL_PLAIN | 1U << SASL_LOGIN };
 	credentials_init(&front->credentials);
 	return protocol->open(front);
 }
@@ -36,4 +42,14 @@ bool
 front_may_login(const struct front *front)
 {
 	return front->tls || front->plaintext;
+}
+
+void
+front_add_text(struct buf *out, struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+
+		buf_add_char(out, c < 0x20 || c == 0x7f ? '?' : text.data[i]);
+	}
 }

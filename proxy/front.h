@@ -15,7 +15,12 @@
 
 #include "lib/buf.h"
 #include "lib/service.h"
+#include "proxy/offer.h"
 #include "proxy/sasl.h"
+
+#define FRONT_HELLO_SIZE                                                       \
+	256 /* octets of a client's name for itself, and NUL                   \
+	     */
 
 enum front_action {
 	FRONT_MORE,     /* send the output, wait for more input */
@@ -47,6 +52,7 @@ struct front_settings {
 	size_t line_size;
 	size_t literal_size;
 	unsigned bad_commands;
+	const struct offers *offers; /* borrowed */
 };
 
 struct front {
@@ -54,12 +60,16 @@ struct front {
 	const struct front_settings *settings; /* borrowed */
 	bool tls;                              /* is on */
 	bool tls_offered;                      /* STARTTLS may be said */
-	bool plaintext; /* credentials may come without TLS */
+	bool plaintext;      /* credentials may come without TLS */
+	unsigned mechanisms; /* a bit 1 << enum sasl_mechanism for each that is
+				offered */
 	unsigned bad_commands;
 	struct credentials credentials; /* owned */
 	struct sasl sasl;
 	const char *closed_why; /* static: set with FRONT_CLOSE, for the log */
-	void *state;            /* the protocol's own; owned */
+	bool utf8;              /* POP3: the client said UTF8 (RFC 6856) */
+	char hello[FRONT_HELLO_SIZE]; /* SMTP: its EHLO, printable; or "" */
+	void *state;                  /* the protocol's own; owned */
 };
 
 struct front_protocol {
@@ -68,6 +78,8 @@ struct front_protocol {
 	int (*open)(struct front *front);
 	void (*close)(struct front *front);
 	void (*greet)(struct front *front, struct buf *out);
+	/* What is said when STARTTLS is done; NULL: nothing. */
+	void (*secured)(struct front *front, struct buf *out);
 	enum front_action (*input)(
 	    struct front *front, struct slice *input, struct buf *out);
 	/* reply: the back end's, after its tag; untagged: whole lines before
@@ -92,5 +104,8 @@ void front_close(struct front *front);
 
 /* May credentials be said now? */
 bool front_may_login(const struct front *front);
+
+/* Adds text that is not ours: control octets are said as "?". */
+void front_add_text(struct buf *out, struct slice text);
 
 #endif

@@ -2,11 +2,14 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "lib/slice.h"
 
 #define HANDOVER_VARIABLE "POSTCELL_HANDOVER"
 #define HANDOVER_FORMAT   "postcell-handover 1\n"
@@ -56,31 +59,31 @@ handover_write(const struct handover *handover, const char **why)
 		*why = "no memfd for the handover";
 		return -1;
 	}
-	fputs(HANDOVER_FORMAT, file);
-	fprintf(file, "generation %u\n", handover->generation);
-	fprintf(file, "stats %d\ncontrol %d\n", handover->stats_fd,
+	(void)fputs(HANDOVER_FORMAT, file);
+	(void)fprintf(file, "generation %u\n", handover->generation);
+	(void)fprintf(file, "stats %d\ncontrol %d\n", handover->stats_fd,
 	    handover->control_fd);
 	for (size_t i = 0; i < handover->listener_count; i++) {
 		const struct handover_listener *listener =
 		    &handover->listeners[i];
 
 		address_text(&listener->address, text, sizeof(text));
-		fprintf(file, "listener %d %s %u\n", listener->fd, text,
+		(void)fprintf(file, "listener %d %s %u\n", listener->fd, text,
 		    address_port(&listener->address));
 	}
 	for (size_t i = 0; i < handover->child_count; i++) {
 		const struct child *child = &handover->children[i];
 
-		fprintf(file, "child %d %d %u %d %d %d\n", (int)child->role,
-		    (int)child->pid, child->generation, child->slot,
-		    child->parent_fd, child->health_fd);
+		(void)fprintf(file, "child %d %d %u %d %d %d\n",
+		    (int)child->role, (int)child->pid, child->generation,
+		    child->slot, child->parent_fd, child->health_fd);
 	}
 	if (fclose(file) != 0) {
 		*why = "the handover could not be written";
 		close(fd);
 		return -1;
 	}
-	snprintf(number, sizeof(number), "%d", fd);
+	(void)snprintf(number, sizeof(number), "%d", fd);
 	setenv(HANDOVER_VARIABLE, number, 1);
 	return 0;
 }
@@ -105,17 +108,39 @@ handover_keep(const struct handover *handover, bool keep)
 	}
 }
 
+/* The next word of a line as a number; negative ones stand for "none". */
 static int
-read_listener(struct handover *handover, const char *line)
+read_number(struct slice *rest, int *number)
+{
+	struct slice word;
+	uint64_t value;
+	bool negative;
+
+	if (!slice_next_word(rest, ' ', &word))
+		return -1;
+	negative = word.data[0] == '-';
+	if (slice_to_uint(slice_from_offset(word, negative), INT_MAX, &value) <
+	    0)
+		return -1;
+	*number = negative ? -1 : (int)value;
+	return 0;
+}
+
+static int
+read_listener(struct handover *handover, struct slice rest)
 {
 	struct handover_listener listener = { 0 };
 	char text[INET6_ADDRSTRLEN];
-	unsigned port;
+	struct slice address;
+	int port;
 
-	if (sscanf(line, "listener %d %45s %u", &listener.fd, text, &port) !=
-		3 ||
-	    port > 65535)
+	if (read_number(&rest, &listener.fd) < 0 ||
+	    !slice_next_word(&rest, ' ', &address) ||
+	    address.size >= sizeof(text) || read_number(&rest, &port) < 0 ||
+	    port < 0 || port > UINT16_MAX)
 		return -1;
+	memcpy(text, address.data, address.size);
+	text[address.size] = '\0';
 	if (inet_pton(AF_INET, text, &listener.address.in.sin_addr) == 1)
 		listener.address.any.sa_family = AF_INET;
 	else if (inet_pton(AF_INET6, text, &listener.address.in6.sin6_addr) ==
@@ -129,22 +154,46 @@ read_listener(struct handover *handover, const char *line)
 }
 
 static int
-read_line(struct handover *handover, const char *line)
+read_child(struct handover *handover, struct slice rest)
 {
 	struct child child = { 0 };
-	int role, pid;
+	int role, generation;
 
-	if (sscanf(line, "generation %u", &handover->generation) == 1 ||
-	    sscanf(line, "stats %d", &handover->stats_fd) == 1 ||
-	    sscanf(line, "control %d", &handover->control_fd) == 1)
-		return 0;
-	if (sscanf(line, "child %d %d %u %d %d %d", &role, &pid,
-		&child.generation, &child.slot, &child.parent_fd,
-		&child.health_fd) != 6)
-		return read_listener(handover, line);
+	if (read_number(&rest, &role) < 0 ||
+	    read_number(&rest, &child.pid) < 0 ||
+	    read_number(&rest, &generation) < 0 ||
+	    read_number(&rest, &child.slot) < 0 ||
+	    read_number(&rest, &child.parent_fd) < 0 ||
+	    read_number(&rest, &child.health_fd) < 0)
+		return -1;
 	child.role = (enum child_role)role;
-	child.pid = pid;
+	child.generation = (uint32_t)generation;
 	handover_add_child(handover, child);
+	return 0;
+}
+
+static int
+read_line(struct handover *handover, struct slice line)
+{
+	struct slice rest = line, word;
+	int number;
+
+	if (!slice_next_word(&rest, ' ', &word))
+		return -1;
+	if (slice_is(word, "listener"))
+		return read_listener(handover, rest);
+	if (slice_is(word, "child"))
+		return read_child(handover, rest);
+	if (read_number(&rest, &number) < 0)
+		return -1;
+	if (slice_is(word, "generation"))
+		handover->generation = (uint32_t)number;
+	else if (slice_is(word, "stats"))
+		handover->stats_fd = number;
+	else if (slice_is(word, "control"))
+		handover->control_fd = number;
+	else
+		return -1;
 	return 0;
 }
 
@@ -167,14 +216,16 @@ handover_read(struct handover *handover, const char **why)
 		return -1;
 	}
 	while (fgets(line, sizeof(line), file)) {
-		if (read_line(handover, line) < 0) {
+		size_t size = strcspn(line, "\n");
+
+		if (read_line(handover, slice_of(line, size)) < 0) {
 			*why =
 			    "the handover of the program before has a bad line";
-			fclose(file);
+			(void)fclose(file);
 			return -1;
 		}
 	}
-	fclose(file);
+	(void)fclose(file);
 	handover_keep(handover, false);
 	return 0;
 }

@@ -1,6 +1,5 @@
 #include "proxy/imap_back.h"
 
-#include "lib/base64.h"
 #include "proxy/imap_scan.h"
 
 #define CRLF "\r\n"
@@ -48,6 +47,14 @@ broken(struct back *back, const char *why)
 	return BACK_BROKEN;
 }
 
+/* Is that the first word of a reply? */
+static bool
+says(struct slice reply, const char *word)
+{
+	return slice_is_nocase(
+	    slice_first(reply, slice_find(reply, ' ')), word);
+}
+
 /* list: words after CAPABILITY, up to "]" or the end. */
 static void
 read_capabilities(struct back *back, struct slice list)
@@ -68,26 +75,6 @@ ask_capabilities(struct back *back, struct buf *out)
 	buf_add_string(out, TAG_CAPABILITY " CAPABILITY" CRLF);
 	back->step = STEP_CAPABILITY;
 	return BACK_MORE;
-}
-
-/* [authzid] NUL authcid NUL passwd in base64 */
-static void
-add_plain(const struct back *back, struct buf *out)
-{
-	const struct credentials *credentials = back->credentials;
-	struct buf message =
-	    buf_bounded(2 * SASL_NAME_SIZE_MAX + SASL_PASSWORD_SIZE_MAX + 2);
-	bool master = credentials->authorise.size > 0;
-
-	if (master)
-		buf_add_slice(&message, back->user);
-	buf_add_char(&message, '\0');
-	buf_add_slice(
-	    &message, master ? buf_slice(&credentials->user) : back->user);
-	buf_add_char(&message, '\0');
-	buf_add_slice(&message, buf_slice(&credentials->password));
-	base64_encode(out, buf_slice(&message));
-	buf_wipe(&message);
 }
 
 /* The client's address for the back end's log; Dovecot's names for the fields.
@@ -146,7 +133,7 @@ log_in(struct back *back, struct buf *out)
 	back->step = STEP_AUTHENTICATE;
 	if (back->capabilities & CAPABILITY_SASL_IR) {
 		buf_add_char(out, ' ');
-		add_plain(back, out);
+		sasl_add_initial(out, back->credentials, back->user);
 		back->step = STEP_REPLY;
 	}
 	buf_add_string(out, CRLF);
@@ -213,7 +200,7 @@ take_continuation(struct back *back, struct buf *out)
 {
 	switch ((enum imap_step)back->step) {
 	case STEP_AUTHENTICATE:
-		add_plain(back, out);
+		sasl_add_initial(out, back->credentials, back->user);
 		buf_add_string(out, CRLF);
 		back->step = STEP_REPLY;
 		return BACK_MORE;
@@ -242,13 +229,12 @@ static enum back_action
 take_login_reply(struct back *back, struct slice reply)
 {
 	buf_add_slice(&back->reply, reply);
-	if (slice_starts_nocase(reply, "OK"))
+	if (says(reply, "OK"))
 		return back->step == STEP_REPLY
 			   ? BACK_ACCEPTED
 			   : broken(back,
 				 "back end accepts before it has the password");
-	if (slice_starts_nocase(reply, "NO") ||
-	    slice_starts_nocase(reply, "BAD"))
+	if (says(reply, "NO") || says(reply, "BAD"))
 		return BACK_REFUSED;
 	return broken(back, "back end's reply is not OK, NO or BAD");
 }
@@ -261,7 +247,7 @@ take_tagged(struct back *back, struct slice line, struct buf *out)
 	struct slice reply = space == SIZE_MAX
 				 ? slice_from("")
 				 : slice_from_offset(line, space + 1);
-	bool ok = slice_starts_nocase(reply, "OK");
+	bool ok = says(reply, "OK");
 
 	if (slice_is(tag, TAG_LOGIN) && back->step >= STEP_AUTHENTICATE)
 		return take_login_reply(back, reply);
@@ -320,6 +306,8 @@ static enum back_action
 imap_secured(struct back *back, struct buf *out)
 {
 	back->secured = true;
+	/* What was said before TLS may have been anybody's. */
+	back->capabilities = 0;
 	return ask_capabilities(back, out);
 }
 

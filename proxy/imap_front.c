@@ -134,6 +134,7 @@ run_login(struct front *front, struct slice arguments, struct buf *out)
 {
 	struct credentials *credentials = &front->credentials;
 
+	credentials->mechanism = SASL_PLAIN;
 	buf_clear(&credentials->authorise);
 	if (!imap_take_space(&arguments) ||
 	    !imap_take_astring(&arguments, &credentials->user) ||
@@ -222,7 +223,7 @@ run_authenticate(struct front *front, struct slice arguments, struct buf *out)
 		return action;
 	}
 	buf_free(&challenge);
-	if (!imap_take_space(&arguments) || arguments.size < 2)
+	if (!imap_take_space(&arguments) || imap_take_end(&arguments))
 		return refuse_command(
 		    front, out, "BAD AUTHENTICATE takes one initial response.");
 	arguments.size -= 2;
@@ -281,14 +282,24 @@ run_command(struct front *front, struct slice text, struct buf *out)
 	return command->run(front, text, out);
 }
 
-/* What the scanner found wrong with a whole command; its tag is not looked for.
+/*
+ * What the scanner found wrong with a whole command. A client that waits for a
+ * reply with its tag must get one, so the tag is looked for all the same; a
+ * faulty response ends the exchange and is answered with the exchange's tag.
  */
 static enum front_action
-refuse_scan(struct front *front, enum imap_scan result, struct buf *out)
+refuse_scan(struct front *front, enum imap_scan result, struct slice text,
+    struct buf *out)
 {
 	struct imap_state *state = front->state;
+	struct slice tag;
 
-	buf_clear(&state->tag);
+	if (!state->in_sasl) {
+		buf_clear(&state->tag);
+		if (imap_take_tag(&text, &tag) && imap_take_space(&text))
+			buf_add_slice(&state->tag, tag);
+	}
+	state->in_sasl = false;
 	if (result == IMAP_SCAN_LINE_ENDING)
 		return refuse_command(front, out, "BAD Lines end in CRLF.");
 	if (result == IMAP_SCAN_LITERAL_TOO_LARGE)
@@ -322,7 +333,7 @@ imap_input(struct front *front, struct slice *input, struct buf *out)
 		*input = slice_from_offset(*input, size);
 		imap_scanner_reset(&state->scanner);
 		if (result != IMAP_SCAN_COMMAND)
-			action = refuse_scan(front, result, out);
+			action = refuse_scan(front, result, text, out);
 		else if (state->in_sasl)
 			action = take_response(
 			    front, slice_first(text, size - 2), out);
@@ -379,6 +390,17 @@ imap_accept(struct front *front, struct slice reply, struct slice untagged,
 	buf_add_string(out, CRLF);
 }
 
+/* Text of the directory: no control octet of it may end our line. */
+static void
+add_line_text(struct buf *out, struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+
+		buf_add_char(out, c < 0x20 || c == 0x7f ? ' ' : text.data[i]);
+	}
+}
+
 static void
 imap_refuse(struct front *front, const struct refusal *refusal, struct buf *out)
 {
@@ -401,7 +423,7 @@ imap_refuse(struct front *front, const struct refusal *refusal, struct buf *out)
 		buf_add_string(out, " NO [UNAVAILABLE] ");
 		break;
 	}
-	buf_add_slice(out, refusal->text);
+	add_line_text(out, refusal->text);
 	buf_add_string(out, CRLF);
 }
 

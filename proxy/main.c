@@ -35,7 +35,7 @@ describe(void)
 	struct buf text = buf_bounded(65536);
 
 	config_describe(&text);
-	fputs(buf_string(&text), stdout);
+	(void)fputs(buf_string(&text), stdout);
 	buf_free(&text);
 	return EX_OK;
 }
@@ -58,18 +58,18 @@ main(int argc, char *argv[])
 		case OPTION_DESCRIBE:
 			return describe();
 		case 'h':
-			fputs(usage, stdout);
+			(void)fputs(usage, stdout);
 			return EX_OK;
 		case 'V':
 			puts("postcell-proxyd " POSTCELL_VERSION);
 			return EX_OK;
 		default:
-			fputs(usage, stderr);
+			(void)fputs(usage, stderr);
 			return EX_USAGE;
 		}
 	}
 	if (optind < argc) {
-		fputs(usage, stderr);
+		(void)fputs(usage, stderr);
 		return EX_USAGE;
 	}
 	return parent_run(argv, path, check);

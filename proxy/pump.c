@@ -81,7 +81,7 @@ return_pipe(struct pump *pump, struct pump_pipe *pipe)
 void
 flow_open(struct flow *flow)
 {
-	*flow = (struct flow){ .waiting = buf_bounded(PUMP_CHUNK * 2) };
+	*flow = (struct flow){ .waiting = buf_bounded((size_t)2 * PUMP_CHUNK) };
 }
 
 void
@@ -105,23 +105,16 @@ flow_wants(const struct flow *flow)
 	return !flow->ended && !flow_waits(flow);
 }
 
-/* DONE when nothing waits any more. */
 static enum stream_result
 flush_waiting(struct flow *flow, struct stream *to)
 {
-	size_t moved;
+	size_t before = flow->waiting.size;
+	enum stream_result result = stream_flush(to, &flow->waiting);
 
-	while (flow->waiting.size > 0) {
-		enum stream_result result = stream_write(
-		    to, flow->waiting.data, flow->waiting.size, &moved);
-
-		if (result != STREAM_DONE)
-			return result;
-		buf_consume(&flow->waiting, moved);
-		flow->moved += moved;
-	}
-	buf_free(&flow->waiting);
-	return STREAM_DONE;
+	flow->moved += before - flow->waiting.size;
+	if (result == STREAM_DONE)
+		buf_free(&flow->waiting);
+	return result;
 }
 
 static enum stream_result

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,10 +11,14 @@
 #include <unistd.h>
 
 #include "proxy/control.h"
+#include "proxy/delivery.h"
+#include "proxy/learn.h"
+#include "proxy/seal.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 8 /* connections taken at one event */
-#define CLOSING_TIME 5 /* s for the last words */
+#define ACCEPT_BATCH 8  /* connections taken at one event */
+#define CLOSING_TIME 5  /* s for the last words */
+#define REPORT_PAUSE 50 /* ms between two reports of servers that fail */
 
 int64_t
 relay_now_ms(void)
@@ -22,6 +27,13 @@ relay_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void
+relay_session_id(struct relay *relay, char *id, size_t size)
+{
+	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
+	    relay->settings->slot_number & 0xfff, relay->sequence++);
 }
 
 /* ---- accept and limits ---- */
@@ -77,7 +89,10 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		session_accept(relay, listener, fd, &client);
+		if (listener->config->service == SERVICE_LMTP)
+			delivery_accept(relay, listener, fd, &client);
+		else
+			session_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -124,6 +139,7 @@ on_tick(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	relay->now_s = relay_now_ms() / 1000;
+	learner_tick(relay->learner);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
 		int64_t before_s =
 		    relay->now_s - queue_time(relay, (enum session_queue)i);
@@ -133,6 +149,9 @@ on_tick(evutil_socket_t fd, short what, void *context)
 		       session_queued_s(session) <= before_s)
 			session_time_out(session);
 	}
+	/* Descriptors may have come free elsewhere. */
+	if (!relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
 }
 
 static void
@@ -156,12 +175,19 @@ retire(struct relay *relay)
 
 	relay->retiring = true;
 	set_accepting(relay, false);
+	/* Where the next generation does not listen any more, nobody may seem
+	 * to. */
+	for (size_t i = 0; i < relay->settings->listener_count; i++)
+		close(relay->settings->listeners[i].fd);
 	event_del(relay->parent_event);
 	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
 	     session = next) {
 		next = session_next(session);
 		session_retire(session);
 	}
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_retire(delivery);
 	if (relay->session_count == 0)
 		event_base_loopbreak(relay->base);
 }
@@ -175,10 +201,14 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 
 	(void)signal_number;
 	(void)what;
+	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		delivery_stop(delivery);
 	event_base_loopbreak(relay->base);
 }
 
@@ -204,10 +234,77 @@ answer_who(struct relay *relay, int fd, const char *question)
 		     session = session_next(session))
 			json_array_append_new(
 			    sessions, session_describe(session));
+	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
+	     delivery; delivery = delivery_next(delivery))
+		json_array_append_new(sessions, delivery_describe(delivery));
 	if (control_answer(fd, question, sessions) < 0)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
+}
+
+void
+relay_report(struct relay *relay, const char *server)
+{
+	char text[CONTROL_QUESTION_SIZE];
+	int64_t now_ms = relay_now_ms();
+	int size;
+
+	if (now_ms - relay->reported_ms < REPORT_PAUSE)
+		return;
+	relay->reported_ms = now_ms;
+	size = snprintf(text, sizeof(text), CONTROL_FAILED "%s", server);
+	if (size > 0 && (size_t)size < sizeof(text))
+		(void)send(relay->settings->health_fd, text, (size_t)size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int
+hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *found = c != '\0' ? strchr(digits, c) : NULL;
+
+	return found ? (int)(found - digits) : -1;
+}
+
+/* An account's id, in hexadecimal. */
+static bool
+read_id(const char *text, char id[ACCOUNT_ID_SIZE])
+{
+	if (strlen(text) != (size_t)2 * ACCOUNT_ID_SIZE)
+		return false;
+	for (size_t i = 0; i < ACCOUNT_ID_SIZE; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		id[i] = (char)(high << 4 | low);
+	}
+	return true;
+}
+
+/* "kick NUMBER ID" and "flush NUMBER SERVER". */
+static void
+answer_end(struct relay *relay, int fd, const char *question)
+{
+	char verb[8], argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
+	struct slice nothing = slice_from("");
+	json_t *ended = NULL;
+
+	if (sscanf(question, "%7s %*u %255s", verb, argument) != 2)
+		return;
+	if (strcmp(verb, "kick") == 0 && read_id(argument, id))
+		ended = moves_end(relay, slice_of(id, sizeof(id)), nothing,
+		    "kicked by an administrator");
+	else if (strcmp(verb, "flush") == 0)
+		ended = moves_end(relay, nothing, slice_from(argument),
+		    "its server was flushed by an administrator");
+	if (ended && control_answer(fd, question, ended) < 0)
+		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	json_decref(ended);
 }
 
 static void
@@ -223,6 +320,8 @@ on_health(evutil_socket_t fd, short what, void *context)
 		event_del(relay->health_event);
 	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
 		answer_who(relay, fd, question);
+	else if (size > 0)
+		answer_end(relay, fd, question);
 }
 
 /* ---- life ---- */
@@ -255,7 +354,9 @@ open_relay(struct relay *relay, const char **why)
 	if (router_open(
 		&relay->router, config->replica, &config->backend, why) < 0)
 		return -1;
-	return jail_enter(&relay->settings->jail, why);
+	if (jail_enter(&relay->settings->jail, why) < 0)
+		return -1;
+	return seal_process(why);
 }
 
 static void
@@ -280,7 +381,9 @@ watch_all(struct relay *relay)
 	if (!relay->stop_event || event_add(relay->stop_event, NULL) < 0)
 		abort();
 	relay->reaper = watch(relay, -1, 0, on_reap);
+	relay->learner = learner_new(relay);
 	relay->tick = watch(relay, -1, 0, on_tick);
+	moves_open(relay);
 	event_add(relay->tick, &second);
 }
 
@@ -299,6 +402,9 @@ close_relay(struct relay *relay)
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}
+	learner_free(&relay->learner);
+	offers_free(&relay->offers);
+	moves_close(relay);
 	resolver_free(&relay->resolver);
 	router_close(&relay->router);
 	pump_close(&relay->pump);
@@ -323,7 +429,9 @@ relay_run(const struct relay_settings *settings)
 		.line_size = (size_t)limits->line_size,
 		.literal_size = (size_t)limits->literal_size,
 		.bad_commands = (unsigned)limits->bad_commands,
+		.offers = &relay.offers,
 	};
+	offers_init(&relay.offers);
 	relay.started_s = (uint32_t)time(NULL);
 	relay.now_s = relay_now_ms() / 1000;
 	if (open_relay(&relay, &why) < 0) {

@@ -21,12 +21,16 @@
 #include "daemon/log.h"
 #include "proxy/config.h"
 #include "proxy/front.h"
+#include "proxy/moves.h"
 #include "proxy/pump.h"
 #include "proxy/resolve.h"
 #include "proxy/route.h"
 #include "proxy/stats.h"
 
+struct learner;
+struct delivery;
 struct session;
+LIST_HEAD(delivery_list, delivery);
 TAILQ_HEAD(session_list, session);
 
 /* A listening socket, opened by the parent, inherited by every generation. */
@@ -68,16 +72,21 @@ struct relay {
 	struct event_base *base;
 	struct log log;
 	struct router router;
+	struct moves moves;
 	struct resolver *resolver;
 	struct pump pump;
 	struct front_settings front_settings;
+	struct offers offers;
+	struct learner *learner;
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];
-	uint32_t session_count;
-	uint32_t sequence;  /* of sessions, for their ids */
-	uint32_t started_s; /* since 1970, for their ids */
-	int64_t now_s;      /* monotonic, as of the last tick or event */
+	struct delivery_list deliveries;
+	uint32_t session_count; /* deliveries included */
+	uint32_t sequence;      /* of sessions, for their ids */
+	uint32_t started_s;     /* since 1970, for their ids */
+	int64_t reported_ms;    /* the last time that the observer was told */
+	int64_t now_s;          /* monotonic, as of the last tick or event */
 	bool accepting;
 	bool retiring; /* no new sessions; ends with the last */
 	bool failed;
@@ -89,6 +98,10 @@ int relay_run(const struct relay_settings *settings);
 
 /* For sessions: one of them is gone, or another may be let in. */
 void relay_session_ended(struct relay *relay);
+/* A server does not serve as it should: the observer looks at once. */
+void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
+/* A new session's id, ending in NUL: unique on this host. */
+void relay_session_id(struct relay *relay, char *id, size_t size);
 
 #endif

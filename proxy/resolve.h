@@ -47,7 +47,7 @@ typedef void resolve_done(
  * Looks up the addresses of a name, or reads an address in text. NULL when
  * `done` was called already.
  */
-struct resolve_query *resolve(struct resolver *resolver, const char *name,
+struct resolve_query *resolve(struct resolver *resolver, const char *text,
     resolve_done *done, void *context);
 /* `done` will not be called. */
 void resolve_cancel(struct resolve_query **query);

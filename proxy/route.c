@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/name.h"
 #include "lib/placement.h"
 
 int
@@ -29,9 +30,8 @@ route_now(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Reads the map again when replicad has changed it. */
-static int
-refresh_cell(struct router *router, const char **why)
+int
+router_refresh(struct router *router, const char **why)
 {
 	uint64_t generation = replica_cell_generation(router->replica);
 	struct cell *cell;
@@ -43,6 +43,7 @@ refresh_cell(struct router *router, const char **why)
 	cell_free(&router->cell);
 	router->cell = cell;
 	router->generation = generation;
+	router->digest = cell_digest(cell);
 	return 0;
 }
 
@@ -142,7 +143,152 @@ route(struct router *router, enum service_kind service, struct slice user,
 		return ROUTE_DISABLED;
 	if (account->status == ACCOUNT_NOLOGIN)
 		return ROUTE_NOLOGIN;
-	if (refresh_cell(router, &found->why) < 0)
+	if (router_refresh(router, &found->why) < 0)
 		return ROUTE_UNAVAILABLE;
 	return place(router, service, now_us, account, found);
+}
+
+/* Where everybody may be everywhere, a session stays while its server is up. */
+static const char *
+lost_without_affinity(const struct account *account, const struct pool *pool,
+    const char *name, int64_t now_us)
+{
+	struct buf store = buf_bounded(NAME_SIZE_MAX);
+	uint64_t phase = placement_phase(account_key(account, &store));
+	const char *why = "its server left the pool";
+
+	buf_free(&store);
+	for (size_t i = 0; i < pool->server_count; i++) {
+		enum host_state state = HOST_DOWN;
+		uint32_t weight;
+
+		if (!slice_is(pool->servers[i]->name, name))
+			continue;
+		placement_reached(
+		    pool->servers[i], phase, now_us, &state, &weight);
+		why = state == HOST_UP ? NULL : "its server is not up any more";
+	}
+	return why;
+}
+
+const char *
+route_lost(const struct router *router, const struct account *account,
+    const char *server, bool logged_in, int64_t now_us)
+{
+	struct placement placed = placement(account, router->cell, now_us);
+
+	if (logged_in && account->status == ACCOUNT_DISABLED)
+		return "account was disabled";
+	if (logged_in && account->status == ACCOUNT_NOLOGIN)
+		return "account may not log in any more";
+	if (placed.pool && !placed.pool->affinity && account->pin.size == 0)
+		return lost_without_affinity(
+		    account, placed.pool, server, now_us);
+	switch (placed.kind) {
+	case PLACEMENT_SERVER:
+		return slice_is(placed.server->name, server)
+			   ? NULL
+			   : "account was moved";
+	case PLACEMENT_HOST:
+		return slice_is(placed.host, server) ? NULL
+						     : "account was moved";
+	case PLACEMENT_WAIT:
+		return "account is being moved";
+	case PLACEMENT_NONE:
+		break;
+	}
+	return "nobody serves the account now";
+}
+
+/* By address; without a domain, or where no entry has the address, by uid. */
+static enum replica_result
+find_address(struct router *router, struct slice address, struct buf *store,
+    struct account *account, const char **why)
+{
+	enum replica_result result = replica_find(
+	    router->replica, NAME_ADDRESS, address, store, account, why);
+
+	if (result == REPLICA_UNKNOWN)
+		result = replica_find(
+		    router->replica, NAME_UID, address, store, account, why);
+	return result;
+}
+
+/* user+detail@domain without the detail. */
+static enum replica_result
+find_without_detail(struct router *router, struct slice address, char delimiter,
+    struct buf *store, struct account *account, struct slice *detail,
+    const char **why)
+{
+	struct slice local = address, domain = slice_from("");
+	struct buf plain = buf_bounded(2 * NAME_SIZE_MAX);
+	enum replica_result result = REPLICA_UNKNOWN;
+	size_t at;
+
+	name_split_address(address, &local, &domain);
+	at = delimiter ? slice_find(local, delimiter) : SIZE_MAX;
+	if (at != SIZE_MAX && at > 0) {
+		*detail = slice_from_offset(local, at + 1);
+		buf_add_slice(&plain, slice_first(local, at));
+		if (domain.size > 0) {
+			buf_add_char(&plain, '@');
+			buf_add_slice(&plain, domain);
+		}
+		if (!plain.failed)
+			result = find_address(
+			    router, buf_slice(&plain), store, account, why);
+	}
+	buf_free(&plain);
+	return result;
+}
+
+static enum replica_result
+find_recipient(struct router *router, struct slice address, char delimiter,
+    struct buf *store, struct account *account, struct slice *detail,
+    const char **why)
+{
+	enum replica_result result =
+	    find_address(router, address, store, account, why);
+
+	*detail = slice_from("");
+	if (result == REPLICA_UNKNOWN)
+		result = find_without_detail(
+		    router, address, delimiter, store, account, detail, why);
+	return result;
+}
+
+/* One step: an account whose mail goes to another account's address. */
+static enum replica_result
+follow_routing(struct router *router, struct buf *store,
+    struct account *account, const char **why)
+{
+	struct buf target = buf_bounded(NAME_SIZE_MAX);
+	enum replica_result result = REPLICA_FOUND;
+
+	if (account->routing.size > 0) {
+		buf_add_slice(&target, account->routing);
+		result = find_address(
+		    router, buf_slice(&target), store, account, why);
+	}
+	buf_free(&target);
+	return result;
+}
+
+enum route_result
+route_mail(struct router *router, struct slice address, char delimiter,
+    int64_t now_us, struct buf *store, struct account *account,
+    struct slice *detail, struct route *found)
+{
+	enum replica_result result;
+
+	memset(found, 0, sizeof(*found));
+	result = find_recipient(
+	    router, address, delimiter, store, account, detail, &found->why);
+	if (result == REPLICA_FOUND)
+		result = follow_routing(router, store, account, &found->why);
+	if (result == REPLICA_UNKNOWN)
+		return ROUTE_UNKNOWN;
+	if (result != REPLICA_FOUND || router_refresh(router, &found->why) < 0)
+		return ROUTE_UNAVAILABLE;
+	return place(router, SERVICE_LMTP, now_us, account, found);
 }

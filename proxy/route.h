@@ -41,6 +41,7 @@ struct router {
 	struct replica *replica; /* owned */
 	struct cell *cell;       /* owned; NULL until the first look-up */
 	uint64_t generation;
+	uint64_t digest;                      /* of the map: cell_digest() */
 	const struct config_backend *backend; /* borrowed */
 };
 
@@ -49,13 +50,35 @@ int router_open(struct router *router, const char *replica,
     const struct config_backend *backend, const char **why);
 void router_close(struct router *router);
 
+/* Reads the map again when it changed. 0; or -1 with *why when there is none.
+ */
+int router_refresh(struct router *router, const char **why);
+
+/*
+ * Must this account leave the server or host of that name? NULL when it may
+ * stay, else why (static text). logged_in: it also leaves when it may not log
+ * in any more. Needs router_refresh() before.
+ */
+const char *route_lost(const struct router *router,
+    const struct account *account, const char *server, bool logged_in,
+    int64_t now_us);
+
+/*
+ * The same for mail to an address: with and without what stands behind
+ * `delimiter` in its local part (*detail, borrowed from address), and followed
+ * by way of mailRoutingAddress. Accounts that may not log in get their mail.
+ */
+enum route_result route_mail(struct router *router, struct slice address,
+    char delimiter, int64_t now_us, struct buf *store, struct account *account,
+    struct slice *detail, struct route *route);
+
 /*
  * store: gets the account's record; *account borrows from it and is set on all
  * results but UNKNOWN and UNAVAILABLE.
  */
 enum route_result route(struct router *router, enum service_kind service,
     struct slice user, int64_t now_us, struct buf *store,
-    struct account *account, struct route *route);
+    struct account *account, struct route *found);
 
 /* Microseconds since 1970, from the system's clock. */
 int64_t route_now(void);

@@ -2,9 +2,12 @@
 
 #include <stdbool.h>
 
+#include "lib/base64.h"
+
 void
 credentials_init(struct credentials *credentials)
 {
+	credentials->mechanism = SASL_PLAIN;
 	credentials->authorise = buf_bounded(SASL_NAME_SIZE_MAX);
 	credentials->user = buf_bounded(SASL_NAME_SIZE_MAX);
 	credentials->password = buf_bounded(SASL_PASSWORD_SIZE_MAX);
@@ -125,6 +128,7 @@ sasl_respond(struct sasl *sasl, struct slice response,
     struct credentials *credentials, struct buf *challenge, const char **why)
 {
 	buf_clear(challenge);
+	credentials->mechanism = sasl->mechanism;
 	switch (sasl->mechanism) {
 	case SASL_PLAIN:
 		return respond_plain(response, credentials, why);
@@ -136,4 +140,29 @@ sasl_respond(struct sasl *sasl, struct slice response,
 	}
 	*why = "mechanism is not spoken here";
 	return SASL_FAILED;
+}
+
+enum sasl_mechanism
+sasl_back_mechanism(const struct credentials *credentials)
+{
+	return credentials->mechanism == SASL_LOGIN ? SASL_PLAIN
+						    : credentials->mechanism;
+}
+
+void
+sasl_add_initial(
+    struct buf *out, const struct credentials *credentials, struct slice user)
+{
+	struct buf message =
+	    buf_bounded(2 * SASL_NAME_SIZE_MAX + SASL_PASSWORD_SIZE_MAX + 2);
+	bool master = credentials->authorise.size > 0;
+
+	if (master)
+		buf_add_slice(&message, user);
+	buf_add_char(&message, '\0');
+	buf_add_slice(&message, master ? buf_slice(&credentials->user) : user);
+	buf_add_char(&message, '\0');
+	buf_add_slice(&message, buf_slice(&credentials->password));
+	base64_encode(out, buf_slice(&message));
+	buf_wipe(&message);
 }

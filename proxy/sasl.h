@@ -21,6 +21,7 @@ enum sasl_mechanism {
 
 /* What a client gave; owned, wiped by credentials_wipe(). */
 struct credentials {
+	enum sasl_mechanism mechanism; /* in which it was given */
 	struct buf
 	    authorise;   /* authzid: whose mailbox; empty: the user's own */
 	struct buf user; /* authcid: whose password */
@@ -60,5 +61,15 @@ enum sasl_result sasl_start(
  */
 enum sasl_result sasl_respond(struct sasl *sasl, struct slice response,
     struct credentials *credentials, struct buf *challenge, const char **why);
+
+/* The mechanism in which a back end is told these credentials. */
+enum sasl_mechanism sasl_back_mechanism(const struct credentials *credentials);
+/*
+ * Adds what a client of the back end says first to log in as `user` with these
+ * credentials, in base64: PLAIN, with an authzid where another one's password
+ * opens the mailbox.
+ */
+void sasl_add_initial(
+    struct buf *out, const struct credentials *credentials, struct slice user);
 
 #endif

@@ -14,7 +14,7 @@
 
 typedef void session_step(struct session *session);
 
-static session_step step_relay, step_close, step_nothing;
+static session_step step_relay, step_close, step_flush, step_nothing;
 
 /* What a state waits for, and who goes on when it comes. */
 static const struct session_row {
@@ -26,14 +26,14 @@ static const struct session_row {
 	    step_nothing },
 	[SESSION_FRONT] = { "front", true, false, session_front_speaks,
 	    step_nothing },
-	[SESSION_ROUTE] = { "route", false, false, step_nothing, step_nothing },
-	[SESSION_RESOLVE] = { "resolve", false, false, step_nothing,
+	[SESSION_ROUTE] = { "route", false, false, step_flush, step_nothing },
+	[SESSION_RESOLVE] = { "resolve", false, false, step_flush,
 	    step_nothing },
-	[SESSION_CONNECT] = { "connect", false, false, step_nothing,
+	[SESSION_CONNECT] = { "connect", false, false, step_flush,
 	    session_connected },
-	[SESSION_BACK_TLS] = { "back_tls", false, true, step_nothing,
+	[SESSION_BACK_TLS] = { "back_tls", false, true, step_flush,
 	    session_back_tls },
-	[SESSION_BACK] = { "back", false, true, step_nothing,
+	[SESSION_BACK] = { "back", false, true, step_flush,
 	    session_back_speaks },
 	[SESSION_RELAY] = { "relay", false, false, step_relay, step_relay },
 	[SESSION_CLOSE] = { "close", true, false, step_close, step_nothing },
@@ -46,6 +46,14 @@ static void
 step_nothing(struct session *session)
 {
 	(void)session;
+}
+
+/* The client may take the rest of earlier answers while its login goes on. */
+static void
+step_flush(struct session *session)
+{
+	if (session_flush_front(session))
+		session_arm(session);
 }
 
 /* ---- queues, states and events ---- */
@@ -219,6 +227,7 @@ session_end(struct session *session, const char *why)
 	stats_add(slot, STATS_BYTES_OUT, session->to_front.moved);
 	if (session->front_events)
 		event_del(&session->front_event);
+	moves_forget(&session->follower);
 	session_drop_back(session);
 	login_free(session);
 	flow_close(&session->relay->pump, &session->to_back);
@@ -247,25 +256,14 @@ bool
 session_flush_front(struct session *session)
 {
 	struct buf *out = &session->login->front_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->front, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->front, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			session_end(session, stream_why(&session->front));
-			return false;
-		}
-		buf_consume(out, moved);
-	}
-	if (out->failed) {
-		session_end(session, "client does not read what it asked for");
-		return false;
-	}
-	return true;
+	if (!out->failed && (result == STREAM_DONE || result == STREAM_AGAIN))
+		return true;
+	session_end(session, out->failed
+				 ? "client does not read what it asked for"
+				 : stream_why(&session->front));
+	return false;
 }
 
 /* Says what is in front_out and closes; gives the client time to read it. */
@@ -273,6 +271,7 @@ void
 session_close(struct session *session, const char *why)
 {
 	session->why = why;
+	session_leave_back(session);
 	if (!session_flush_front(session))
 		return;
 	session_enter(session, SESSION_CLOSE);
@@ -324,11 +323,20 @@ session_begin_relay(struct session *session)
 	login->front.protocol->accept(&login->front,
 	    buf_slice(&login->back.reply), buf_slice(&login->back.untagged),
 	    &login->front_out);
+	if (login->front_out.failed) {
+		session_end(session, "client does not read what it asked for");
+		return;
+	}
 	session->user = strndup(user.data, user.size);
 	session->server = strdup(login->route.server);
 	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
+	session->follower.server = session->server;
+	/* All of it has room, even with the longest tag that limits allow. */
+	session->to_front.waiting.size_max +=
+	    login->front_out.size_max + login->back_in.size_max;
+	session->to_back.waiting.size_max += login->front_in.size_max;
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->front_out));
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->back_in));
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
@@ -406,6 +414,8 @@ session_time_out(struct session *session)
 		[QUEUE_CLOSING] = "closed",
 		[QUEUE_DEAD] = "dead",
 	};
+	const struct refusal late = { REFUSAL_UNAVAILABLE,
+		slice_from("The server of the mailbox does not answer.") };
 	struct login *login = session->login;
 
 	_Static_assert(
@@ -415,6 +425,9 @@ session_time_out(struct session *session)
 		session_end(session, texts[session->queue]);
 		return;
 	}
+	if (session->state != SESSION_FRONT)
+		login->front.protocol->refuse(
+		    &login->front, &late, &login->front_out);
 	login->front.protocol->goodbye(
 	    &login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);
@@ -488,10 +501,11 @@ login_new(struct session *session)
 	if (!login)
 		abort();
 	login->front_in = buf_bounded(in_max);
-	login->front_out = buf_bounded(in_max + SESSION_BACK_LINE_SIZE * 2);
+	login->front_out =
+	    buf_bounded(in_max + (size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->back_in =
 	    buf_bounded(SESSION_BACK_LINE_SIZE + SESSION_READ_CHUNK);
-	login->back_out = buf_bounded(SESSION_BACK_LINE_SIZE * 2);
+	login->back_out = buf_bounded((size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->account_store = buf_bounded(65536);
 	login->timer =
 	    evtimer_new(session->relay->base, session_login_timer, session);
@@ -525,6 +539,8 @@ describe_client(struct session *session)
 		.local_address = login->local_address,
 		.local_port = address_port(&local),
 		.session = session->id,
+		.host_name = session->relay->config->host_name,
+		.hello = login->front.hello,
 	};
 }
 
@@ -541,9 +557,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->listener = listener;
 	session->client = *client;
 	session->accepted_ms = relay_now_ms();
-	snprintf(session->id, sizeof(session->id), "%08x%03x%08x",
-	    relay->started_s, relay->settings->slot_number & 0xfff,
-	    relay->sequence++);
+	relay_session_id(relay, session->id, sizeof(session->id));
 	stream_open(&session->front, fd);
 	session->back.fd = -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -7,7 +7,63 @@
 
 #include "proxy/session_front.h"
 
+#define RETRY_PAUSE 200000 /* us before a login is routed again */
+
 static void connect_next(struct session *session);
+
+void
+session_leave_back(struct session *session)
+{
+	struct login *login = session->login;
+
+	moves_forget(&session->follower);
+	evtimer_del(login->timer);
+	resolve_cancel(&login->query);
+	session_drop_back(session);
+	back_close(&login->back);
+	buf_free(&login->back_in);
+	buf_wipe(&login->back_out);
+}
+
+/* Routes the login again after a pause, from the loop. */
+static void
+route_again(struct session *session, long pause_us)
+{
+	struct timeval pause = { 0, pause_us };
+
+	session_leave_back(session);
+	evtimer_add(session->login->timer, &pause);
+	session_enter(session, SESSION_ROUTE);
+	session_arm(session);
+}
+
+/*
+ * The server failed the login, and it may be that it is dead: the account will
+ * be placed elsewhere as soon as that is decided, and the client need not know.
+ */
+static void
+fail_server(struct session *session, const char *text, const char *why)
+{
+	struct login *login = session->login;
+	int64_t until_ms =
+	    login->asked_ms + 1000 * session->relay->config->backend.retry_time;
+	struct log_line line;
+
+	relay_report(session->relay, login->route.server);
+	if (relay_now_ms() >= until_ms) {
+		session_refuse_unavailable(session, text, why);
+		return;
+	}
+	if (login->retries++ == 0) {
+		line = log_line(LOG_LEVEL_WARNING, "server_failed");
+		log_word(&line, "session", session->id);
+		log_string(&line, "server", login->route.server);
+		log_string(&line, "why", why);
+		log_send(&session->relay->log, &line);
+	}
+	stats_add(session->relay->settings->slot, STATS_RETRIED, 1);
+	route_again(session, RETRY_PAUSE);
+}
 
 static void
 on_resolved(void *context, const struct address_list *list, const char *why)
@@ -24,12 +80,15 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 static void
 begin_resolve(struct session *session)
 {
-	struct login *login = session->login;
+	struct resolve_query *query;
 
 	session_enter(session, SESSION_RESOLVE);
 	session_arm(session);
-	login->query = resolve(
-	    session->relay->resolver, login->route.host, on_resolved, session);
+	query = resolve(session->relay->resolver, session->login->route.host,
+	    on_resolved, session);
+	/* Without a query the answer was there, and the session far ahead. */
+	if (query)
+		session->login->query = query;
 }
 
 /* Until the account's move is over; then it is routed anew. */
@@ -44,6 +103,42 @@ wait_for_guard(struct session *session, int64_t now_us)
 	session_arm(session);
 }
 
+/*
+ * The account may not stay with its server: a session that is logged in ends,
+ * a login on its way there is routed anew.
+ */
+static void
+on_moved(void *context, const char *why)
+{
+	struct session *session = context;
+	struct log_line line;
+
+	stats_add(session->relay->settings->slot, STATS_MOVED, 1);
+	if (session->state == SESSION_RELAY) {
+		session->why = why;
+		session_end(session, why);
+		return;
+	}
+	line = log_line(LOG_LEVEL_INFO, "login_moved");
+	log_word(&line, "session", session->id);
+	log_string(&line, "server", session->login->route.server);
+	log_string(&line, "why", why);
+	log_send(&session->relay->log, &line);
+	route_again(session, 0);
+}
+
+static void
+follow(struct session *session)
+{
+	struct login *login = session->login;
+
+	session->follower.moved = on_moved;
+	session->follower.context = session;
+	session->follower.server = login->route.server;
+	session->follower.logged_in = true;
+	moves_follow(session->relay, &session->follower, &login->account);
+}
+
 static void
 begin_route(struct session *session)
 {
@@ -56,6 +151,7 @@ begin_route(struct session *session)
 
 	switch (result) {
 	case ROUTE_FOUND:
+		follow(session);
 		begin_resolve(session);
 		return;
 	case ROUTE_WAIT:
@@ -83,6 +179,7 @@ void
 session_log_in(struct session *session)
 {
 	session->login->asked_ms = relay_now_ms();
+	session->login->retries = 0;
 	if (session_flush_front(session))
 		begin_route(session);
 }
@@ -98,8 +195,14 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 		begin_route(session);
 		return;
 	}
-	session->login->connect_why = "connection timed out";
-	connect_next(session);
+	if (session->state == SESSION_CONNECT) {
+		session->login->connect_why = "connection timed out";
+		connect_next(session);
+		return;
+	}
+	fail_server(session,
+	    "The server of the mailbox does not answer, try again later.",
+	    "the server does not answer");
 }
 
 /* A socket on its way to the next address; false when that failed at once. */
@@ -140,8 +243,7 @@ connect_next(struct session *session)
 		login->connect_why = strerrordesc_np(errno);
 		session_drop_back(session);
 	}
-	evtimer_del(login->timer);
-	session_refuse_unavailable(session,
+	fail_server(session,
 	    "The server of the mailbox cannot be reached, try again later.",
 	    login->connect_why);
 }
@@ -162,6 +264,9 @@ void
 session_connected(struct session *session)
 {
 	struct login *login = session->login;
+	struct timeval patience = {
+		session->relay->config->backend.reply_timeout, 0
+	};
 	socklen_t size = sizeof(int);
 	int error = 0;
 
@@ -173,7 +278,8 @@ session_connected(struct session *session)
 		connect_next(session);
 		return;
 	}
-	evtimer_del(login->timer);
+	login->client.utf8 = login->front.utf8;
+	evtimer_add(login->timer, &patience);
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,
 	    &login->front.credentials, back_user(session), login->route.tls,
@@ -196,10 +302,18 @@ session_connected(struct session *session)
 }
 
 static void
-refuse_back_failure(struct session *session, const char *why)
+lose_server(struct session *session, const char *why)
 {
-	session_refuse_unavailable(session,
+	fail_server(session,
 	    "The server of the mailbox does not answer, try again later.", why);
+}
+
+/* It is there and does not speak as it should: trying again mends nothing. */
+static void
+refuse_server(struct session *session, const char *why)
+{
+	session_refuse_unavailable(
+	    session, "The server of the mailbox is not set up right.", why);
 }
 
 /* Sends what waits for the back end. False when the session went on without it.
@@ -208,20 +322,13 @@ static bool
 flush_back(struct session *session)
 {
 	struct buf *out = &session->login->back_out;
-	size_t moved;
+	enum stream_result result = stream_flush(&session->back, out);
 
-	while (out->size > 0) {
-		enum stream_result result =
-		    stream_write(&session->back, out->data, out->size, &moved);
-
-		if (result == STREAM_AGAIN)
-			return true;
-		if (result != STREAM_DONE) {
-			refuse_back_failure(
-			    session, stream_why(&session->back));
-			return false;
-		}
-		buf_consume(out, moved);
+	if (result == STREAM_AGAIN)
+		return true;
+	if (result != STREAM_DONE) {
+		lose_server(session, stream_why(&session->back));
+		return false;
 	}
 	buf_wipe(out);
 	return true;
@@ -238,7 +345,10 @@ session_back_tls(struct session *session)
 		return;
 	case STREAM_END:
 	case STREAM_FAILED:
-		refuse_back_failure(session, stream_why(&session->back));
+		if (stream_is_untrusted(&session->back))
+			refuse_server(session, stream_why(&session->back));
+		else
+			lose_server(session, stream_why(&session->back));
 		return;
 	case STREAM_DONE:
 		break;
@@ -297,8 +407,10 @@ feed_back(struct session *session)
 		    buf_slice(&login->back.reply), "the server said no");
 		return;
 	case BACK_UNAVAILABLE:
+		lose_server(session, login->back.why);
+		return;
 	case BACK_BROKEN:
-		refuse_back_failure(session, login->back.why);
+		refuse_server(session, login->back.why);
 		return;
 	}
 }
@@ -306,35 +418,26 @@ feed_back(struct session *session)
 void
 session_back_speaks(struct session *session)
 {
-	struct buf *in = &session->login->back_in;
-	enum stream_result result;
-	size_t moved = 0;
-	char *room;
+	struct login *login = session->login;
 
 	if (!flush_back(session))
 		return;
 	do {
-		room = buf_reserve(in, SESSION_READ_CHUNK);
-		if (!room) {
-			refuse_back_failure(
-			    session, "the server's line is too long");
-			return;
-		}
-		result = stream_read(
-		    &session->back, room, SESSION_READ_CHUNK, &moved);
-		if (result == STREAM_END || result == STREAM_FAILED) {
-			refuse_back_failure(
-			    session, result == STREAM_END
-					 ? "the server closed before login"
-					 : stream_why(&session->back));
-			return;
-		}
-		if (result == STREAM_AGAIN) {
+		switch (stream_fill(
+		    &session->back, &login->back_in, SESSION_READ_CHUNK)) {
+		case STREAM_DONE:
+			feed_back(session);
+			break;
+		case STREAM_AGAIN:
 			session_arm(session);
 			return;
+		case STREAM_END:
+			lose_server(session, "the server closed before login");
+			return;
+		case STREAM_FAILED:
+			lose_server(session, stream_why(&session->back));
+			return;
 		}
-		buf_grow(in, moved);
-		feed_back(session);
 	} while (session->state == SESSION_BACK &&
 		 stream_has_pending(&session->back));
 }

@@ -45,6 +45,9 @@ session_front_tls(struct session *session)
 	session_enter(session, SESSION_FRONT);
 	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)
 		login->front.protocol->greet(&login->front, &login->front_out);
+	else if (login->front.protocol->secured)
+		login->front.protocol->secured(
+		    &login->front, &login->front_out);
 	/* The client may have sent its first command with the end of the
 	 * handshake. */
 	session_front_speaks(session);
@@ -82,39 +85,33 @@ feed_front(struct session *session)
 void
 session_front_speaks(struct session *session)
 {
-	struct buf *in = &session->login->front_in;
-	size_t moved = 0;
-	char *room;
+	struct login *login = session->login;
 
 	if (!session_flush_front(session))
 		return;
-	if (session->login->resumed) {
-		session->login->resumed = false;
+	if (login->resumed) {
+		login->resumed = false;
 		feed_front(session);
-		return;
+		if (session->state != SESSION_FRONT ||
+		    !stream_has_pending(&session->front))
+			return;
 	}
 	do {
-		enum stream_result result;
-
-		room = buf_reserve(in, SESSION_READ_CHUNK);
-		if (!room) {
-			session_end(session, "command is too long");
-			return;
-		}
-		result = stream_read(
-		    &session->front, room, SESSION_READ_CHUNK, &moved);
-		if (result == STREAM_END || result == STREAM_FAILED) {
-			session_end(session, result == STREAM_END
-						 ? "client closed before login"
-						 : stream_why(&session->front));
-			return;
-		}
-		if (result == STREAM_AGAIN) {
+		switch (stream_fill(
+		    &session->front, &login->front_in, SESSION_READ_CHUNK)) {
+		case STREAM_DONE:
+			feed_front(session);
+			break;
+		case STREAM_AGAIN:
 			session_arm(session);
 			return;
+		case STREAM_END:
+			session_end(session, "client closed before login");
+			return;
+		case STREAM_FAILED:
+			session_end(session, stream_why(&session->front));
+			return;
 		}
-		buf_grow(in, moved);
-		feed_front(session);
 	} while (session->state == SESSION_FRONT &&
 		 stream_has_pending(&session->front));
 }
@@ -144,6 +141,8 @@ session_refuse(struct session *session, enum refusal_kind kind,
 	login->front.protocol->refuse(
 	    &login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
+	moves_forget(&session->follower);
+	evtimer_del(login->timer);
 	session_drop_back(session);
 	back_close(&login->back);
 	buf_free(&login->back_in);
@@ -154,7 +153,8 @@ session_refuse(struct session *session, enum refusal_kind kind,
 	session_arm(session);
 	/* What the client sent ahead is taken up from the loop, not from here.
 	 */
-	login->resumed = login->front_in.size > 0;
+	login->resumed =
+	    login->front_in.size > 0 || stream_has_pending(&session->front);
 	if (login->resumed)
 		event_active(&session->front_event, EV_READ, 1);
 }

@@ -49,6 +49,7 @@ struct login {
 	struct event *timer;     /* guard, or one connection attempt */
 	const char *connect_why; /* static: the last attempt's failure */
 	int64_t asked_ms;        /* when the credentials were complete */
+	unsigned retries;        /* of this login, after its server failed */
 	bool resumed; /* front_in was not looked at since a refusal */
 };
 
@@ -61,6 +62,7 @@ struct session {
 	const char *why;     /* static: why it ended */
 	struct stream front, back;
 	struct event front_event, back_event;
+	struct follower follower; /* while it is with a server, or on its way */
 	struct flow to_back, to_front;
 	union address client;
 	int64_t accepted_ms;

@@ -104,6 +104,8 @@ stats_counter_text(enum stats_counter counter)
 		[STATS_REFUSED] = "refused",
 		[STATS_UNKNOWN] = "unknown",
 		[STATS_UNAVAILABLE] = "unavailable",
+		[STATS_MOVED] = "moved",
+		[STATS_RETRIED] = "retried",
 		[STATS_TLS_FAILED] = "tls_failed",
 		[STATS_BYTES_IN] = "bytes_in",
 		[STATS_BYTES_OUT] = "bytes_out",

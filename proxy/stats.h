@@ -22,9 +22,11 @@ enum stats_counter {
 	STATS_REFUSED,     /* by the back end */
 	STATS_UNKNOWN,     /* users */
 	STATS_UNAVAILABLE, /* temporary errors said to clients */
-	STATS_TLS_FAILED,  /* handshakes with clients */
-	STATS_BYTES_IN,    /* from clients, after login */
-	STATS_BYTES_OUT,   /* to clients, after login */
+	STATS_MOVED,      /* sessions ended, or logins routed anew, by a move */
+	STATS_RETRIED,    /* logins tried again after their server failed */
+	STATS_TLS_FAILED, /* handshakes with clients */
+	STATS_BYTES_IN,   /* from clients, after login */
+	STATS_BYTES_OUT,  /* to clients, after login */
 	STATS_COUNTER_COUNT
 };
 

@@ -159,6 +159,39 @@ stream_write(
 	    stream, returned, &stream->write_reads, SSL_ERROR_WANT_READ);
 }
 
+enum stream_result
+stream_flush(struct stream *stream, struct buf *out)
+{
+	size_t moved;
+
+	while (out->size > 0) {
+		enum stream_result result =
+		    stream_write(stream, out->data, out->size, &moved);
+
+		if (result != STREAM_DONE)
+			return result;
+		buf_consume(out, moved);
+	}
+	return STREAM_DONE;
+}
+
+enum stream_result
+stream_fill(struct stream *stream, struct buf *in, size_t size)
+{
+	char *room = buf_reserve(in, size);
+	enum stream_result result;
+	size_t moved;
+
+	if (!room) {
+		stream->failed = "it said too much at once";
+		return STREAM_FAILED;
+	}
+	result = stream_read(stream, room, size, &moved);
+	if (result == STREAM_DONE)
+		buf_grow(in, moved);
+	return result;
+}
+
 bool
 stream_has_pending(const struct stream *stream)
 {
@@ -185,6 +218,12 @@ stream_events(const struct stream *stream, bool wants_read, bool wants_write)
 	if (wants_write)
 		events |= stream->write_reads ? EV_READ : EV_WRITE;
 	return events;
+}
+
+bool
+stream_is_untrusted(const struct stream *stream)
+{
+	return stream->ssl && SSL_get_verify_result(stream->ssl) != X509_V_OK;
 }
 
 const char *

@@ -15,6 +15,8 @@
 
 #include <openssl/ssl.h>
 
+#include "lib/buf.h"
+
 enum stream_result {
 	STREAM_DONE,  /* something was moved */
 	STREAM_AGAIN, /* nothing could be: wait */
@@ -48,6 +50,12 @@ enum stream_result stream_read(
     struct stream *stream, void *data, size_t size, size_t *moved);
 enum stream_result stream_write(
     struct stream *stream, const void *data, size_t size, size_t *moved);
+/* Writes what a buffer holds. DONE when it is empty then. */
+enum stream_result stream_flush(struct stream *stream, struct buf *out);
+/* Reads at most size octets to the end of a buffer; FAILED also when it is
+ * full. */
+enum stream_result stream_fill(
+    struct stream *stream, struct buf *in, size_t size);
 /* Octets that TLS has decrypted already, which no event will announce. */
 bool stream_has_pending(const struct stream *stream);
 /* Says to the peer that nothing more comes; reading goes on. */
@@ -57,6 +65,8 @@ void stream_finish(struct stream *stream);
 short stream_events(
     const struct stream *stream, bool wants_read, bool wants_write);
 
+/* The peer's certificate did not hold. */
+bool stream_is_untrusted(const struct stream *stream);
 /* Why the last call failed; static text. */
 const char *stream_why(const struct stream *stream);
 

@@ -36,6 +36,8 @@ new_context(const SSL_METHOD *method)
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS |
 				      SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* Header and body of a record by one call of the system. */
+	SSL_CTX_set_read_ahead(context, 1);
 	return context;
 }
 

@@ -6,6 +6,8 @@
  *   names       kind octet, normalised name -> ids of the accounts (DUPSORT)
  *   cell        id -> record (lib/cell.h)
  *   containers  id -> record: entries that accounts lie below
+ *   journal     number (uint64_t of this machine) -> id of an account that
+ *               changed then; the last LAYOUT_JOURNAL_MAX of them
  *   meta        word -> see below
  *
  * An id is the 16 octets of entryUUID. The tables but meta carry the format's
@@ -28,12 +30,14 @@
 #define LAYOUT_ID_SIZE     16
 #define LAYOUT_RECORD_MAX  ((size_t)1 << 20) /* octets */
 #define LAYOUT_READERS_MAX 1024
-#define LAYOUT_TABLES      5
+#define LAYOUT_TABLES      6
+#define LAYOUT_JOURNAL_MAX 65536
 
 #define LAYOUT_ACCOUNTS   "accounts." LAYOUT_FORMAT
 #define LAYOUT_NAMES      "names." LAYOUT_FORMAT
 #define LAYOUT_CELL       "cell." LAYOUT_FORMAT
 #define LAYOUT_CONTAINERS "containers." LAYOUT_FORMAT
+#define LAYOUT_JOURNAL    "journal." LAYOUT_FORMAT
 #define LAYOUT_META       "meta"
 
 /* Keys of meta. */

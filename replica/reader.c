@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <lmdb.h>
 
@@ -12,7 +13,7 @@
 struct replica {
 	MDB_env *env; /* owned */
 	MDB_txn *txn; /* owned; reset between look-ups */
-	MDB_dbi meta, names, accounts, cell;
+	MDB_dbi meta, names, accounts, cell, journal;
 	struct buf key;
 };
 
@@ -40,6 +41,9 @@ replica_open_tables(struct replica *replica, MDB_txn *txn, const char **why)
 		    mdb_dbi_open(txn, LAYOUT_ACCOUNTS, 0, &replica->accounts);
 	if (code == 0)
 		code = mdb_dbi_open(txn, LAYOUT_CELL, 0, &replica->cell);
+	if (code == 0)
+		code = mdb_dbi_open(
+		    txn, LAYOUT_JOURNAL, MDB_INTEGERKEY, &replica->journal);
 	if (code != 0) {
 		*why = layout_error(code);
 		return -1;
@@ -292,6 +296,80 @@ replica_find_login(struct replica *replica, struct slice name,
 	if (result == REPLICA_FOUND)
 		result =
 		    replica_read_account(replica, &id, store, account, why);
+	replica_end(replica);
+	return result;
+}
+
+enum replica_result
+replica_find_by_id(struct replica *replica, struct slice id, struct buf *store,
+    struct account *account, const char **why)
+{
+	MDB_val key = layout_value(id), value;
+	enum replica_result result;
+
+	if (replica_begin(replica, why) != 0)
+		return REPLICA_FAILED;
+	result = replica_pass_gate(replica, why);
+	if (result == REPLICA_FOUND && mdb_get(replica->txn, replica->accounts,
+					   &key, &value) == MDB_NOTFOUND) {
+		*why = "no account has that id";
+		result = REPLICA_UNKNOWN;
+	}
+	if (result == REPLICA_FOUND)
+		result =
+		    replica_read_account(replica, &key, store, account, why);
+	replica_end(replica);
+	return result;
+}
+
+/* Of the journal: what comes after *since. As replica_changes(). */
+static int
+replica_read_journal(MDB_cursor *cursor, uint64_t *since,
+    replica_changed *changed, void *context)
+{
+	uint64_t first = 0, last = 0, next = *since + 1;
+	MDB_val key, value;
+	int code;
+
+	if (mdb_cursor_get(cursor, &key, &value, MDB_LAST) != 0)
+		return 0;
+	memcpy(&last, key.mv_data, sizeof(last));
+	if (last == *since)
+		return 0;
+	if (mdb_cursor_get(cursor, &key, &value, MDB_FIRST) == 0)
+		memcpy(&first, key.mv_data, sizeof(first));
+	/* A number from the future belongs to a replica that was made anew. */
+	if (*since == 0 || next < first || *since > last) {
+		*since = last;
+		return 1;
+	}
+	key = (MDB_val){ sizeof(next), &next };
+	code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (code == 0) {
+		changed(context, layout_slice(value));
+		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	*since = last;
+	return 0;
+}
+
+int
+replica_changes(struct replica *replica, uint64_t *since,
+    replica_changed *changed, void *context, const char **why)
+{
+	MDB_cursor *cursor = NULL;
+	int code, result;
+
+	if (replica_begin(replica, why) != 0)
+		return -1;
+	code = mdb_cursor_open(replica->txn, replica->journal, &cursor);
+	if (code == 0) {
+		result = replica_read_journal(cursor, since, changed, context);
+		mdb_cursor_close(cursor);
+	} else {
+		*why = layout_error(code);
+		result = -1;
+	}
 	replica_end(replica);
 	return result;
 }

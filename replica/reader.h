@@ -54,6 +54,20 @@ enum replica_result replica_find_login(struct replica *replica,
     struct slice name, struct buf *store, struct account *account,
     const char **why);
 
+/* The same for the account with this id (ACCOUNT_ID_SIZE octets). */
+enum replica_result replica_find_by_id(struct replica *replica, struct slice id,
+    struct buf *store, struct account *account, const char **why);
+
+/*
+ * Calls `changed` with the id of every account that was added, changed or
+ * deleted after *since, perhaps several times, and moves *since on. 0; 1 when
+ * that is not known, at the first call (*since 0) or because too much has
+ * happened, so that any account may have changed; -1 with *why.
+ */
+typedef void replica_changed(void *context, struct slice id);
+int replica_changes(struct replica *replica, uint64_t *since,
+    replica_changed *changed, void *context, const char **why);
+
 /* Counts each change of pools and hosts; equal counts mean equal maps. 0 on
  * failure. */
 uint64_t replica_cell_generation(struct replica *replica);

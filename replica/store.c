@@ -22,13 +22,15 @@
 struct store {
 	MDB_env *env; /* owned */
 	MDB_txn *txn; /* owned; NULL between transactions */
-	MDB_dbi meta, names;
+	MDB_dbi meta, names, journal;
 	MDB_dbi tables[STORE_TABLE_COUNT];
 	bool cell_changed; /* in this transaction */
 	int failure;       /* the last code of LMDB that was not good */
 	int folder;        /* descriptor that holds the writer's lock */
 	store_ambiguous *ambiguous;
 	void *context;
+	store_cell_changed *on_cell;
+	void *cell_context;
 	struct buf old_names, new_names, scratch;
 };
 
@@ -120,6 +122,9 @@ store_open_tables(struct store *store)
 	if (code == 0)
 		code = mdb_dbi_open(store->txn, LAYOUT_NAMES,
 		    MDB_CREATE | MDB_DUPSORT | MDB_DUPFIXED, &store->names);
+	if (code == 0)
+		code = mdb_dbi_open(store->txn, LAYOUT_JOURNAL,
+		    MDB_CREATE | MDB_INTEGERKEY, &store->journal);
 	for (size_t i = 0; code == 0 && i < STORE_TABLE_COUNT; i++)
 		code = mdb_dbi_open(
 		    store->txn, store_tables[i], MDB_CREATE, &store->tables[i]);
@@ -255,6 +260,13 @@ store_on_ambiguous(
 	store->context = context;
 }
 
+void
+store_on_cell(struct store *store, store_cell_changed *changed, void *context)
+{
+	store->on_cell = changed;
+	store->cell_context = context;
+}
+
 int
 store_begin(struct store *store, const char **why)
 {
@@ -282,6 +294,8 @@ store_commit(struct store *store, const char **why)
 	}
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
+	if (code == 0 && store->cell_changed && store->on_cell)
+		store->on_cell(store->cell_context);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 
@@ -441,6 +455,43 @@ store_move_names(struct store *store, struct slice id, struct slice old_record,
 	return code;
 }
 
+/* The number at one end of the journal; 0 when it is empty. */
+static int
+store_journal_end(struct store *store, MDB_cursor_op end, uint64_t *number)
+{
+	MDB_cursor *cursor = NULL;
+	MDB_val key, value;
+	int code = mdb_cursor_open(store->txn, store->journal, &cursor);
+
+	*number = 0;
+	if (code == 0)
+		code = mdb_cursor_get(cursor, &key, &value, end);
+	if (code == 0)
+		memcpy(number, key.mv_data, sizeof(*number));
+	mdb_cursor_close(cursor);
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
+/* Tells readers that an account changed, and forgets what is too long ago. */
+static int
+store_journal(struct store *store, struct slice id)
+{
+	uint64_t first = 0, last = 0, next;
+	MDB_val key = { sizeof(next), &next }, value = layout_value(id);
+	int code = store_journal_end(store, MDB_LAST, &last);
+
+	if (code == 0)
+		code = store_journal_end(store, MDB_FIRST, &first);
+	next = last + 1;
+	if (code == 0)
+		code = mdb_put(
+		    store->txn, store->journal, &key, &value, MDB_APPEND);
+	if (code != 0 || next - first < LAYOUT_JOURNAL_MAX || first == 0)
+		return code;
+	key.mv_data = &first;
+	return mdb_del(store->txn, store->journal, &key, NULL);
+}
+
 static int
 store_delete_from(struct store *store, enum store_table table, struct slice id,
     bool *changed, const char **why)
@@ -458,6 +509,8 @@ store_delete_from(struct store *store, enum store_table table, struct slice id,
 		store->cell_changed = true;
 	if (table == STORE_ACCOUNTS)
 		code = store_move_names(store, id, record, slice_from(""));
+	if (table == STORE_ACCOUNTS && code == 0)
+		code = store_journal(store, id);
 	if (code == 0)
 		code = mdb_del(store->txn, store->tables[table], &key, NULL);
 	return code == 0 ? 0 : store_fail(store, code, why);
@@ -504,6 +557,8 @@ store_put(struct store *store, enum store_table table, struct slice id,
 		store->cell_changed = true;
 	if (table == STORE_ACCOUNTS)
 		code = store_move_names(store, id, old, record);
+	if (table == STORE_ACCOUNTS && code == 0)
+		code = store_journal(store, id);
 	if (code == 0)
 		code =
 		    mdb_put(store->txn, store->tables[table], &key, &value, 0);

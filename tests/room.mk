@@ -4,7 +4,7 @@
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
-lib_TEST_PACKAGES := $(libpostcell_PACKAGES)
+lib_TEST_PACKAGES := $(libpostcell_PACKAGES) libcrypto
 simulator_TEST_SOURCES := $(addprefix tests/simulator/,history.c view.c world.c)
 simulator_TEST_USES := libpostcell
 simulator_TEST_PACKAGES := $(libpostcell_PACKAGES)

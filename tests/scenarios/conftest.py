@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "cell"))
 
 from cell import Cell  # noqa: E402
 
-NET = "127.0.32"
+NET = os.environ.get("CELL_NET", "127.0.32")
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +33,12 @@ def cell(build):
 
 
 def check_logs(folder):
-    """A daemon that was built with sanitizers tells its faults in its log."""
+    """A daemon that was built with sanitizers tells its faults in its log.
+
+    In the jail of a relay leaks cannot be looked for, which is no fault.
+    """
     faults = [f"{path}: {line}" for path in sorted(folder.glob("*.log"))
               for line in path.read_text(errors="replace").splitlines()
-              if "Sanitizer" in line or "runtime error:" in line]
+              if "ERROR: " in line and "Sanitizer" in line
+              or "runtime error:" in line]
     assert not faults, "\n".join(faults)

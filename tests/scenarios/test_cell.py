@@ -379,6 +379,24 @@ def test_logins_go_on_while_both_directories_are_silent(cell, people):
     assert_follows(cell)
 
 
+@pytest.mark.parametrize("dead, alive", [(0, 1), (1, 0)])
+def test_who_is_added_while_one_directory_is_dead_can_log_in(
+        cell, dead, alive):
+    names = ("ldap1", "ldap2")
+    try:
+        cell.processes.signal(names[dead], signal.SIGKILL)
+        connection = slapd.connect(
+            cell.layout.ldap_uris[alive], cell.layout.ca, ADMIN_DN,
+            cell.settings["admin_password"])
+        with new_person(connection, f"alone{time.time_ns()}") as name:
+            for proxy in PROXIES:
+                assert wait_until(lambda: can_log_in(cell, proxy, name),
+                                  10, 0.1), proxy
+    finally:
+        cell.start_server(names[dead])
+    assert_follows(cell)
+
+
 def assert_follows(cell, seconds=20):
     """A change at each provider reaches the proxies again."""
     for uri in cell.layout.ldap_uris:
@@ -425,6 +443,48 @@ def test_replicas_restart_under_load(cell, people):
             assert load.runs_on()
     assert load.faults == []
     assert_follows(cell)
+
+
+@both_proxies
+def test_a_killed_relay_is_replaced(cell, people, proxy):
+    leader = cell.processes.pid(proxy)
+    children = [pid for pid in cell.processes.members(proxy) if pid != leader]
+    assert children
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    login, password = people[0]
+    assert wait_until(lambda: log_in_once(cell, proxy, (login, password)), 5)
+    assert cell.processes.pid(proxy) == leader
+    assert log_in_many(cell, people, 40, 8) == []
+
+
+def test_a_server_that_hangs_hurts_nobody_else(cell, people):
+    places = {person: who_serves(cell, "proxy1", *person) for person in people}
+    victim = places[people[0]]
+    others = [person for person in people if places[person] != victim]
+    try:
+        cell.processes.signal(victim, signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            stuck = [pool.submit(open_session, cell, proxy, *people[0])
+                     for proxy in (*PROXIES, *PROXIES)]
+            begun = time.monotonic()
+            assert log_in_many(cell, others, len(others), 8) == []
+            assert time.monotonic() - begun < 10
+            assert not any(session.done() for session in stuck)
+            cell.processes.signal(victim, signal.SIGCONT)
+            for session in stuck:
+                close_quietly(session)
+    finally:
+        cell.processes.signal(victim, signal.SIGCONT)
+    assert wait_until(lambda: log_in_once(cell, "proxy1", people[0]), 30)
+
+
+def close_quietly(session):
+    """A login that hung may have been refused by then, or not."""
+    try:
+        session.result(60).logout()
+    except (OSError, imap.Imap.error):
+        pass
 
 
 def test_a_change_of_a_server_takes_effect_within_a_second(

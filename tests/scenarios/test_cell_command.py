@@ -27,12 +27,14 @@ class Command:
     def __init__(self, folder, build, prefix=()):
         self.folder, self.build, self.prefix = folder, build, prefix
 
+    def line(self, *arguments):
+        return [*self.prefix, ROOT / "cell" / "cell.py", "--folder",
+                self.folder, "--build", self.build, "--net", NET, *arguments]
+
     def run(self, *arguments):
-        return subprocess.run(
-            [*self.prefix, ROOT / "cell" / "cell.py", "--folder", self.folder, "--build",
-             self.build, "--net", NET, *arguments], timeout=120,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
+        return subprocess.run(self.line(*arguments), timeout=120,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
 
     def succeed(self, *arguments):
         done = self.run(*arguments)
@@ -91,7 +93,7 @@ def test_life_of_a_cell(command):
     told = command.succeed("start")
     facts, first = command.facts(), command.pids()
     run = os.readlink(command.folder / "run")
-    assert HOST in told and facts["CELL_USERS"] in told
+    assert HOST in told and "CELL_USERS" in told
     assert set(first) == {"ldap1", "ldap2", "dns1", "mbox1", "mbox2", "mbox3",
                           "replica1", "replica2", "proxy1", "proxy2"}
     log_in(facts)
@@ -118,6 +120,23 @@ def test_life_of_a_cell(command):
     command.succeed("stop")
 
 
+def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
+    new = tmp_path / "build"
+    new.mkdir()
+    for name in ("postcell-proxyd", "postcell-replicad", "postcellctl"):
+        shutil.copy(command.build / name, new)
+    command.build = new
+    command.succeed("start")
+    before = command.pids()
+    shutil.copy(new / "postcell-proxyd", new / "copy")
+    os.replace(new / "copy", new / "postcell-proxyd")
+    command.succeed("start")
+    after = command.pids()
+    assert {name for name in after if after[name] != before[name]} == {
+        "proxy1", "proxy2"}
+    log_in(command.facts())
+
+
 def test_start_after_everything_was_killed_half_way(command):
     command.succeed("start")
     for pid in command.pids().values():
@@ -127,6 +146,25 @@ def test_start_after_everything_was_killed_half_way(command):
     command.succeed("start")
     assert not os.path.exists(left)
     log_in(command.facts())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", ["conf/ldap1.conf", "pids/ldap2.pid",
+                                  "pids/mbox3.pid"])
+def test_interrupted_while_it_starts(command, sign, number):
+    """Wherever it is interrupted, nothing of it is left."""
+    starting = subprocess.Popen(
+        command.line("start"), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    path = command.folder / sign
+    assert wait_until(path.exists, 20, pause=0.001)
+    run = os.readlink(command.folder / "run")
+    starting.send_signal(number)
+    output = starting.communicate(timeout=60)[0].decode()
+    assert starting.returncode == 130, output
+    assert "interrupted" in output
+    assert not command.processes()
+    assert not os.path.exists(run)
 
 
 def test_a_recycled_pid_is_left_alone(command):
@@ -154,6 +192,53 @@ def test_a_taken_port_is_named_with_its_holder(command):
     assert f"{NET}.12:{PORTS['imap']} is taken by" in text
     assert f"pid {os.getpid()}" in text
     assert not command.processes()
+
+
+def told_commands(text):
+    """The indented command lines of the how-to, each with what it reads."""
+    found, rest = [], iter(text.splitlines())
+    for line in rest:
+        if not line.startswith("    ") or line.strip().startswith("("):
+            continue
+        while line.endswith("\\"):
+            line += "\n" + next(rest)
+        if line.endswith("<<END"):
+            while not line.endswith("\nEND"):
+                line += "\n" + next(rest)
+        found.append(line.strip())
+    return found
+
+
+def test_what_the_how_to_tells_works(command):
+    command.succeed("start")
+    told = told_commands(command.succeed("help"))
+    source = told.pop(0)
+    stop = told.pop()
+    assert source.startswith(". ") and source.endswith("cell/env")
+    assert stop.endswith("cell stop")
+    assert len(told) >= 12
+    for line in told:
+        dialogue = "a LOGIN anna anna-secret\nb LOGOUT\n"
+        done = subprocess.run(
+            ["sh", "-ec", f"{source}\n{line}\n"], cwd=ROOT, timeout=60,
+            input=dialogue.encode() if "s_client" in line else b"",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = done.stdout.decode()
+        assert done.returncode == 0, f"{line}\n{output}"
+        for sign, what in TOLD_SIGNS.items():
+            assert sign not in line or what in output, f"{line}\n{output}"
+
+
+# A part of a command line of the how-to, and what it must print.
+TOLD_SIGNS = {
+    "CELL_USERS": "anna-secret",
+    "curl": "INBOX",
+    "s_client": "a OK",
+    "kdig": f"{NET}.1",
+    "ldapadd": "adding new entry",
+    "ldapmodify": "modifying entry",
+    "replica status": "accounts",
+}
 
 
 def test_facts_are_those_of_the_design(command):

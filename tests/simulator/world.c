@@ -10,7 +10,7 @@
 
 #define OBSERVERS        (WORLD_PROXIES + WORLD_WRITERS)
 #define SERVERS_AT_START 4
-#define MILLISECOND      1000
+#define MILLISECOND      INT64_C(1000)
 
 const char *
 breach_text(enum breach breach)
@@ -47,6 +47,12 @@ roll_delay(struct world *world)
 	default:
 		return dice_between(dice, 0, world->bounds.lag);
 	}
+}
+
+static void
+set_text(struct value *value, const char *text)
+{
+	snprintf(value->text, sizeof(value->text), "%s", text);
 }
 
 static void
@@ -272,17 +278,17 @@ act_move(struct world *world, unsigned writer, int64_t at_us)
 	write = add_write(world, writer, at_us, TARGET_ACCOUNT, index);
 	if (dice_chance(dice, 60)) {
 		write->sets |= SETS_PIN;
-		strcpy(write->account.pin.text,
+		set_text(&write->account.pin,
 		    pins[dice_below(dice, ARRAY_SIZE(pins))]);
 	}
 	if (dice_chance(dice, 40)) {
 		write->sets |= SETS_POOL;
-		strcpy(write->account.pool.text,
+		set_text(&write->account.pool,
 		    pools[dice_below(dice, ARRAY_SIZE(pools))]);
 	}
 	if (dice_chance(dice, 30)) {
 		write->sets |= SETS_GROUP;
-		strcpy(write->account.group.text,
+		set_text(&write->account.group,
 		    groups[dice_below(dice, ARRAY_SIZE(groups))]);
 	}
 	if (world->breach != BREACH_UNSAID_MOVE) {
@@ -326,10 +332,26 @@ create_server(struct world *world, unsigned writer, int64_t at_us,
 	    &write->server.values[write->server.value_count++], &first);
 }
 
+/* Whether this writer knows all that was written of a server. */
+static bool
+knows_all(
+    const struct world *world, unsigned writer, int64_t at_us, unsigned index)
+{
+	for (size_t i = 0; i < world->write_count; i++) {
+		const struct write *write = &world->writes[i];
+
+		if (write->target == TARGET_SERVER && write->index == index &&
+		    write->arrival_us[writer] > at_us)
+			return false;
+	}
+	return true;
+}
+
 /*
  * A server that is not there comes; one that is settled goes, or changes pool;
  * any other is taken down, so that it may be settled later. One hand does this
- * in a cell, or a server could be made twice.
+ * in a cell, or a server could be made twice, and nobody brings a server up in
+ * the very lag in which it goes.
  */
 static void
 act_remodel(struct world *world, unsigned writer, int64_t at_us)
@@ -344,9 +366,11 @@ act_remodel(struct world *world, unsigned writer, int64_t at_us)
 	writer = WORLD_PROXIES;
 	view_make(&view, world, writer, at_us);
 	host = find_server(&view, index);
-	settled = host && (world->breach == BREACH_REMOVE ||
-			      change_is_settled(
-				  host, at_us + world->offset_us[writer]));
+	settled =
+	    host &&
+	    (world->breach == BREACH_REMOVE ||
+		(knows_all(world, writer, at_us, index) &&
+		    change_is_settled(host, at_us + world->offset_us[writer])));
 	if (!host) {
 		create_server(world, writer, at_us, index,
 		    dice_below(dice, WORLD_POOLS), dice_below(dice, 3));
@@ -385,8 +409,8 @@ act_mistake(struct world *world, unsigned writer, int64_t at_us)
 	host = find_server(&view, index);
 	if (host && host->transition_count > 1) {
 		write = add_write(world, writer, at_us, TARGET_SERVER, index);
-		strcpy(write->server.values[write->server.value_count++].text,
-		    value);
+		set_text(
+		    &write->server.values[write->server.value_count++], value);
 	}
 	view_free(&view);
 }
@@ -547,8 +571,7 @@ world_make(
 	make_start(world);
 	roll_troubles(world, 8 * world->bounds.guard);
 	count = 1 + dice_below(dice, acts_max);
-	while (count-- > 0 &&
-	       world->write_count + 2 * WORLD_SERVERS < WORLD_WRITES) {
+	while (count-- > 0 && world->write_count + 16 < WORLD_WRITES) {
 		unsigned writer =
 		    WORLD_PROXIES + dice_below(dice, WORLD_WRITERS);
 

@@ -1,0 +1,607 @@
+#include "proxy/lmtp_back.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "proxy/lmtp_parse.h"
+#include "proxy/relay.h"
+
+#define REPLY_SIZE_MAX 4096
+#define OUT_SIZE_MAX   (4 * 65536)
+#define CONTENT_TIMEOUT                                                        \
+	300 /* s for the results of a message, RFC 5321 4.5.3.2.6 */
+#define EXPECTATIONS_MAX 8
+
+/* What the next reply will be about. */
+enum expectation {
+	EXPECT_GREETING,
+	EXPECT_LHLO,
+	EXPECT_STARTTLS,
+	EXPECT_MAIL,
+	EXPECT_RECIPIENT,
+	EXPECT_DATA,
+	EXPECT_RESULT,
+	EXPECT_RESET
+};
+
+enum phase {
+	PHASE_CONNECTING,
+	PHASE_TLS,
+	PHASE_SPEAKING,
+	PHASE_FAILED
+};
+
+struct lmtp_back {
+	struct relay *relay; /* borrowed */
+	struct route route;
+	lmtp_tell *tell;
+	void *context;
+	enum phase phase;
+	struct stream stream;
+	struct event *event; /* owned; NULL until there is a socket */
+	short events;
+	struct event *timer; /* owned */
+	struct resolve_query *query;
+	struct address_list addresses;
+	size_t address_next;
+	struct buf in, out;
+	enum expectation expected[EXPECTATIONS_MAX]; /* oldest first */
+	size_t expected_count;
+	size_t results; /* EXPECT_RESULTs still to come, beside expected[] */
+	bool ready;     /* greeted; commands may be said */
+	bool secured;
+	bool in_transaction;
+	bool mail_refused; /* its reply was told in place of the recipient's */
+	struct buf held;   /* commands until it is ready */
+};
+
+static void connect_next(struct lmtp_back *back);
+static void shake_hands(struct lmtp_back *back);
+static void on_event(evutil_socket_t fd, short what, void *context);
+
+/* ---- expectations ---- */
+
+static void
+expect(struct lmtp_back *back, enum expectation expectation)
+{
+	assert(back->expected_count < EXPECTATIONS_MAX);
+	back->expected[back->expected_count++] = expectation;
+}
+
+/* False when nothing is expected. */
+static bool
+take_expectation(struct lmtp_back *back, enum expectation *expectation)
+{
+	if (back->expected_count == 0 && back->results == 0)
+		return false;
+	if (back->expected_count == 0) {
+		back->results--;
+		*expectation = EXPECT_RESULT;
+		return true;
+	}
+	*expectation = back->expected[0];
+	back->expected_count--;
+	for (size_t i = 0; i < back->expected_count; i++)
+		back->expected[i] = back->expected[i + 1];
+	return true;
+}
+
+/* ---- events ---- */
+
+static void
+arm(struct lmtp_back *back)
+{
+	bool connecting = back->phase == PHASE_CONNECTING;
+	short wanted = stream_events(
+	    &back->stream, !connecting, connecting || back->out.size > 0);
+
+	if (back->phase == PHASE_FAILED || wanted == back->events)
+		return;
+	if (back->events)
+		event_del(back->event);
+	back->events = wanted;
+	event_assign(back->event, back->relay->base, back->stream.fd,
+	    (short)(wanted | EV_PERSIST), on_event, back);
+	if (event_add(back->event, NULL) < 0)
+		abort();
+}
+
+static void
+drop_socket(struct lmtp_back *back)
+{
+	if (back->events)
+		event_del(back->event);
+	back->events = 0;
+	stream_close(&back->stream);
+}
+
+static void
+wait_at_most(struct lmtp_back *back, long seconds)
+{
+	struct timeval time = { seconds, 0 };
+
+	event_add(back->timer, &time);
+}
+
+void
+lmtp_back_fail(struct lmtp_back *back, const char *why)
+{
+	if (back->phase == PHASE_FAILED)
+		return;
+	drop_socket(back);
+	resolve_cancel(&back->query);
+	event_del(back->timer);
+	back->phase = PHASE_FAILED;
+	back->tell(back->context, back, LMTP_NEWS_FAILED, 0, slice_from(why));
+}
+
+/* False when it failed. */
+static bool
+flush(struct lmtp_back *back)
+{
+	size_t before = back->out.size;
+	enum stream_result result = stream_flush(&back->stream, &back->out);
+
+	if (back->out.failed) {
+		lmtp_back_fail(back, "too much waits for the server");
+		return false;
+	}
+	if (result != STREAM_DONE && result != STREAM_AGAIN) {
+		lmtp_back_fail(back, stream_why(&back->stream));
+		return false;
+	}
+	arm(back);
+	if (before > back->out.size)
+		back->tell(
+		    back->context, back, LMTP_NEWS_ROOM, 0, slice_from(""));
+	return back->phase != PHASE_FAILED;
+}
+
+/* ---- what the server says ---- */
+
+static void
+say(struct lmtp_back *back, enum expectation expectation, const char *command)
+{
+	expect(back, expectation);
+	buf_printf(&back->out, "%s\r\n", command);
+}
+
+static void
+begin_tls(struct lmtp_back *back)
+{
+	buf_free(&back->in);
+	if (stream_tls_client(&back->stream,
+		back->relay->settings->back_context, back->route.host) < 0) {
+		lmtp_back_fail(back, "out of memory");
+		return;
+	}
+	back->phase = PHASE_TLS;
+	shake_hands(back);
+}
+
+/* Ready for commands: says those that waited. */
+static void
+become_ready(struct lmtp_back *back)
+{
+	back->ready = true;
+	event_del(back->timer);
+	buf_add_slice(&back->out, buf_slice(&back->held));
+	buf_free(&back->held);
+	if (back->out.size > 0)
+		wait_at_most(back, back->relay->config->backend.reply_timeout);
+}
+
+static void
+say_hello(struct lmtp_back *back)
+{
+	struct buf hello = buf_bounded(512);
+
+	buf_printf(&hello, "LHLO %s", back->relay->config->host_name);
+	/* It goes before what may already be expected by those who wait. */
+	for (size_t i = back->expected_count; i > 0; i--)
+		back->expected[i] = back->expected[i - 1];
+	back->expected[0] = EXPECT_LHLO;
+	back->expected_count++;
+	buf_printf(&back->out, "%s\r\n", buf_string(&hello));
+	buf_free(&hello);
+}
+
+static void
+take_hello(struct lmtp_back *back, const struct lmtp_reply *reply)
+{
+	bool wants_tls =
+	    back->route.tls == SERVICE_TLS_STARTTLS && !back->secured;
+
+	if (reply->code != 250) {
+		lmtp_back_fail(back, "the server refuses LHLO");
+		return;
+	}
+	if (!wants_tls) {
+		become_ready(back);
+		return;
+	}
+	if (!lmtp_reply_offers(reply->text, "STARTTLS")) {
+		lmtp_back_fail(back, "the server does not offer STARTTLS");
+		return;
+	}
+	for (size_t i = back->expected_count; i > 0; i--)
+		back->expected[i] = back->expected[i - 1];
+	back->expected[0] = EXPECT_STARTTLS;
+	back->expected_count++;
+	buf_add_string(&back->out, "STARTTLS\r\n");
+}
+
+static void
+take_reply(struct lmtp_back *back, enum expectation expectation,
+    const struct lmtp_reply *reply)
+{
+	switch (expectation) {
+	case EXPECT_GREETING:
+		if (reply->code == 220)
+			say_hello(back);
+		else
+			lmtp_back_fail(
+			    back, "the server does not greet with 220");
+		break;
+	case EXPECT_LHLO:
+		take_hello(back, reply);
+		break;
+	case EXPECT_STARTTLS:
+		if (reply->code == 220)
+			begin_tls(back);
+		else
+			lmtp_back_fail(back, "the server refuses STARTTLS");
+		break;
+	case EXPECT_MAIL:
+		back->mail_refused = reply->code != 250;
+		back->in_transaction = !back->mail_refused;
+		if (back->mail_refused)
+			back->tell(back->context, back, LMTP_NEWS_RECIPIENT,
+			    reply->code, reply->text);
+		break;
+	case EXPECT_RECIPIENT:
+		/* Without MAIL the server only complains about the order. */
+		if (!back->mail_refused)
+			back->tell(back->context, back, LMTP_NEWS_RECIPIENT,
+			    reply->code, reply->text);
+		back->mail_refused = false;
+		break;
+	case EXPECT_DATA:
+		back->tell(back->context, back, LMTP_NEWS_DATA, reply->code,
+		    reply->text);
+		break;
+	case EXPECT_RESULT:
+		back->in_transaction = back->results > 0;
+		back->tell(back->context, back, LMTP_NEWS_RESULT, reply->code,
+		    reply->text);
+		break;
+	case EXPECT_RESET:
+		break;
+	}
+}
+
+static void
+read_replies(struct lmtp_back *back)
+{
+	struct slice input = buf_slice(&back->in);
+	enum lmtp_reply_result result;
+	enum expectation expectation;
+	struct lmtp_reply reply;
+
+	while ((result = lmtp_take_reply(&input, REPLY_SIZE_MAX, &reply)) ==
+	       LMTP_REPLY_DONE) {
+		if (!take_expectation(back, &expectation)) {
+			lmtp_back_fail(
+			    back, "the server answers what was not asked");
+			return;
+		}
+		if (back->expected_count == 0 && back->results == 0)
+			event_del(back->timer);
+		/* A reply before TLS must be the last thing said before TLS. */
+		if (expectation == EXPECT_STARTTLS && input.size > 0) {
+			lmtp_back_fail(back, "the server speaks on before TLS");
+			return;
+		}
+		take_reply(back, expectation, &reply);
+		if (back->phase != PHASE_SPEAKING)
+			return;
+	}
+	if (result == LMTP_REPLY_BAD) {
+		lmtp_back_fail(back, "the server does not speak LMTP");
+		return;
+	}
+	buf_consume(&back->in, back->in.size - input.size);
+}
+
+static void
+speak(struct lmtp_back *back)
+{
+	do {
+		enum stream_result result =
+		    stream_fill(&back->stream, &back->in, REPLY_SIZE_MAX);
+
+		if (result == STREAM_AGAIN)
+			break;
+		if (result != STREAM_DONE) {
+			lmtp_back_fail(back, result == STREAM_END
+						 ? "the server closed"
+						 : stream_why(&back->stream));
+			return;
+		}
+		read_replies(back);
+	} while (
+	    back->phase == PHASE_SPEAKING && stream_has_pending(&back->stream));
+	if (back->phase == PHASE_SPEAKING)
+		flush(back);
+}
+
+/* ---- connecting ---- */
+
+static void
+shake_hands(struct lmtp_back *back)
+{
+	enum stream_result result = stream_handshake(&back->stream);
+
+	if (result == STREAM_AGAIN) {
+		arm(back);
+		return;
+	}
+	if (result != STREAM_DONE) {
+		lmtp_back_fail(back, stream_why(&back->stream));
+		return;
+	}
+	back->phase = PHASE_SPEAKING;
+	back->secured = true;
+	if (back->route.tls == SERVICE_TLS_STARTTLS)
+		say_hello(back);
+	speak(back);
+}
+
+static void
+finish_connect(struct lmtp_back *back)
+{
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(back->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
+	    0)
+		error = errno;
+	if (error != 0) {
+		errno = error;
+		connect_next(back);
+		return;
+	}
+	wait_at_most(back, back->relay->config->backend.reply_timeout);
+	if (back->route.tls == SERVICE_TLS_IMPLICIT) {
+		begin_tls(back);
+		return;
+	}
+	back->phase = PHASE_SPEAKING;
+	arm(back);
+}
+
+static void
+on_event(evutil_socket_t fd, short what, void *context)
+{
+	struct lmtp_back *back = context;
+
+	(void)fd;
+	(void)what;
+	switch (back->phase) {
+	case PHASE_CONNECTING:
+		finish_connect(back);
+		break;
+	case PHASE_TLS:
+		shake_hands(back);
+		break;
+	case PHASE_SPEAKING:
+		speak(back);
+		break;
+	case PHASE_FAILED:
+		break;
+	}
+}
+
+static bool
+start_connect(struct lmtp_back *back, union address *address)
+{
+	int one = 1;
+	int fd = socket(address->any.sa_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	stream_open(&back->stream, fd);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	address_set_port(address, back->route.port);
+	return connect(fd, &address->any, address_size(address)) == 0 ||
+	       errno == EINPROGRESS;
+}
+
+static void
+connect_next(struct lmtp_back *back)
+{
+	const char *why = "name has no address";
+
+	drop_socket(back);
+	while (back->address_next < back->addresses.count) {
+		if (start_connect(back,
+			&back->addresses.addresses[back->address_next++])) {
+			back->phase = PHASE_CONNECTING;
+			wait_at_most(
+			    back, back->relay->config->backend.connect_timeout);
+			arm(back);
+			return;
+		}
+		why = strerrordesc_np(errno);
+		drop_socket(back);
+	}
+	if (back->addresses.count > 0 && errno)
+		why = strerrordesc_np(errno);
+	lmtp_back_fail(back, why);
+}
+
+static void
+on_resolved(void *context, const struct address_list *list, const char *why)
+{
+	struct lmtp_back *back = context;
+
+	back->query = NULL;
+	back->addresses = *list;
+	if (list->count == 0)
+		lmtp_back_fail(back, why);
+	else
+		connect_next(back);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct lmtp_back *back = context;
+
+	(void)fd;
+	(void)what;
+	if (back->phase == PHASE_CONNECTING && back->stream.fd >= 0) {
+		errno = ETIMEDOUT;
+		connect_next(back);
+		return;
+	}
+	if (back->phase == PHASE_CONNECTING && !back->query) {
+		back->query = resolve(
+		    back->relay->resolver, back->route.host, on_resolved, back);
+		return;
+	}
+	lmtp_back_fail(back, "the server does not answer");
+}
+
+/* ---- for the owner ---- */
+
+struct lmtp_back *
+lmtp_back_new(struct relay *relay, const struct route *route, lmtp_tell *tell,
+    void *context)
+{
+	struct lmtp_back *back = calloc(1, sizeof(*back));
+	struct timeval now = { 0, 0 };
+
+	if (!back)
+		return NULL;
+	back->relay = relay;
+	back->route = *route;
+	back->tell = tell;
+	back->context = context;
+	back->stream.fd = -1;
+	back->in = buf_bounded((size_t)2 * REPLY_SIZE_MAX);
+	back->out = buf_bounded(OUT_SIZE_MAX);
+	back->held = buf_bounded(OUT_SIZE_MAX);
+	back->event = event_new(relay->base, -1, 0, on_event, back);
+	back->timer = evtimer_new(relay->base, on_timer, back);
+	if (!back->event || !back->timer)
+		abort();
+	expect(back, EXPECT_GREETING);
+	/* From the loop: whoever made it is not told before he has it. */
+	event_add(back->timer, &now);
+	return back;
+}
+
+void
+lmtp_back_free(struct lmtp_back **back)
+{
+	struct lmtp_back *old = *back;
+
+	*back = NULL;
+	if (!old)
+		return;
+	resolve_cancel(&old->query);
+	drop_socket(old);
+	event_free(old->event);
+	event_free(old->timer);
+	buf_free(&old->in);
+	buf_free(&old->out);
+	buf_free(&old->held);
+	free(old);
+}
+
+const char *
+lmtp_back_server(const struct lmtp_back *back)
+{
+	return back->route.server;
+}
+
+bool
+lmtp_back_has_failed(const struct lmtp_back *back)
+{
+	return back->phase == PHASE_FAILED;
+}
+
+/* Commands leave at once, or when the server is ready for them. */
+static struct buf *
+outlet(struct lmtp_back *back)
+{
+	return back->ready ? &back->out : &back->held;
+}
+
+static void
+send_commands(struct lmtp_back *back)
+{
+	if (!back->ready)
+		return;
+	wait_at_most(back, back->relay->config->backend.reply_timeout);
+	flush(back);
+}
+
+void
+lmtp_back_recipient(
+    struct lmtp_back *back, struct slice mail, struct slice recipient)
+{
+	struct buf *out = outlet(back);
+
+	if (!back->in_transaction) {
+		expect(back, EXPECT_MAIL);
+		buf_add_slice(out, mail);
+		buf_add_string(out, "\r\n");
+	}
+	expect(back, EXPECT_RECIPIENT);
+	buf_add_slice(out, recipient);
+	buf_add_string(out, "\r\n");
+	send_commands(back);
+}
+
+void
+lmtp_back_data(struct lmtp_back *back)
+{
+	say(back, EXPECT_DATA, "DATA");
+	send_commands(back);
+}
+
+void
+lmtp_back_content(struct lmtp_back *back, struct slice content)
+{
+	buf_add_slice(&back->out, content);
+	flush(back);
+}
+
+size_t
+lmtp_back_waiting(const struct lmtp_back *back)
+{
+	return back->out.size;
+}
+
+void
+lmtp_back_finish(struct lmtp_back *back, size_t count)
+{
+	back->results = count;
+	wait_at_most(back, CONTENT_TIMEOUT);
+}
+
+void
+lmtp_back_reset(struct lmtp_back *back)
+{
+	if (!back->in_transaction || back->phase != PHASE_SPEAKING)
+		return;
+	back->in_transaction = false;
+	say(back, EXPECT_RESET, "RSET");
+	send_commands(back);
+}

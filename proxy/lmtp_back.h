@@ -1,0 +1,60 @@
+/*
+ * lmtp_back: one back end in a delivery session, by LMTP (RFC 2033).
+ *
+ * It connects when it is made, begins a transaction with its first recipient,
+ * and tells its owner what the server answers. It lives until its owner closes
+ * it, and serves one transaction after the other.
+ */
+#ifndef PROXY_LMTP_BACK_H
+#define PROXY_LMTP_BACK_H
+
+#include <stdbool.h>
+
+#include "lib/slice.h"
+#include "proxy/route.h"
+
+struct relay;
+struct lmtp_back;
+
+enum lmtp_news {
+	LMTP_NEWS_RECIPIENT, /* reply to lmtp_back_recipient() */
+	LMTP_NEWS_DATA,   /* reply to lmtp_back_data(); 354: content may come */
+	LMTP_NEWS_RESULT, /* reply for the next accepted recipient of the
+			     message */
+	LMTP_NEWS_ROOM,   /* content went out, there is room for more */
+	LMTP_NEWS_FAILED  /* it is of no use any more: why is in text */
+};
+
+/* code: of the reply, 0 with ROOM and FAILED; text lives for the call. */
+typedef void lmtp_tell(void *context, struct lmtp_back *back,
+    enum lmtp_news news, unsigned code, struct slice text);
+
+/* NULL without memory. context is borrowed. */
+struct lmtp_back *lmtp_back_new(struct relay *relay, const struct route *route,
+    lmtp_tell *tell, void *context);
+/* Closes the connection at once; `tell` is not called any more. */
+void lmtp_back_free(struct lmtp_back **back);
+
+/* Name of the server in the cell; lives as long as the back. */
+const char *lmtp_back_server(const struct lmtp_back *back);
+bool lmtp_back_has_failed(const struct lmtp_back *back);
+
+/*
+ * Asks for a recipient: whole commands without CRLF. The first one of a
+ * transaction sends MAIL before it; when that is refused its reply is told.
+ */
+void lmtp_back_recipient(
+    struct lmtp_back *back, struct slice mail, struct slice recipient);
+void lmtp_back_data(struct lmtp_back *back);
+/* After 354: content as it came, its end included in the last piece. */
+void lmtp_back_content(struct lmtp_back *back, struct slice content);
+/* Octets of content that the server has not taken yet. */
+size_t lmtp_back_waiting(const struct lmtp_back *back);
+/* All content is said: `count` results will come. */
+void lmtp_back_finish(struct lmtp_back *back, size_t count);
+/* Closes the connection, whatever is under way on it, and tells so. */
+void lmtp_back_fail(struct lmtp_back *back, const char *why);
+/* Gives up a transaction that has not come to DATA. */
+void lmtp_back_reset(struct lmtp_back *back);
+
+#endif
