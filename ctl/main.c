@@ -87,6 +87,8 @@ read_config(const char *file, char **replica, char **run_dir)
 		CFG_SEC("listen", any, CFGF_MULTI | CFGF_TITLE),
 		CFG_SEC("backend", any, CFGF_NONE),
 		CFG_SEC("limits", any, CFGF_NONE),
+		CFG_SEC("directory", any, CFGF_NONE),
+		CFG_SEC("probe", any, CFGF_NONE),
 		CFG_STR("replica", POSTCELL_STATEDIR "/replica", CFGF_NONE),
 		CFG_STR("run_dir", POSTCELL_RUNDIR, CFGF_NONE),
 		CFG_STR("__unknown", NULL, CFGF_NONE),
