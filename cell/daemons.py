@@ -14,6 +14,8 @@ from server import Server
 USER = "nobody"
 # s until a server that failed is used again
 RETURN_AFTER = 300
+# Program in the run folder that deciders run once a decision; "": none.
+ON_MOVE = ""
 # ms that each decider leaves the one before it to write
 DECIDER_DELAY = 500
 
@@ -55,6 +57,7 @@ decider {{
 	password_file = "{password}"
 	delay = {delay}
 	return_after = {return_after}
+	on_move = "{on_move}"
 }}
 """
 
@@ -96,7 +99,8 @@ class Replica(Daemon):
         delay = list(DECIDERS).index(self.name) * DECIDER_DELAY
         return DECIDER.format(dn=f"cn={identity},{DAEMONS}",
                               password=password, delay=delay,
-                              return_after=RETURN_AFTER)
+                              return_after=RETURN_AFTER,
+                              on_move=self.layout.run / ON_MOVE if ON_MOVE else "")
 
     def is_up(self):
         """It has made its database, which the proxy opens."""
