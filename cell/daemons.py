@@ -4,8 +4,8 @@ import os
 import pwd
 import socket
 
-from layout import (DAEMONS, DECIDERS, HOST, PORTS, PROXIES, REPLICAS,
-                    SUFFIX)
+from layout import (ADMIN_DN, DAEMONS, DECIDERS, HOST, PORTS, PROXIES,
+                    REPLICAS, SUFFIX)
 
 from process import Trouble
 from server import Server
@@ -20,7 +20,7 @@ ON_MOVE = ""
 DECIDER_DELAY = 500
 
 # What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s")
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
 
 
 class Daemon(Server):
@@ -133,6 +133,16 @@ class Proxy(Daemon):
                 f"{self.name}.password", self.name), name=self.name,
             probe_password=self.write_password(
                 f"{self.name}-probe.password", "probe"))
+        self.write_control_conf(run)
+
+    def write_control_conf(self, run):
+        """For postcellctl on this host; only the cell's owner may read it."""
+        self.write_conf(
+            "ctl.conf.in", control_conf(self.layout, self.name).name, run=run,
+            replica=self.layout.replica(self.name), suffix=SUFFIX,
+            uris=self.quoted_uris(), bind_dn=ADMIN_DN,
+            password_file=self.write_password("ctl.password", "admin"),
+            ca=self.layout.ca)
 
     def listeners(self):
         return "".join(LISTENER.format(kind=kind, address=self.address,
@@ -153,7 +163,15 @@ def make_host_folder(layout, host):
     (layout.run / "empty").mkdir(mode=0o755, exist_ok=True)
 
 
-def control_command(layout, host=next(iter(PROXIES))):
+FIRST = next(iter(PROXIES))
+
+
+def control_conf(layout, host):
+    name = "ctl" if host == FIRST else f"ctl-{host}"
+    return layout.conf / f"{name}.conf"
+
+
+def control_command(layout, host=FIRST):
     """Command line of postcellctl for one proxy's host."""
     return [str(layout.build / "postcellctl"),
-            "--config", str(layout.conf / f"{host}.conf")]
+            "--config", str(control_conf(layout, host))]

@@ -192,7 +192,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 	    (listener->service != SERVICE_LMTP &&
 		!front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s, lmtp are there\n",
+		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
 		    config->path, listener->line, listener->title);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",

@@ -32,7 +32,7 @@ struct relay_channel {
 struct client {
 	struct health *health;
 	struct bufferevent *connection;
-	unsigned question;   /* of `who`: its number */
+	unsigned question;   /* to relays: its number */
 	json_t *sessions;    /* while relays answer; owned */
 	unsigned unanswered; /* relays still asked */
 	struct event *timeout;
@@ -46,7 +46,7 @@ struct health {
 	struct event *parent_event;
 	struct observer *observer; /* owned; NULL: it does not observe */
 	TAILQ_HEAD(, relay_channel) relays;
-	TAILQ_HEAD(, client) asking; /* those who asked `who` */
+	TAILQ_HEAD(, client) asking; /* those who wait for relays */
 	unsigned questions;          /* asked so far */
 };
 
@@ -152,10 +152,10 @@ answer_status(struct client *client)
 	answer(client, status);
 }
 
-/* ---- who ---- */
+/* ---- questions to relays ---- */
 
 static void
-finish_who(struct client *client)
+finish_question(struct client *client)
 {
 	json_t *value = json_pack("{s:O, s:b}", "sessions", client->sessions,
 	    "complete", client->unanswered == 0);
@@ -168,36 +168,42 @@ finish_who(struct client *client)
 }
 
 static void
-on_who_timeout(evutil_socket_t fd, short what, void *context)
+on_question_timeout(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	finish_who(context);
+	finish_question(context);
 }
 
+/* Passes "VERB ARGUMENT" to all relays, as "VERB NUMBER ARGUMENT". */
 static void
-begin_who(struct client *client)
+ask_relays(struct client *client, const char *verb, const char *argument)
 {
 	struct health *health = client->health;
 	struct timeval timeout = { ANSWER_TIMEOUT, 0 };
 	struct relay_channel *relay;
-	char question[32];
-	size_t size;
+	char question[CONTROL_QUESTION_SIZE];
+	int size;
 
 	client->question = ++health->questions;
-	size = (size_t)snprintf(
-	    question, sizeof(question), "who %u", client->question);
+	size = snprintf(question, sizeof(question), "%s %u%s%s", verb,
+	    client->question, argument[0] ? " " : "", argument);
+	if (size < 0 || (size_t)size >= sizeof(question)) {
+		answer_error(client, "question is too long");
+		return;
+	}
 	client->sessions = json_array();
-	client->timeout = evtimer_new(health->base, on_who_timeout, client);
+	client->timeout =
+	    evtimer_new(health->base, on_question_timeout, client);
 	if (!client->sessions || !client->timeout)
 		abort();
 	TAILQ_INSERT_TAIL(&health->asking, client, link);
 	TAILQ_FOREACH (relay, &health->relays, link)
-		if (send(relay->fd, question, size,
+		if (send(relay->fd, question, (size_t)size,
 			MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
 			client->unanswered++;
 	if (client->unanswered == 0)
-		finish_who(client);
+		finish_question(client);
 	else
 		event_add(client->timeout, &timeout);
 }
@@ -209,7 +215,7 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 	struct client *client;
 	unsigned number;
 
-	if (!sessions || sscanf(question, "who %u", &number) != 1)
+	if (!sessions || sscanf(question, "%*s %u", &number) != 1)
 		return;
 	TAILQ_FOREACH (client, &health->asking, link)
 		if (client->question == number)
@@ -218,7 +224,7 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 		return;
 	json_array_extend(client->sessions, sessions);
 	if (--client->unanswered == 0)
-		finish_who(client);
+		finish_question(client);
 }
 
 /* ---- the control socket ---- */
@@ -233,14 +239,42 @@ begin_reload(struct client *client)
 		answer(client, json_pack("{s:b}", "begun", 1));
 }
 
+/* With `run`, it is answered here; else by the relays. */
 static const struct verb {
 	const char *name;
+	bool has_argument;
 	void (*run)(struct client *client);
 } verbs[] = {
-	{ "status", answer_status },
-	{ "who", begin_who },
-	{ "reload", begin_reload },
+	{ "status", false, answer_status },
+	{ "who", false, NULL },
+	{ "kick", true, NULL },
+	{ "flush", true, NULL },
+	{ "reload", false, begin_reload },
 };
+
+/* Cuts the line at its first space. */
+static void
+run_verb(struct client *client, char *line)
+{
+	char *space = strchr(line, ' ');
+	const char *argument = space ? space + 1 : "";
+
+	if (space)
+		*space = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		const struct verb *verb = &verbs[i];
+
+		if (strcmp(line, verb->name) != 0 ||
+		    verb->has_argument != (argument[0] != '\0'))
+			continue;
+		if (verb->run)
+			verb->run(client);
+		else
+			ask_relays(client, verb->name, argument);
+		return;
+	}
+	answer_error(client, "unknown verb");
+}
 
 static void
 on_client_read(struct bufferevent *connection, void *context)
@@ -255,14 +289,7 @@ on_client_read(struct bufferevent *connection, void *context)
 		return;
 	}
 	bufferevent_disable(connection, EV_READ);
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (strcmp(line, verbs[i].name) == 0) {
-			verbs[i].run(client);
-			free(line);
-			return;
-		}
-	}
-	answer_error(client, "unknown verb");
+	run_verb(client, line);
 	free(line);
 }
 

@@ -122,7 +122,7 @@ is_listening(const struct parent *parent, int fd)
 
 /* The one of this generation; NULL when there is none. */
 static struct child *
-find_child(struct parent *parent, enum child_role role)
+find_child(const struct parent *parent, enum child_role role)
 {
 	for (size_t i = 0; i < parent->now.child_count; i++) {
 		struct child *child = &parent->now.children[i];
@@ -378,7 +378,7 @@ count_relays(const struct parent *parent)
 }
 
 static bool
-lacks_auth(struct parent *parent)
+lacks_auth(const struct parent *parent)
 {
 	return config_observes(parent->config) &&
 	       !find_child(parent, CHILD_AUTH);
@@ -417,17 +417,6 @@ drop_child(struct parent *parent, size_t index)
 		stats_release(
 		    parent->stats, &parent->stats->slots[child->slot]);
 	*child = parent->now.children[--parent->now.child_count];
-}
-
-static void
-retire_before(struct parent *parent)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child *child = &parent->now.children[i];
-
-		if (child->generation != parent->now.generation)
-			shutdown(child->parent_fd, SHUT_RDWR);
-	}
 }
 
 /* ---- reload ---- */
@@ -570,8 +559,23 @@ take_request(struct parent *parent, struct child *health)
 		begin_reload(parent);
 }
 
+/* What the old health process was asked before it knew is not forgotten. */
+static void
+retire_before(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->generation == parent->now.generation)
+			continue;
+		shutdown(child->parent_fd, SHUT_RDWR);
+		if (child->role == CHILD_HEALTH)
+			take_request(parent, child);
+	}
+}
+
 static int
-poll_timeout(struct parent *parent)
+poll_timeout(const struct parent *parent)
 {
 	int64_t wait_ms = parent->start_from_ms - relay_now_ms();
 

@@ -11,9 +11,8 @@
 
 static void connect_next(struct session *session);
 
-/* Leaves the back end, whatever it was doing with it. */
-static void
-leave_back(struct session *session)
+void
+session_leave_back(struct session *session)
 {
 	struct login *login = session->login;
 
@@ -32,7 +31,7 @@ route_again(struct session *session, long pause_us)
 {
 	struct timeval pause = { 0, pause_us };
 
-	leave_back(session);
+	session_leave_back(session);
 	evtimer_add(session->login->timer, &pause);
 	session_enter(session, SESSION_ROUTE);
 	session_arm(session);

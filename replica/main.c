@@ -317,7 +317,7 @@ daemon_tick(evutil_socket_t fd, short what, void *context)
 static int
 daemon_add_events(struct daemon *daemon)
 {
-	struct timeval tick = { 0, MAIN_TICK_MS * 1000L };
+	struct timeval tick = { 0, (suseconds_t)MAIN_TICK_MS * 1000 };
 
 	daemon->terminate =
 	    evsignal_new(daemon->base, SIGTERM, daemon_end, daemon);

@@ -16,10 +16,9 @@
 #define STORE_DATA_MODE 0640
 /* Readers of the group take a slot in the lock file. */
 #define STORE_LOCK_MODE 0660
-#define STORE_NAMES_MAX ((size_t)1024 * 1024) /* octets, names of one account  \
-					       */
-#define STORE_PATH_MAX 4096
-#define STORE_META_MAX ((size_t)64 * 1024)
+#define STORE_NAMES_MAX ((size_t)1 << 20) /* octets, names of one account */
+#define STORE_PATH_MAX  4096
+#define STORE_META_MAX  ((size_t)64 << 10)
 
 struct store {
 	MDB_env *env; /* owned */
@@ -280,6 +279,7 @@ store_begin(struct store *store, const char **why)
 		return store_fail(store, code, why);
 	}
 	store->cell_changed = store->cell_touched = false;
+	store->failure = 0;
 	return 0;
 }
 
