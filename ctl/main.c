@@ -10,6 +10,7 @@
 #include "ctl/check.h"
 #include "ctl/config.h"
 #include "ctl/ctl.h"
+#include "ctl/director.h"
 #include "ctl/enrol.h"
 #include "ctl/hosts.h"
 #include "ctl/map.h"
@@ -34,7 +35,9 @@ enum option_bit {
 	OPTION_RAMP = 1 << 4,
 	OPTION_HOST = 1 << 5,
 	OPTION_WAIT = 1 << 6,
-	OPTION_ONCE = 1 << 7
+	OPTION_ONCE = 1 << 7,
+	OPTION_SUFFIX = 1 << 8,
+	OPTION_PROXYD = 1 << 9
 };
 
 #define CHANGE (OPTION_RAMP | OPTION_WAIT)
@@ -133,6 +136,9 @@ static const struct verb_row verb_rows[] = {
 	    1, 0, 0, ctl_replica_get },
 	{ "replica", "dump", "", "all that the replica holds", 0, 0, 0, 0,
 	    ctl_replica_dump },
+	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
+	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
+	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
 };
 
 enum option_letter {
@@ -145,7 +151,9 @@ enum option_letter {
 	LETTER_RAMP,
 	LETTER_HOST,
 	LETTER_WAIT,
-	LETTER_ONCE
+	LETTER_ONCE,
+	LETTER_SUFFIX,
+	LETTER_PROXYD
 };
 
 static const struct option longs[] = {
@@ -163,6 +171,8 @@ static const struct option longs[] = {
 	{ "host", no_argument, NULL, LETTER_HOST },
 	{ "wait", no_argument, NULL, LETTER_WAIT },
 	{ "once", no_argument, NULL, LETTER_ONCE },
+	{ "suffix", required_argument, NULL, LETTER_SUFFIX },
+	{ "proxyd", required_argument, NULL, LETTER_PROXYD },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -369,6 +379,12 @@ take_verb_option(struct command *command, int letter)
 		break;
 	case LETTER_WAIT:
 		options->wait = true;
+		break;
+	case LETTER_SUFFIX:
+		options->suffix = optarg;
+		break;
+	case LETTER_PROXYD:
+		options->proxyd = optarg;
 		break;
 	default:
 		options->once = true;
