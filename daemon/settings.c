@@ -23,6 +23,7 @@ struct settings {
  * that is under way stands here. Configuration is read before any thread.
  */
 static struct {
+	const char *path;
 	const struct setting_section *sections;
 	size_t section_count;
 	struct buf *errors;
@@ -36,9 +37,11 @@ on_error(cfg_t *cfg, const char *format, va_list arguments)
 
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	reading.failed = true;
-	if (cfg && cfg->filename)
-		buf_printf(reading.errors, "%s:%d: %s\n", cfg->filename,
-		    cfg->line, text);
+	/* A section that comes once has a line, but not the file's name. */
+	if (cfg)
+		buf_printf(reading.errors, "%s:%d: %s\n",
+		    cfg->filename ? cfg->filename : reading.path, cfg->line,
+		    text);
 	else
 		buf_printf(reading.errors, "%s\n", text);
 }
@@ -292,6 +295,7 @@ settings_read(struct settings **settings_out, const char *path,
 	*settings_out = NULL;
 	if (!settings)
 		abort();
+	reading.path = path;
 	reading.sections = sections;
 	reading.section_count = section_count;
 	reading.errors = errors;
