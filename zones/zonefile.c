@@ -137,6 +137,7 @@ zonefile_read(struct zonefile_content *content, const char *path,
 		*why = "the zone file cannot be opened";
 		return errno == ENOENT ? 0 : -1;
 	}
+	*why = "out of memory";
 	reading.origin = ldns_rdf_clone(scope->zone->apex);
 	if (reading.origin)
 		result = read_records(content, file, &reading, scope, why);
@@ -341,6 +342,7 @@ make_next(struct zonefile *zonefile, struct zonefile_content *next,
 
 	zonefile_content_free(now);
 	*next = (struct zonefile_content){ 0 };
+	*why = "the zone file cannot be read";
 	if (zonefile_read(now, zone->file, scope, why) < 0 ||
 	    zonefile_read(next, zone->base, scope, why) < 0)
 		return -1;
