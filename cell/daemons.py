@@ -12,7 +12,8 @@ from server import Server
 USER = "nobody"
 
 # What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions",
+             "sieve", "lmtp")
 
 
 class Daemon(Server):
