@@ -4,7 +4,8 @@ import os
 import pwd
 import socket
 
-from layout import DAEMONS, HOST, PORTS, PROXIES, REPLICAS, SUFFIX
+from layout import ADMIN_DN, DAEMONS, HOST, PORTS, PROXIES, REPLICAS, SUFFIX
+
 from process import Trouble
 from server import Server
 
@@ -82,6 +83,18 @@ class Proxy(Daemon):
             key=self.layout.tls / f"{self.name}.key", address=self.address,
             ca=self.layout.run / "ca.pem",
             **{kind: PORTS[kind] for kind in LISTENERS})
+        self.write_control_conf(run)
+
+    def write_control_conf(self, run):
+        """For postcellctl on this host; only the cell's owner may read it."""
+        password = self.layout.conf / "ctl.password"
+        password.touch(mode=0o600)
+        password.write_text(self.settings["admin_password"] + "\n")
+        self.write_conf(
+            "ctl.conf.in", control_conf(self.layout, self.name).name, run=run,
+            replica=self.layout.replica(self.name), suffix=SUFFIX,
+            uris=", ".join(f'"{uri}"' for uri in self.layout.ldap_uris),
+            bind_dn=ADMIN_DN, password_file=password, ca=self.layout.ca)
 
 
 def make_host_folder(layout, host):
@@ -89,7 +102,15 @@ def make_host_folder(layout, host):
     (layout.run / "empty").mkdir(mode=0o755, exist_ok=True)
 
 
-def control_command(layout, host=next(iter(PROXIES))):
+FIRST = next(iter(PROXIES))
+
+
+def control_conf(layout, host):
+    name = "ctl" if host == FIRST else f"ctl-{host}"
+    return layout.conf / f"{name}.conf"
+
+
+def control_command(layout, host=FIRST):
     """Command line of postcellctl for one proxy's host."""
     return [str(layout.build / "postcellctl"),
-            "--config", str(layout.conf / f"{host}.conf")]
+            "--config", str(control_conf(layout, host))]
