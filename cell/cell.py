@@ -32,6 +32,7 @@ sys.dont_write_bytecode = True
 
 import daemons
 import dovecot
+import exchanger
 import imap
 import knot
 import slapd
@@ -122,7 +123,8 @@ class Cell:
         proxies = [daemons.Proxy(self.layout, self.settings, name)
                    for name in PROXIES]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies]
+                *backends, *replicas, *proxies,
+                exchanger.Exchanger(self.layout, self.settings)]
 
     def server(self, name):
         for server in self.servers():
