@@ -7,8 +7,9 @@
 
 #define CRLF "\r\n"
 
-#define COMMAND_SIZE_MAX 512 /* octets with CRLF, RFC 5321 section 4.5.3.1.4   \
-			      */
+#define COMMAND_SIZE_MAX                                                       \
+	512 /* octets with CRLF, RFC 5321 section 4.5.3.1.4                    \
+	     */
 
 enum smtp_step {
 	STEP_GREETING,
@@ -143,9 +144,9 @@ add_xclient(struct back *back, struct buf *out)
 /* ---- commands ---- */
 
 static enum back_action
-say_ehlo(struct back *back, struct buf *out)
+say_ehlo(struct back *back, const char *name, struct buf *out)
 {
-	buf_printf(out, "EHLO %s" CRLF, back->client->host_name);
+	buf_printf(out, "EHLO %s" CRLF, name);
 	back->capabilities &= BIT_KNOWN;
 	back->step = STEP_EHLO;
 	if (back->offer)
@@ -251,7 +252,11 @@ take_xclient(struct back *back, unsigned code, struct buf *out)
 		return broken(back, "back end's reply to XCLIENT is not 220");
 	if (add_xclient(back, out))
 		return BACK_MORE;
-	return say_ehlo(back, out);
+	/* From here on the server takes what it hears for the client's. */
+	return say_ehlo(back,
+	    back->client->hello[0] ? back->client->hello
+				   : back->client->host_name,
+	    out);
 }
 
 /* The last line of a reply. */
@@ -265,7 +270,7 @@ take_reply(struct back *back, unsigned code, struct buf *out)
 	switch ((enum smtp_step)back->step) {
 	case STEP_GREETING:
 		if (code == 220)
-			return say_ehlo(back, out);
+			return say_ehlo(back, back->client->host_name, out);
 		back->why = "back end does not greet with 220";
 		return code >= 400 ? BACK_UNAVAILABLE : BACK_BROKEN;
 	case STEP_EHLO:
@@ -328,7 +333,7 @@ static enum back_action
 smtp_secured(struct back *back, struct buf *out)
 {
 	back->secured = true;
-	return say_ehlo(back, out);
+	return say_ehlo(back, back->client->host_name, out);
 }
 
 const struct back_protocol smtp_back = {

@@ -59,10 +59,11 @@ static const struct back_login logins[] = {
 	    .tls = SERVICE_TLS_STARTTLS },
 };
 
-#define HI   "220 mbox ESMTP\r\n"
-#define EHLO "EHLO proxy.example.org\r\n"
-#define CAN  "250-mbox\r\n250-SIZE 10\r\n250 AUTH LOGIN PLAIN\r\n"
-#define AUTH "AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n"
+#define HI      "220 mbox ESMTP\r\n"
+#define EHLO    "EHLO proxy.example.org\r\n"
+#define EHLO_ME "EHLO me.example.org\r\n"
+#define CAN     "250-mbox\r\n250-SIZE 10\r\n250 AUTH LOGIN PLAIN\r\n"
+#define AUTH    "AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n"
 #define X_ALL                                                                  \
 	"250-mbox\r\n250-AUTH PLAIN\r\n"                                       \
 	"250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN SESSION TTL X\r\n"
@@ -102,8 +103,8 @@ static const struct back_row rows[] = {
 
 	/* who the client is */
 	{ BOB, TEXT(HI X_ALL), EHLO XCLIENT },
-	{ BOB, TEXT(HI X_ALL HI CAN OK), EHLO XCLIENT EHLO AUTH IN },
-	{ BOB, TEXT(HI X_ALL HI X_ALL OK), EHLO XCLIENT EHLO AUTH IN },
+	{ BOB, TEXT(HI X_ALL HI CAN OK), EHLO XCLIENT EHLO_ME AUTH IN },
+	{ BOB, TEXT(HI X_ALL HI X_ALL OK), EHLO XCLIENT EHLO_ME AUTH IN },
 	{ BOB, TEXT(HI X_ALL "550 not you\r\n" OK), EHLO XCLIENT AUTH IN },
 	{ BOB, TEXT(HI X_ALL "421 no\r\n"),
 	    EHLO XCLIENT "[DOWN back end said 421 before login]" },
@@ -123,9 +124,10 @@ static const struct back_row rows[] = {
 	{ LONG, TEXT(HI X_ALL HI HI CAN),
 	    EHLO "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.1 PORT=4000 "
 		 "PROTO=ESMTP SESSION=s1 TTL=4\r\n"
-		 "XCLIENT HELO=" XPLUSSES "\r\n" EHLO AUTH },
+		 "XCLIENT HELO=" XPLUSSES "\r\nEHLO " PLUSSES "\r\n" AUTH },
 	{ ENDLESS, TEXT(HI X_SHORT HI CAN),
-	    EHLO "XCLIENT ADDR=192.0.2.1\r\n" EHLO AUTH },
+	    EHLO "XCLIENT ADDR=192.0.2.1\r\nEHLO " PLUSSES TEN TEN TEN
+		 "\r\n" AUTH },
 
 	/* refusals pass as they are, but for what no line may hold */
 	{ BOB, TEXT(HI CAN "535 5.7.8 wrong\r\n"),
