@@ -32,6 +32,7 @@ sys.dont_write_bytecode = True
 
 import daemons
 import dovecot
+import exchanger
 import imap
 import knot
 import slapd
@@ -125,7 +126,8 @@ class Cell:
         observers = [daemons.Observer(self.layout, self.settings, name)
                      for name in OBSERVERS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies, *observers]
+                *backends, *replicas, *proxies, *observers,
+                exchanger.Exchanger(self.layout, self.settings)]
 
     def server(self, name):
         for server in self.servers():

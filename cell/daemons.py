@@ -20,7 +20,8 @@ ON_MOVE = ""
 DECIDER_DELAY = 500
 
 # What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions",
+             "sieve", "lmtp")
 
 
 class Daemon(Server):
