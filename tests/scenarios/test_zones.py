@@ -297,6 +297,25 @@ def test_drift_is_repaired(zoned, server):
         {(f"mine.{DOMAIN}", "A", 30, "203.0.113.1")}
 
 
+@pytest.mark.parametrize("kind", [Knot, Bind])
+def test_others_are_in_the_way(publisher, replica, kind, tmp_path):
+    """A server silently takes no CNAME where other records are."""
+    server = kind(tmp_path / "dns", *DNS,
+                  extra="autoconfig A 192.0.2.80").start()
+    try:
+        zoned = publisher([server.endpoint], check_interval=60).start()
+        wait_until(lambda: zoned.events("zone_failed"), 10, "it says so")
+        assert "in the way" in zoned.log()
+        updates = len(zoned.events("zone_updated"))
+        assert updates <= 3
+        # All else goes its way.
+        replica.cell.set("proxy1", "drain")
+        wait_addresses(server, ALL - {address(1)}, 2)
+        assert server.addresses(f"autoconfig.{DOMAIN}") == {"192.0.2.80"}
+    finally:
+        server.stop()
+
+
 def test_primary_stopped_then_all_catches_up(zoned, server, replica):
     zoned.start().wait_settled()
     server.send(signal.SIGSTOP)
@@ -334,8 +353,8 @@ def test_several_primaries(publisher, knot, replica, tmp_path):
         replica.cell.set("proxy1", "drain")
         for each in (knot, bind):
             wait_addresses(each, ALL - {address(1)}, 2)
-        states = [t["state"] for t in zoned.show()["targets"]]
-        assert states == ["settled", "settled", "failing"]
+        wait_until(lambda: [t["state"] for t in zoned.show()["targets"]] ==
+                   ["settled", "settled", "failing"], 5, "the states")
     finally:
         bind.stop()
 
