@@ -19,7 +19,8 @@ import dns.update
 import pytest
 
 from directory import ROOT, SUFFIX, Directory, base_ldif, wait_until
-from nameservers import KEY, PATH, SECRET, Babbler, Bind, DOMAIN, Knot
+from nameservers import (KEY, PATH, SECRET, Babbler, Bind, DOMAIN, Knot,
+                         Nsd)
 from replicad import Replicad
 from zoned import NAMES, ZONED, CellFile, Zoned, address, transition
 
@@ -593,6 +594,26 @@ def test_zone_file(file_zone, replica):
                    5, "the hook ran")
     assert text.splitlines()[2:] == \
         file_zone.target.read_text().splitlines()[2:]
+
+
+def test_zone_file_for_nsd(publisher, replica, tmp_path):
+    nsd = Nsd(tmp_path / "nsd", *DNS2)
+    base = tmp_path / "base"
+    base.write_text(nsd.zone_path.read_text())
+    nsd.start()
+    zoned = publisher([])
+    zoned.zone_lines = f'base = "{base}"\nfile = "{nsd.zone_path}"\n' \
+        f'hosts = "hosts.{DOMAIN}"\nhook = "kill -HUP {nsd.process.pid}"'
+    try:
+        zoned.start()
+        wait_addresses(nsd, ALL, 5)
+        replica.cell.set("proxy2", "drain")
+        wait_addresses(nsd, ALL - {address(2)}, 2)
+        replica.cell.set("proxy2", "up")
+        wait_addresses(nsd, ALL, 5)
+        assert nsd.addresses(f"www.{DOMAIN}") == {"192.0.2.80"}
+    finally:
+        nsd.stop()
 
 
 def test_zone_file_trouble(file_zone, replica):
