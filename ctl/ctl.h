@@ -9,13 +9,34 @@
 #define CTL_CTL_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctl/config.h"
+#include "lib/cell.h"
 
 #define CTL_NO 1 /* the answer is no: there is no such thing */
+
+#define CTL_SERVICES_MAX 32
+#define CTL_ABSENT       (-1)
+
+/* Options of verbs; a verb is given only those that its row in main.c allows.
+ */
+struct ctl_options {
+	const char *pool, *site, *suffix, *proxyd; /* NULL: not given */
+	const char *services[CTL_SERVICES_MAX];
+	size_t service_count;
+	int64_t weight, ramp; /* CTL_ABSENT */
+	bool host, wait, once;
+};
 
 struct ctl {
 	const char *replica; /* path of the replica; borrowed */
 	const char
 	    *run_dir; /* folder of the proxy's control socket; borrowed */
+	const struct config_directory *directory; /* borrowed */
+	enum host_kind kind; /* what host verbs are about */
+	struct ctl_options options;
 	bool json;
 };
 

@@ -1,52 +1,191 @@
 /*
  * postcellctl: the operator's command.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
-#include <confuse.h>
-
+#include "ctl/check.h"
+#include "ctl/config.h"
 #include "ctl/ctl.h"
+#include "ctl/director.h"
+#include "ctl/enrol.h"
+#include "ctl/hosts.h"
 #include "ctl/map.h"
+#include "ctl/preview.h"
 #include "ctl/proxy.h"
 #include "ctl/replica.h"
+#include "ctl/server.h"
+#include "ctl/user.h"
+#include "ctl/watch.h"
 #include "ctl/zone.h"
 #include "lib/slice.h"
+#include "lib/transition.h"
 
-#define MAIN_NAME "postcellctl"
+#define MAIN_NAME  "postcellctl"
+#define ERRORS_MAX 65536
+
+/* Options of verbs, as bits for verb_row.options. */
+enum option_bit {
+	OPTION_POOL = 1 << 0,
+	OPTION_SITE = 1 << 1,
+	OPTION_SERVICE = 1 << 2,
+	OPTION_WEIGHT = 1 << 3,
+	OPTION_RAMP = 1 << 4,
+	OPTION_HOST = 1 << 5,
+	OPTION_WAIT = 1 << 6,
+	OPTION_ONCE = 1 << 7,
+	OPTION_SUFFIX = 1 << 8,
+	OPTION_PROXYD = 1 << 9
+};
+
+#define CHANGE (OPTION_RAMP | OPTION_WAIT)
 
 /* A verb is one word or two. */
 struct verb_row {
 	const char *word, *second; /* second: NULL for none */
 	const char *arguments;     /* for people */
 	const char *does;
-	int argument_count;
+	int argument_min, argument_max;
+	unsigned options;
+	enum host_kind kind; /* of host verbs */
 	ctl_verb *run;
 };
 
 static const struct verb_row verb_rows[] = {
-	{ "status", NULL, "", "the proxy of this host, and its replica", 0,
-	    ctl_status },
-	{ "map", NULL, "USER", "the server that serves a user now, and why", 1,
+	{ "status", NULL, "", "the proxy of this host, and its replica", 0, 0,
+	    0, 0, ctl_status },
+	{ "watch", NULL, "[--once]", "the servers, each second", 0, 0,
+	    OPTION_ONCE, 0, ctl_watch },
+	{ "check", NULL, "", "what is wrong with the cell's data", 0, 0, 0, 0,
+	    ctl_check },
+	{ "server", "list", "", "servers, states, weights, users", 0, 0, 0,
+	    HOST_SERVER, hosts_list },
+	{ "server", "show", "NAME", "all of one server, with its history", 1, 1,
+	    0, HOST_SERVER, hosts_show },
+	{ "server", "drain", "NAME [--ramp S] [--wait]",
+	    "its users move away, pinned ones stay", 1, 1, CHANGE, HOST_SERVER,
+	    server_drain },
+	{ "server", "up", "NAME [--ramp S] [--wait]", "its users come back", 1,
+	    1, CHANGE, HOST_SERVER, server_up },
+	{ "server", "down", "NAME [--ramp S] [--wait]",
+	    "it serves nobody, at once", 1, 1, CHANGE, HOST_SERVER,
+	    server_down },
+	{ "server", "weight", "NAME N [--ramp S] [--wait]",
+	    "another share of the users", 2, 2, CHANGE, HOST_SERVER,
+	    server_weight },
+	{ "server", "add",
+	    "NAME --service URL ... [--pool P] [--site S] [--weight N] [--ramp S]",
+	    "a new server", 1, 1,
+	    OPTION_SERVICE | OPTION_POOL | OPTION_SITE | OPTION_WEIGHT |
+		OPTION_RAMP,
+	    HOST_SERVER, enrol_add },
+	{ "server", "remove", "NAME", "takes a server that is down away", 1, 1,
+	    0, HOST_SERVER, enrol_remove },
+	{ "server", "rename", "NAME NEW", "of a server that is down", 2, 2, 0,
+	    HOST_SERVER, enrol_rename },
+	{ "server", "pool", "NAME POOL", "another pool, while it is down", 2, 2,
+	    0, HOST_SERVER, enrol_pool },
+	{ "proxy", "list", "", "proxies and observers", 0, 0, 0, HOST_PROXY,
+	    hosts_list },
+	{ "proxy", "show", "NAME", "all of one proxy", 1, 1, 0, HOST_PROXY,
+	    hosts_show },
+	{ "proxy", "drain", "NAME", "no new clients, by DNS", 1, 1, OPTION_RAMP,
+	    HOST_PROXY, server_drain },
+	{ "proxy", "up", "NAME", "back into DNS", 1, 1, OPTION_RAMP, HOST_PROXY,
+	    server_up },
+	{ "proxy", "down", "NAME", "out of DNS", 1, 1, OPTION_RAMP, HOST_PROXY,
+	    server_down },
+	{ "host", "list", "", "KDCs, directory and name servers", 0, 0, 0,
+	    HOST_OTHER, hosts_list },
+	{ "host", "show", "NAME", "all of one host", 1, 1, 0, HOST_OTHER,
+	    hosts_show },
+	{ "host", "drain", "NAME", "out of DNS, soon", 1, 1, OPTION_RAMP,
+	    HOST_OTHER, server_drain },
+	{ "host", "up", "NAME", "back into DNS", 1, 1, OPTION_RAMP, HOST_OTHER,
+	    server_up },
+	{ "host", "down", "NAME", "out of DNS", 1, 1, OPTION_RAMP, HOST_OTHER,
+	    server_down },
+	{ "plan", "server", "VERB NAME [N] [--ramp S]",
+	    "what drain, up, down or weight would do", 0, 3, OPTION_RAMP,
+	    HOST_SERVER, preview_server },
+	{ "map", NULL, "USER [--host]",
+	    "the server that serves a user now, and why", 1, 1, OPTION_HOST, 0,
 	    ctl_map },
-	{ "who", NULL, "", "the proxy's sessions", 0, ctl_who },
-	{ "who", NULL, "USER", "one user's sessions", 1, ctl_who },
+	{ "user", "map", "USER [--host]", "the same", 1, 1, OPTION_HOST, 0,
+	    ctl_map },
+	{ "user", "move", "USER [SERVER] [--pool P]",
+	    "pins a user to a server, or to another pool", 1, 2, OPTION_POOL, 0,
+	    user_move },
+	{ "user", "unpin", "USER", "back to where the hash says", 1, 1, 0, 0,
+	    user_unpin },
+	{ "user", "kick", "USER", "ends the user's sessions at this proxy", 1,
+	    1, 0, 0, user_kick },
+	{ "user", "who", "USER", "the user's sessions at this proxy", 1, 1, 0,
+	    0, user_who },
+	{ "who", NULL, "[USER]", "the proxy's sessions, or one user's", 0, 1, 0,
+	    0, ctl_who },
+	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,
+	    1, 0, 0, ctl_flush },
 	{ "reload", NULL, "", "have the proxy take up its configuration anew",
-	    0, ctl_reload },
+	    0, 0, 0, 0, ctl_reload },
 	{ "replica", "status", "", "what the replica holds and how fresh it is",
-	    0, ctl_replica_status },
+	    0, 0, 0, 0, ctl_replica_status },
 	{ "replica", "get", "USER", "what the replica knows of an account", 1,
-	    ctl_replica_get },
-	{ "replica", "dump", "", "all that the replica holds", 0,
+	    1, 0, 0, ctl_replica_get },
+	{ "replica", "dump", "", "all that the replica holds", 0, 0, 0, 0,
 	    ctl_replica_dump },
-	{ "zone", "show", "", "what this host publishes in DNS", 0,
+	{ "zone", "show", "", "what this host publishes in DNS", 0, 0, 0, 0,
 	    ctl_zone_show },
-	{ "zone", "diff", "", "what it has yet to change there", 0,
+	{ "zone", "diff", "", "what it has yet to change there", 0, 0, 0, 0,
 	    ctl_zone_diff },
+	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
+	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
+	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
+};
+
+enum option_letter {
+	LETTER_VERSION = 256,
+	LETTER_DESCRIBE,
+	LETTER_POOL,
+	LETTER_SITE,
+	LETTER_SERVICE,
+	LETTER_WEIGHT,
+	LETTER_RAMP,
+	LETTER_HOST,
+	LETTER_WAIT,
+	LETTER_ONCE,
+	LETTER_SUFFIX,
+	LETTER_PROXYD
+};
+
+static const struct option longs[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "replica", required_argument, NULL, 'r' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "version", no_argument, NULL, LETTER_VERSION },
+	{ "options", no_argument, NULL, LETTER_DESCRIBE },
+	{ "help", no_argument, NULL, 'h' },
+	{ "pool", required_argument, NULL, LETTER_POOL },
+	{ "site", required_argument, NULL, LETTER_SITE },
+	{ "service", required_argument, NULL, LETTER_SERVICE },
+	{ "weight", required_argument, NULL, LETTER_WEIGHT },
+	{ "ramp", required_argument, NULL, LETTER_RAMP },
+	{ "host", no_argument, NULL, LETTER_HOST },
+	{ "wait", no_argument, NULL, LETTER_WAIT },
+	{ "once", no_argument, NULL, LETTER_ONCE },
+	{ "suffix", required_argument, NULL, LETTER_SUFFIX },
+	{ "proxyd", required_argument, NULL, LETTER_PROXYD },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* What the command line says. */
+struct command {
+	struct ctl ctl;
+	const char *config, *replica; /* NULL: not given */
+	unsigned options;             /* verb options that were given */
 };
 
 void
@@ -56,71 +195,61 @@ ctl_complain(const char *text, const char *why)
 }
 
 static void
-print_usage(FILE *out)
+print_verb(FILE *out, const struct verb_row *row)
 {
-	(void)fputs(
-	    "usage: " MAIN_NAME
-	    " [-c FILE | --replica PATH] [--json] VERB ...\n"
-	    "  -c, --config FILE   a daemon's configuration, for the paths\n"
-	    "  -r, --replica PATH  the replica's folder\n"
-	    "  -j, --json          answer in JSON\n"
-	    "      --version       print the version and end\n"
-	    "  -h, --help          print this and end\n"
-	    "verbs:\n",
-	    out);
-	for (size_t i = 0; i < ARRAY_SIZE(verb_rows); i++) {
-		const struct verb_row *row = &verb_rows[i];
-		char words[64];
-
-		(void)snprintf(words, sizeof(words), "%s %s %s", row->word,
-		    row->second ? row->second : "", row->arguments);
-		(void)fprintf(out, "  %-22s %s\n", words, row->does);
-	}
+	(void)fprintf(out, "  %s%s%s%s%s\n      %s\n", row->word,
+	    row->second ? " " : "", row->second ? row->second : "",
+	    row->arguments[0] ? " " : "", row->arguments, row->does);
 }
 
-/*
- * The options that concern us of postcell-replicad.conf,
- * postcell-proxyd.conf or postcell-zoned.conf; what else stands there does not.
- * The caller frees both; -1 and a complaint on failure.
- */
-static int
-read_config(const char *file, char **replica, char **run_dir)
+static void
+print_usage(FILE *out)
 {
-	cfg_opt_t any[] = { CFG_STR("__unknown", NULL, CFGF_NONE), CFG_END() };
-	cfg_opt_t options[] = {
-		CFG_SEC("tls", any, CFGF_NONE),
-		CFG_SEC("listen", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_SEC("backend", any, CFGF_NONE),
-		CFG_SEC("limits", any, CFGF_NONE),
-		CFG_SEC("ttl", any, CFGF_NONE),
-		CFG_SEC("key", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_SEC("zone", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_SEC("name", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_SEC("domain", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_SEC("tlsa", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_SEC("host", any, CFGF_MULTI | CFGF_TITLE),
-		CFG_STR("replica", POSTCELL_STATEDIR "/replica", CFGF_NONE),
-		CFG_STR("run_dir", POSTCELL_RUNDIR, CFGF_NONE),
-		CFG_STR("__unknown", NULL, CFGF_NONE),
-		CFG_END(),
-	};
-	cfg_t *cfg = cfg_init(options, CFGF_IGNORE_UNKNOWN);
-	int code;
+	(void)fputs("usage: " MAIN_NAME " [-c FILE] [-r PATH] [-j] VERB ...\n"
+		    "  -c, --config FILE   configuration, instead of\n"
+		    "                      " POSTCELL_SYSCONFDIR
+		    "/postcellctl.conf\n"
+		    "  -r, --replica PATH  the replica's folder\n"
+		    "  -j, --json          answer in JSON\n"
+		    "      --options       print the configuration's options\n"
+		    "      --version       print the version and end\n"
+		    "  -h, --help          print this and end\n"
+		    "verbs:\n",
+	    out);
+	for (size_t i = 0; i < ARRAY_SIZE(verb_rows); i++)
+		print_verb(out, &verb_rows[i]);
+}
 
-	if (!cfg)
-		return -1;
-	errno = 0;
-	code = cfg_parse(cfg, file);
-	if (code == CFG_SUCCESS) {
-		*replica = strdup(cfg_getstr(cfg, "replica"));
-		*run_dir = strdup(cfg_getstr(cfg, "run_dir"));
-	} else {
-		ctl_complain(file, code == CFG_FILE_ERROR && errno != 0
-				       ? strerror(errno)
-				       : "cannot be read as a configuration");
+static bool
+begins_row(const struct verb_row *row, int count, char **words)
+{
+	return count > 0 && strcmp(row->word, words[0]) == 0 &&
+	       (!row->second ||
+		   (count > 1 && strcmp(row->second, words[1]) == 0));
+}
+
+/* What could have been meant, as near as it can be said. */
+static int
+complain_usage(int count, char **words)
+{
+	bool near = false;
+
+	if (count == 0) {
+		print_usage(stderr);
+		return EX_USAGE;
 	}
-	cfg_free(cfg);
-	return code == CFG_SUCCESS ? 0 : -1;
+	for (size_t i = 0; i < ARRAY_SIZE(verb_rows); i++)
+		near = near || begins_row(&verb_rows[i], count, words);
+	ctl_complain(words[0], near ? "too few or too many words; usage:"
+				    : "there is no such verb; see --help");
+	for (size_t i = 0; i < ARRAY_SIZE(verb_rows); i++) {
+		const struct verb_row *row = &verb_rows[i];
+
+		if (near ? begins_row(row, count, words)
+			 : strcmp(row->word, words[0]) == 0)
+			print_verb(stderr, row);
+	}
+	return EX_USAGE;
 }
 
 static const struct verb_row *
@@ -128,85 +257,253 @@ find_verb(int count, char **words)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verb_rows); i++) {
 		const struct verb_row *row = &verb_rows[i];
-		int used = row->second ? 2 : 1;
+		int arguments = count - (row->second ? 2 : 1);
 
-		if (count == used + row->argument_count &&
-		    strcmp(row->word, words[0]) == 0 &&
-		    (!row->second || strcmp(row->second, words[1]) == 0))
+		if (begins_row(row, count, words) &&
+		    arguments >= row->argument_min &&
+		    arguments <= row->argument_max)
 			return row;
+	}
+	return NULL;
+}
+
+/* The name of the first given option that the verb does not take, or NULL. */
+static const char *
+find_stray(const struct verb_row *row, unsigned options)
+{
+	for (size_t i = 0; longs[i].name; i++) {
+		unsigned bit = longs[i].val >= LETTER_POOL
+				   ? 1U << (longs[i].val - LETTER_POOL)
+				   : 0;
+
+		if (bit & options & ~row->options)
+			return longs[i].name;
 	}
 	return NULL;
 }
 
 /* Runs the verb that the words name. */
 static int
-run_verb(struct ctl *ctl, const char *config, int count, char **words)
+run_verb(struct command *command, int count, char **words)
 {
-	const struct verb_row *row = count > 0 ? find_verb(count, words) : NULL;
-	char *replica = NULL, *run_dir = NULL;
+	const struct verb_row *row = find_verb(count, words);
+	struct buf errors = buf_bounded(ERRORS_MAX);
+	struct config *config = NULL;
+	const char *stray;
 	int used, code;
 
-	if (!row) {
-		print_usage(stderr);
+	if (!row)
+		return complain_usage(count, words);
+	stray = find_stray(row, command->options);
+	if (stray) {
+		(void)fprintf(
+		    stderr, MAIN_NAME ": --%s does not go with:\n", stray);
+		print_verb(stderr, row);
 		return EX_USAGE;
 	}
-	if (config) {
-		if (read_config(config, &replica, &run_dir) < 0)
-			return EX_CONFIG;
-		ctl->replica = replica;
-		ctl->run_dir = run_dir;
+	if (config_read(&config, command->config, &errors) < 0) {
+		(void)fputs(buf_string(&errors), stderr);
+		buf_free(&errors);
+		return EX_CONFIG;
 	}
+	command->ctl.replica =
+	    command->replica ? command->replica : config->replica;
+	command->ctl.run_dir = config->run_dir;
+	command->ctl.directory = &config->directory;
+	command->ctl.kind = row->kind;
 	used = row->second ? 2 : 1;
-	code = row->run(ctl, count - used, words + used);
+	code = row->run(&command->ctl, count - used, words + used);
 	if (code == EX_OK && fflush(stdout) != 0)
 		code = EX_IOERR;
-	free(replica);
-	free(run_dir);
+	config_free(&config);
+	buf_free(&errors);
 	return code;
+}
+
+static int
+describe_options(void)
+{
+	struct buf text = buf_bounded(ERRORS_MAX);
+
+	config_describe(&text);
+	(void)fputs(buf_string(&text), stdout);
+	buf_free(&text);
+	return EX_OK;
+}
+
+/* A number of an option; EX_OK, or EX_USAGE after a complaint. */
+static int
+take_number(const char *name, uint64_t max, int64_t *number)
+{
+	uint64_t value;
+
+	if (slice_to_uint(slice_from(optarg), max, &value) == 0) {
+		*number = (int64_t)value;
+		return EX_OK;
+	}
+	(void)fprintf(stderr, MAIN_NAME ": %s \"%s\": a number of 0 to %llu\n",
+	    name, optarg, (unsigned long long)max);
+	return EX_USAGE;
+}
+
+static int
+take_service(struct ctl_options *options)
+{
+	if (options->service_count == CTL_SERVICES_MAX) {
+		ctl_complain("--service", "too many of them");
+		return EX_USAGE;
+	}
+	options->services[options->service_count++] = optarg;
+	return EX_OK;
+}
+
+/* An option of verbs. */
+static int
+take_verb_option(struct command *command, int letter)
+{
+	struct ctl_options *options = &command->ctl.options;
+
+	command->options |= 1U << (letter - LETTER_POOL);
+	switch (letter) {
+	case LETTER_POOL:
+		options->pool = optarg;
+		break;
+	case LETTER_SITE:
+		options->site = optarg;
+		break;
+	case LETTER_SERVICE:
+		return take_service(options);
+	case LETTER_WEIGHT:
+		return take_number(
+		    "--weight", TRANSITION_WEIGHT_MAX, &options->weight);
+	case LETTER_RAMP:
+		return take_number(
+		    "--ramp", TRANSITION_RAMP_MAX, &options->ramp);
+	case LETTER_HOST:
+		options->host = true;
+		break;
+	case LETTER_WAIT:
+		options->wait = true;
+		break;
+	case LETTER_SUFFIX:
+		options->suffix = optarg;
+		break;
+	case LETTER_PROXYD:
+		options->proxyd = optarg;
+		break;
+	default:
+		options->once = true;
+		break;
+	}
+	return EX_OK;
+}
+
+/* CTL_NO: go on; else the exit status. */
+static int
+take_option(struct command *command, int letter)
+{
+	int code;
+
+	switch (letter) {
+	case 'c':
+		command->config = optarg;
+		return CTL_NO;
+	case 'r':
+		command->replica = optarg;
+		return CTL_NO;
+	case 'j':
+		command->ctl.json = true;
+		return CTL_NO;
+	case LETTER_VERSION:
+		(void)printf("%s %s\n", MAIN_NAME, POSTCELL_VERSION);
+		return EX_OK;
+	case LETTER_DESCRIBE:
+		return describe_options();
+	case 'h':
+		print_usage(stdout);
+		return EX_OK;
+	case '?':
+		(void)fputs("see " MAIN_NAME " --help\n", stderr);
+		return EX_USAGE;
+	default:
+		code = take_verb_option(command, letter);
+		return code == EX_OK ? CTL_NO : code;
+	}
+}
+
+/* Of "NAME" or "NAME=VALUE", whole names alone; NULL for none. */
+static const struct option *
+find_long(struct slice text)
+{
+	struct slice name = slice_first(text, slice_find(text, '='));
+
+	for (size_t i = 0; longs[i].name; i++)
+		if (slice_is(name, longs[i].name))
+			return &longs[i];
+	return NULL;
+}
+
+/* One "--NAME" behind the verb, its value perhaps in the next argument. */
+static int
+take_long(struct command *command, char **arguments, int *at)
+{
+	struct slice text = slice_from(arguments[*at] + 2);
+	const struct option *option = find_long(text);
+	size_t equals = slice_find(text, '=');
+	bool wants = option && option->has_arg == required_argument;
+
+	optarg = NULL;
+	if (wants && equals != SIZE_MAX)
+		optarg = arguments[*at] + 2 + equals + 1;
+	else if (wants && arguments[*at + 1])
+		optarg = arguments[++*at];
+	if (option && wants == (optarg != NULL) &&
+	    (wants || equals == SIZE_MAX))
+		return take_option(command, option->val);
+	ctl_complain(arguments[*at], !option ? "there is no such option"
+				     : wants ? "needs a value"
+					     : "takes no value");
+	return EX_USAGE;
+}
+
+/*
+ * Parts options from words behind the verb. A single hyphen begins a word
+ * there, for it may begin a user's name.
+ */
+static int
+take_words(struct command *command, char **arguments, int *count)
+{
+	bool options = true;
+
+	*count = 0;
+	for (int i = 0; arguments[i]; i++) {
+		int code = CTL_NO;
+
+		if (options && strcmp(arguments[i], "--") == 0)
+			options = false;
+		else if (options && strncmp(arguments[i], "--", 2) == 0)
+			code = take_long(command, arguments, &i);
+		else
+			arguments[(*count)++] = arguments[i];
+		if (code != CTL_NO)
+			return code;
+	}
+	return CTL_NO;
 }
 
 int
 main(int argc, char **argv)
 {
-	enum {
-		OPTION_VERSION = 256
-	};
-	static const struct option longs[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "replica", required_argument, NULL, 'r' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "version", no_argument, NULL, OPTION_VERSION },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
-	struct ctl ctl = { .replica = POSTCELL_STATEDIR "/replica",
-		.run_dir = POSTCELL_RUNDIR };
-	const char *config = NULL;
-	int option;
+	struct command command = { .ctl.options = { .weight = CTL_ABSENT,
+				       .ramp = CTL_ABSENT } };
+	int letter, code, count;
 
 	while (
-	    (option = getopt_long(argc, argv, "+c:r:jh", longs, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			config = optarg;
-			break;
-		case 'r':
-			ctl.replica = optarg;
-			config = NULL;
-			break;
-		case 'j':
-			ctl.json = true;
-			break;
-		case OPTION_VERSION:
-			(void)printf("%s %s\n", MAIN_NAME, POSTCELL_VERSION);
-			return EX_OK;
-		case 'h':
-			print_usage(stdout);
-			return EX_OK;
-		default:
-			print_usage(stderr);
-			return EX_USAGE;
-		}
+	    (letter = getopt_long(argc, argv, "+c:r:jh", longs, NULL)) != -1) {
+		code = take_option(&command, letter);
+		if (code != CTL_NO)
+			return code;
 	}
-	return run_verb(&ctl, config, argc - optind, argv + optind);
+	code = take_words(&command, argv + optind, &count);
+	return code != CTL_NO ? code : run_verb(&command, count, argv + optind);
 }

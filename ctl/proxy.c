@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "ctl/output.h"
 #include "ctl/replica.h"
 #include "lib/name.h"
 
@@ -18,7 +19,7 @@
 #define PATIENCE       10 /* s for the answer */
 
 static int
-connect_control(const struct ctl *ctl)
+connect_control(const struct ctl *ctl, const char **why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct timeval patience = { PATIENCE, 0 };
@@ -27,7 +28,7 @@ connect_control(const struct ctl *ctl)
 	int fd;
 
 	if (size < 0 || (size_t)size >= sizeof(address.sun_path)) {
-		ctl_complain(ctl->run_dir, "too long for the name of a socket");
+		*why = "the path is too long for the name of a socket";
 		return -1;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -36,7 +37,7 @@ connect_control(const struct ctl *ctl)
 		    fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (fd < 0 ||
 	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		ctl_complain(address.sun_path, strerrordesc_np(errno));
+		*why = strerrordesc_np(errno);
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -44,53 +45,77 @@ connect_control(const struct ctl *ctl)
 	return fd;
 }
 
-/* Asks and reads the answer; NULL after a complaint. Owned by the caller. */
+/* Asks and reads the answer; NULL with *why. Owned by the caller. */
 static json_t *
-ask(const struct ctl *ctl, const char *question)
+try_ask(const struct ctl *ctl, const char *question, const char **why)
 {
-	int fd = connect_control(ctl);
-	json_error_t error;
+	int fd = connect_control(ctl, why);
 	json_t *answer;
 
 	if (fd < 0)
 		return NULL;
 	if (dprintf(fd, "%s\n", question) < 0) {
-		ctl_complain(question, strerrordesc_np(errno));
+		*why = strerrordesc_np(errno);
 		close(fd);
 		return NULL;
 	}
-	answer = json_loadfd(fd, 0, &error);
+	answer = json_loadfd(fd, 0, NULL);
 	close(fd);
+	if (!answer)
+		*why = "the proxy did not answer in time";
+	return answer;
+}
+
+/* The same; NULL after a complaint. */
+static json_t *
+ask(const struct ctl *ctl, const char *question)
+{
+	const char *why;
+	json_t *answer = try_ask(ctl, question, &why);
+
 	if (!answer) {
-		ctl_complain(question, "the proxy did not answer in time");
+		ctl_complain(ctl->run_dir, why);
 	} else if (json_object_get(answer, "error")) {
-		ctl_complain(question,
-		    json_string_value(json_object_get(answer, "error")));
+		ctl_complain(question, output_member(answer, "error"));
 		json_decref(answer);
 		return NULL;
 	}
 	return answer;
 }
 
+json_t *
+proxy_sessions(const struct ctl *ctl, const char **why)
+{
+	json_t *answer = try_ask(ctl, "who", why);
+	json_t *sessions = json_incref(json_object_get(answer, "sessions"));
+
+	if (answer && !sessions)
+		*why = "the proxy does not say";
+	json_decref(answer);
+	return sessions;
+}
+
+/* What this proxy's observer holds of the hosts of the cell. */
 static void
-print_json(const json_t *answer)
+print_observed(const json_t *hosts)
 {
-	json_dumpf(answer, stdout, JSON_INDENT(2));
-	putchar('\n');
-}
+	const json_t *host, *service;
+	size_t i, k;
 
-static const char *
-member(const json_t *object, const char *name)
-{
-	const char *value = json_string_value(json_object_get(object, name));
-
-	return value ? value : "-";
-}
-
-static long long
-number(const json_t *object, const char *name)
-{
-	return (long long)json_integer_value(json_object_get(object, name));
+	json_array_foreach(hosts, i, host)
+	{
+		printf("observed    %s %s %s, %lld s",
+		    output_member(host, "kind"), output_member(host, "name"),
+		    output_member(host, "opinion"),
+		    output_number(host, "seconds"));
+		json_array_foreach(json_object_get(host, "services"), k,
+		    service) if (strcmp(output_member(service, "opinion"),
+				     "up") != 0)
+		    printf("; %s %s: %s", output_member(service, "service"),
+			output_member(service, "opinion"),
+			output_member(service, "why"));
+		putchar('\n');
+	}
 }
 
 static void
@@ -102,14 +127,17 @@ print_status(const json_t *answer)
 	size_t i;
 
 	printf("proxy       %s, version %s, generation %lld, process %lld\n",
-	    member(answer, "host"), member(answer, "version"),
-	    number(answer, "generation"), number(answer, "parent"));
+	    output_member(answer, "host"), output_member(answer, "version"),
+	    output_number(answer, "generation"),
+	    output_number(answer, "parent"));
 	json_array_foreach(json_object_get(answer, "relays"), i, relay) printf(
 	    "relay       process %lld, generation %lld, %lld sessions, %lld logged in\n",
-	    number(relay, "pid"), number(relay, "generation"),
-	    number(relay, "sessions"), number(relay, "logged_in"));
+	    output_number(relay, "pid"), output_number(relay, "generation"),
+	    output_number(relay, "sessions"),
+	    output_number(relay, "logged_in"));
 	json_object_foreach(counters, name, value)
 	    printf("%-11s %lld\n", name, (long long)json_integer_value(value));
+	print_observed(json_object_get(answer, "observed"));
 }
 
 int
@@ -120,9 +148,7 @@ ctl_status(const struct ctl *ctl, int count, char **words)
 	if (!answer)
 		return EX_UNAVAILABLE;
 	if (ctl->json) {
-		print_json(answer);
-		json_decref(answer);
-		return EX_OK;
+		return output_json(answer);
 	}
 	print_status(answer);
 	json_decref(answer);
@@ -173,10 +199,11 @@ print_sessions(const json_t *sessions)
 	printf("%-24s %-8s %-20s %-16s %-8s %7s  %s\n", "USER", "SERVICE",
 	    "CLIENT", "SERVER", "STATE", "SECONDS", "SESSION");
 	json_array_foreach(sessions, i, session) printf(
-	    "%-24s %-8s %-20s %-16s %-8s %7lld  %s\n", member(session, "user"),
-	    member(session, "service"), member(session, "client"),
-	    member(session, "server"), member(session, "state"),
-	    number(session, "seconds"), member(session, "session"));
+	    "%-24s %-8s %-20s %-16s %-8s %7lld  %s\n",
+	    output_member(session, "user"), output_member(session, "service"),
+	    output_member(session, "client"), output_member(session, "server"),
+	    output_member(session, "state"), output_number(session, "seconds"),
+	    output_member(session, "session"));
 }
 
 int
@@ -191,7 +218,7 @@ ctl_who(const struct ctl *ctl, int count, char **words)
 	if (count > 0 && keep_users(sessions, words[0]) < 0)
 		code = EX_USAGE;
 	else if (ctl->json)
-		print_json(answer);
+		code = output_json(json_incref(answer));
 	else
 		print_sessions(sessions);
 	if (!json_is_true(json_object_get(answer, "complete"))) {
@@ -199,6 +226,45 @@ ctl_who(const struct ctl *ctl, int count, char **words)
 		code = EX_TEMPFAIL;
 	}
 	json_decref(answer);
+	return code;
+}
+
+int
+proxy_end_sessions(const struct ctl *ctl, const char *question)
+{
+	json_t *answer = ask(ctl, question);
+	size_t count = json_array_size(json_object_get(answer, "sessions"));
+	int code = count > 0 ? EX_OK : CTL_NO;
+
+	if (!answer)
+		return EX_UNAVAILABLE;
+	if (ctl->json)
+		(void)output_json(json_incref(answer));
+	else
+		printf("%zu %s ended\n", count,
+		    count == 1 ? "session" : "sessions");
+	if (!json_is_true(json_object_get(answer, "complete"))) {
+		ctl_complain(question, "not all relays answered in time");
+		code = EX_TEMPFAIL;
+	}
+	json_decref(answer);
+	return code;
+}
+
+int
+ctl_flush(const struct ctl *ctl, int count, char **words)
+{
+	struct buf question = buf_bounded(NAME_SIZE_MAX);
+	int code;
+
+	(void)count;
+	if (!name_is_host(slice_from(words[0]))) {
+		ctl_complain(words[0], "is no name of a server");
+		return EX_USAGE;
+	}
+	(void)buf_printf(&question, "flush %s", words[0]);
+	code = proxy_end_sessions(ctl, buf_string(&question));
+	buf_free(&question);
 	return code;
 }
 

@@ -14,8 +14,10 @@
 #include <event2/listener.h>
 
 #include "proxy/control.h"
+#include "proxy/observer.h"
 
 #define ANSWER_TIMEOUT 2 /* s that relays have to answer */
+#define RETRY_TIME     2 /* s until another process looks for the replica */
 
 /* A relay of any generation that still lives. */
 struct relay_channel {
@@ -30,7 +32,7 @@ struct relay_channel {
 struct client {
 	struct health *health;
 	struct bufferevent *connection;
-	unsigned question;   /* of `who`: its number */
+	unsigned question;   /* to relays: its number */
 	json_t *sessions;    /* while relays answer; owned */
 	unsigned unanswered; /* relays still asked */
 	struct event *timeout;
@@ -42,8 +44,9 @@ struct health {
 	struct log log;
 	struct event_base *base;
 	struct event *parent_event;
+	struct observer *observer; /* owned; NULL: it does not observe */
 	TAILQ_HEAD(, relay_channel) relays;
-	TAILQ_HEAD(, client) asking; /* those who asked `who` */
+	TAILQ_HEAD(, client) asking; /* those who wait for relays */
 	unsigned questions;          /* asked so far */
 };
 
@@ -137,19 +140,22 @@ static void
 answer_status(struct client *client)
 {
 	const struct health_settings *settings = client->health->settings;
+	json_t *status = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
+	    POSTCELL_VERSION, "host", settings->config->host_name, "generation",
+	    (int)settings->generation, "parent", (int)getppid(), "relays",
+	    describe_relays(settings->stats), "counters",
+	    describe_counters(settings->stats));
 
-	answer(client,
-	    json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
-		POSTCELL_VERSION, "host", settings->config->host_name,
-		"generation", (int)settings->generation, "parent",
-		(int)getppid(), "relays", describe_relays(settings->stats),
-		"counters", describe_counters(settings->stats)));
+	if (client->health->observer)
+		json_object_set_new(status, "observed",
+		    observer_describe(client->health->observer));
+	answer(client, status);
 }
 
-/* ---- who ---- */
+/* ---- questions to relays ---- */
 
 static void
-finish_who(struct client *client)
+finish_question(struct client *client)
 {
 	json_t *value = json_pack("{s:O, s:b}", "sessions", client->sessions,
 	    "complete", client->unanswered == 0);
@@ -162,36 +168,42 @@ finish_who(struct client *client)
 }
 
 static void
-on_who_timeout(evutil_socket_t fd, short what, void *context)
+on_question_timeout(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	finish_who(context);
+	finish_question(context);
 }
 
+/* Passes "VERB ARGUMENT" to all relays, as "VERB NUMBER ARGUMENT". */
 static void
-begin_who(struct client *client)
+ask_relays(struct client *client, const char *verb, const char *argument)
 {
 	struct health *health = client->health;
 	struct timeval timeout = { ANSWER_TIMEOUT, 0 };
 	struct relay_channel *relay;
-	char question[32];
-	size_t size;
+	char question[CONTROL_QUESTION_SIZE];
+	int size;
 
 	client->question = ++health->questions;
-	size = (size_t)snprintf(
-	    question, sizeof(question), "who %u", client->question);
+	size = snprintf(question, sizeof(question), "%s %u%s%s", verb,
+	    client->question, argument[0] ? " " : "", argument);
+	if (size < 0 || (size_t)size >= sizeof(question)) {
+		answer_error(client, "question is too long");
+		return;
+	}
 	client->sessions = json_array();
-	client->timeout = evtimer_new(health->base, on_who_timeout, client);
+	client->timeout =
+	    evtimer_new(health->base, on_question_timeout, client);
 	if (!client->sessions || !client->timeout)
 		abort();
 	TAILQ_INSERT_TAIL(&health->asking, client, link);
 	TAILQ_FOREACH (relay, &health->relays, link)
-		if (send(relay->fd, question, size,
+		if (send(relay->fd, question, (size_t)size,
 			MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
 			client->unanswered++;
 	if (client->unanswered == 0)
-		finish_who(client);
+		finish_question(client);
 	else
 		event_add(client->timeout, &timeout);
 }
@@ -203,7 +215,7 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 	struct client *client;
 	unsigned number;
 
-	if (!sessions || sscanf(question, "who %u", &number) != 1)
+	if (!sessions || sscanf(question, "%*s %u", &number) != 1)
 		return;
 	TAILQ_FOREACH (client, &health->asking, link)
 		if (client->question == number)
@@ -212,7 +224,7 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 		return;
 	json_array_extend(client->sessions, sessions);
 	if (--client->unanswered == 0)
-		finish_who(client);
+		finish_question(client);
 }
 
 /* ---- the control socket ---- */
@@ -227,14 +239,42 @@ begin_reload(struct client *client)
 		answer(client, json_pack("{s:b}", "begun", 1));
 }
 
+/* With `run`, it is answered here; else by the relays. */
 static const struct verb {
 	const char *name;
+	bool has_argument;
 	void (*run)(struct client *client);
 } verbs[] = {
-	{ "status", answer_status },
-	{ "who", begin_who },
-	{ "reload", begin_reload },
+	{ "status", false, answer_status },
+	{ "who", false, NULL },
+	{ "kick", true, NULL },
+	{ "flush", true, NULL },
+	{ "reload", false, begin_reload },
 };
+
+/* Cuts the line at its first space. */
+static void
+run_verb(struct client *client, char *line)
+{
+	char *space = strchr(line, ' ');
+	const char *argument = space ? space + 1 : "";
+
+	if (space)
+		*space = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		const struct verb *verb = &verbs[i];
+
+		if (strcmp(line, verb->name) != 0 ||
+		    verb->has_argument != (argument[0] != '\0'))
+			continue;
+		if (verb->run)
+			verb->run(client);
+		else
+			ask_relays(client, verb->name, argument);
+		return;
+	}
+	answer_error(client, "unknown verb");
+}
 
 static void
 on_client_read(struct bufferevent *connection, void *context)
@@ -249,14 +289,7 @@ on_client_read(struct bufferevent *connection, void *context)
 		return;
 	}
 	bufferevent_disable(connection, EV_READ);
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (strcmp(line, verbs[i].name) == 0) {
-			verbs[i].run(client);
-			free(line);
-			return;
-		}
-	}
-	answer_error(client, "unknown verb");
+	run_verb(client, line);
 	free(line);
 }
 
@@ -311,8 +344,13 @@ on_relay(evutil_socket_t fd, short what, void *context)
 		relay_channel_free(relay);
 		return;
 	}
-	if (answer_fd < 0)
+	if (answer_fd < 0) {
+		if (size > 0 && relay->health->observer &&
+		    slice_starts_nocase(slice_from(text), CONTROL_FAILED))
+			observer_hint(relay->health->observer,
+			    slice_from(text + strlen(CONTROL_FAILED)));
 		return;
+	}
 	sessions = control_read_answer(answer_fd);
 	take_answer(relay->health, text, sessions);
 	json_decref(sessions);
@@ -350,9 +388,46 @@ on_parent(evutil_socket_t fd, short what, void *context)
 	else if (size > 0 && relay_fd >= 0 &&
 		 sscanf(text, "relay %u", &slot) == 1)
 		add_relay(health, relay_fd, slot);
+	else if (size > 0 && relay_fd >= 0 && strcmp(text, "auth") == 0 &&
+		 health->observer)
+		observer_set_auth(health->observer, relay_fd);
+	else if (relay_fd >= 0)
+		close(relay_fd);
 }
 
 /* ---- life ---- */
+
+static void
+on_replica_missing(evutil_socket_t fd, short what, void *context)
+{
+	struct health *health = context;
+
+	(void)fd;
+	(void)what;
+	event_base_loopbreak(health->base);
+}
+
+/*
+ * Without a replica all else goes on, for some seconds: what is jailed cannot
+ * open it later, so another process tries again.
+ */
+static void
+begin_observing(struct health *health)
+{
+	const struct health_settings *settings = health->settings;
+	struct timeval patience = { RETRY_TIME, 0 };
+	const char *why;
+
+	if (!config_observes(settings->config))
+		return;
+	health->observer = observer_new(health->base, settings->config,
+	    settings->back_context, &health->log, &why);
+	if (health->observer)
+		return;
+	log_why(&health->log, LOG_LEVEL_ERROR, "observer_failed", why);
+	event_base_once(health->base, -1, EV_TIMEOUT, on_replica_missing,
+	    health, &patience);
+}
 
 int
 health_run(const struct health_settings *settings)
@@ -363,13 +438,14 @@ health_run(const struct health_settings *settings)
 
 	TAILQ_INIT(&health.relays);
 	TAILQ_INIT(&health.asking);
+	health.base = event_base_new();
+	if (!health.base)
+		abort();
+	begin_observing(&health);
 	if (jail_enter(&settings->jail, &why) < 0) {
 		log_why(&health.log, LOG_LEVEL_ERROR, "health_failed", why);
 		return EXIT_FAILURE;
 	}
-	health.base = event_base_new();
-	if (!health.base)
-		abort();
 	listener = evconnlistener_new(
 	    health.base, on_client, &health, 0, 0, settings->control_fd);
 	health.parent_event = event_new(health.base, settings->parent_fd,
@@ -377,7 +453,10 @@ health_run(const struct health_settings *settings)
 	if (!listener || !health.parent_event ||
 	    event_add(health.parent_event, NULL) < 0)
 		abort();
+	if (health.observer)
+		observer_start(health.observer);
 	event_base_dispatch(health.base);
+	observer_free(&health.observer);
 	while (!TAILQ_EMPTY(&health.relays))
 		relay_channel_free(TAILQ_FIRST(&health.relays));
 	event_free(health.parent_event);

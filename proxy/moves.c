@@ -170,6 +170,39 @@ moves_follow(struct relay *relay, struct follower *follower,
 	arm_next(follower, account, route_now());
 }
 
+static void
+end_list(struct follower_list *list, struct slice id, struct slice server,
+    const char *why, json_t *ended)
+{
+	struct follower *follower, *next;
+
+	for (follower = LIST_FIRST(list); follower; follower = next) {
+		struct slice own = slice_of(follower->id, sizeof(follower->id));
+
+		next = LIST_NEXT(follower, link);
+		if (id.size > 0 ? !slice_equal(own, id)
+				: !slice_is_nocase(server, follower->server))
+			continue;
+		json_array_append_new(
+		    ended, json_pack("{s:s}", "server", follower->server));
+		follower->moved(follower->context, why);
+	}
+}
+
+json_t *
+moves_end(
+    struct relay *relay, struct slice id, struct slice server, const char *why)
+{
+	struct moves *moves = &relay->moves;
+	json_t *ended = json_array();
+
+	if (id.size == ACCOUNT_ID_SIZE)
+		end_list(bucket_of(moves, id.data), id, server, why, ended);
+	for (size_t i = 0; id.size == 0 && i < MOVES_BUCKETS; i++)
+		end_list(&moves->buckets[i], id, server, why, ended);
+	return ended;
+}
+
 void
 moves_forget(struct follower *follower)
 {

@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 #include <event2/event.h>
+#include <jansson.h>
 
 #include "lib/account.h"
 
@@ -54,6 +55,13 @@ void moves_close(struct relay *relay);
  */
 void moves_follow(struct relay *relay, struct follower *follower,
     const struct account *account);
+/*
+ * Has all leave that follow this account (by its id, ACCOUNT_ID_SIZE octets)
+ * or, with an empty id, are with this server; `why` is static text. Who they
+ * were, an object each; the caller owns the list.
+ */
+json_t *moves_end(
+    struct relay *relay, struct slice id, struct slice server, const char *why);
 /* It is with no server any more. Also takes a follower of zeros. */
 void moves_forget(struct follower *follower);
 

@@ -13,10 +13,12 @@
 #include "proxy/control.h"
 #include "proxy/delivery.h"
 #include "proxy/learn.h"
+#include "proxy/seal.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 8 /* connections taken at one event */
-#define CLOSING_TIME 5 /* s for the last words */
+#define ACCEPT_BATCH 8  /* connections taken at one event */
+#define CLOSING_TIME 5  /* s for the last words */
+#define REPORT_PAUSE 50 /* ms between two reports of servers that fail */
 
 int64_t
 relay_now_ms(void)
@@ -241,6 +243,70 @@ answer_who(struct relay *relay, int fd, const char *question)
 	json_decref(sessions);
 }
 
+void
+relay_report(struct relay *relay, const char *server)
+{
+	char text[CONTROL_QUESTION_SIZE];
+	int64_t now_ms = relay_now_ms();
+	int size;
+
+	if (now_ms - relay->reported_ms < REPORT_PAUSE)
+		return;
+	relay->reported_ms = now_ms;
+	size = snprintf(text, sizeof(text), CONTROL_FAILED "%s", server);
+	if (size > 0 && (size_t)size < sizeof(text))
+		(void)send(relay->settings->health_fd, text, (size_t)size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int
+hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *found = c != '\0' ? strchr(digits, c) : NULL;
+
+	return found ? (int)(found - digits) : -1;
+}
+
+/* An account's id, in hexadecimal. */
+static bool
+read_id(const char *text, char id[ACCOUNT_ID_SIZE])
+{
+	if (strlen(text) != (size_t)2 * ACCOUNT_ID_SIZE)
+		return false;
+	for (size_t i = 0; i < ACCOUNT_ID_SIZE; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		id[i] = (char)(high << 4 | low);
+	}
+	return true;
+}
+
+/* "kick NUMBER ID" and "flush NUMBER SERVER". */
+static void
+answer_end(struct relay *relay, int fd, const char *question)
+{
+	char verb[8], argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
+	struct slice nothing = slice_from("");
+	json_t *ended = NULL;
+
+	if (sscanf(question, "%7s %*u %255s", verb, argument) != 2)
+		return;
+	if (strcmp(verb, "kick") == 0 && read_id(argument, id))
+		ended = moves_end(relay, slice_of(id, sizeof(id)), nothing,
+		    "kicked by an administrator");
+	else if (strcmp(verb, "flush") == 0)
+		ended = moves_end(relay, nothing, slice_from(argument),
+		    "its server was flushed by an administrator");
+	if (ended && control_answer(fd, question, ended) < 0)
+		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	json_decref(ended);
+}
+
 static void
 on_health(evutil_socket_t fd, short what, void *context)
 {
@@ -254,6 +320,8 @@ on_health(evutil_socket_t fd, short what, void *context)
 		event_del(relay->health_event);
 	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
 		answer_who(relay, fd, question);
+	else if (size > 0)
+		answer_end(relay, fd, question);
 }
 
 /* ---- life ---- */
@@ -286,7 +354,9 @@ open_relay(struct relay *relay, const char **why)
 	if (router_open(
 		&relay->router, config->replica, &config->backend, why) < 0)
 		return -1;
-	return jail_enter(&relay->settings->jail, why);
+	if (jail_enter(&relay->settings->jail, why) < 0)
+		return -1;
+	return seal_process(why);
 }
 
 static void

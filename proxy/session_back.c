@@ -49,6 +49,7 @@ fail_server(struct session *session, const char *text, const char *why)
 	    login->asked_ms + 1000 * session->relay->config->backend.retry_time;
 	struct log_line line;
 
+	relay_report(session->relay, login->route.server);
 	if (relay_now_ms() >= until_ms) {
 		session_refuse_unavailable(session, text, why);
 		return;

@@ -276,7 +276,7 @@ providers_start(evutil_socket_t fd, short what, void *context)
 }
 
 /* Without a usable resolv.conf addresses and the hosts file still serve. */
-static struct evdns_base *
+struct evdns_base *
 providers_resolver(struct event_base *base)
 {
 	struct evdns_base *dns =

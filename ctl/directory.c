@@ -1,0 +1,585 @@
+#include "ctl/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <ldap.h>
+
+#include "replica/entry.h"
+
+#define CONNECT_TIME 5 /* s for a connection and its handshake */
+#define ANSWER_TIME  5 /* s for an answer */
+#define PASSWORD_MAX 4096
+#define PARTS_MAX    128
+#define VALUES_MAX   4096
+#define RECORD_MAX   (1024U * 1024U)
+#define WHY_MAX      2048
+
+struct directory {
+	const struct config_directory *config; /* borrowed */
+	const char *uri;                       /* the one in use; borrowed */
+	LDAP *ldap;                            /* owned */
+	struct buf why; /* of the last failure: server, entry, reason */
+};
+
+/* ---- failures ---- */
+
+static enum directory_result
+result_of(int code)
+{
+	switch (code) {
+	case LDAP_SUCCESS:
+		return DIRECTORY_DONE;
+	case LDAP_ASSERTION_FAILED:
+	case LDAP_NO_SUCH_ATTRIBUTE:
+	case LDAP_TYPE_OR_VALUE_EXISTS:
+		return DIRECTORY_RACE;
+	case LDAP_NO_SUCH_OBJECT:
+		return DIRECTORY_ABSENT;
+	case LDAP_ALREADY_EXISTS:
+		return DIRECTORY_EXISTS;
+	case LDAP_SERVER_DOWN:
+	case LDAP_TIMEOUT:
+	case LDAP_CONNECT_ERROR:
+	case LDAP_UNAVAILABLE:
+	case LDAP_BUSY:
+		return DIRECTORY_LOST;
+	default:
+		return DIRECTORY_REFUSED;
+	}
+}
+
+/* Keeps what is to be said of a failure of `doing` at an entry. */
+static enum directory_result
+keep_why(struct directory *directory, int code, const char *doing,
+    struct slice dn, const char *text)
+{
+	char *own = NULL;
+
+	if (code == LDAP_SUCCESS)
+		return DIRECTORY_DONE;
+	if (!text && directory->ldap)
+		(void)ldap_get_option(
+		    directory->ldap, LDAP_OPT_DIAGNOSTIC_MESSAGE, &own);
+	text = text ? text : own;
+	buf_clear(&directory->why);
+	(void)buf_printf(&directory->why, "%s: %s", directory->uri, doing);
+	if (dn.size > 0)
+		(void)buf_add_char(&directory->why, ' ');
+	(void)buf_add_slice(&directory->why, dn);
+	(void)buf_printf(&directory->why, ": %s%s%s", ldap_err2string(code),
+	    text && text[0] != '\0' ? ": " : "", text ? text : "");
+	ldap_memfree(own);
+	return result_of(code);
+}
+
+int
+directory_exit(struct directory *directory, enum directory_result result)
+{
+	if (result != DIRECTORY_DONE)
+		ctl_complain("directory", buf_string(&directory->why));
+	switch (result) {
+	case DIRECTORY_DONE:
+		break;
+	case DIRECTORY_ABSENT:
+		return CTL_NO;
+	case DIRECTORY_EXISTS:
+		return EX_CANTCREAT;
+	case DIRECTORY_REFUSED:
+		return EX_NOPERM;
+	case DIRECTORY_RACE:
+		return EX_TEMPFAIL;
+	case DIRECTORY_LOST:
+		return EX_UNAVAILABLE;
+	}
+	return EX_OK;
+}
+
+/* ---- the connection ---- */
+
+static int
+set_tls(LDAP *ldap, const struct config_directory *config)
+{
+	int hard = LDAP_OPT_X_TLS_HARD, client = 0;
+	int code = LDAP_OPT_SUCCESS;
+
+	if (config->ca_file)
+		code = ldap_set_option(
+		    ldap, LDAP_OPT_X_TLS_CACERTFILE, config->ca_file);
+	if (code == LDAP_OPT_SUCCESS)
+		code =
+		    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &hard);
+	if (code == LDAP_OPT_SUCCESS)
+		code = ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client);
+	return code;
+}
+
+static int
+set_options(LDAP *ldap, const struct config_directory *config, bool tls)
+{
+	int version = LDAP_VERSION3;
+	struct timeval connecting = { CONNECT_TIME, 0 };
+	struct timeval answer = { ANSWER_TIME, 0 };
+	int code = ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
+
+	if (code == LDAP_OPT_SUCCESS)
+		code = ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+	if (code == LDAP_OPT_SUCCESS)
+		code = ldap_set_option(
+		    ldap, LDAP_OPT_NETWORK_TIMEOUT, &connecting);
+	if (code == LDAP_OPT_SUCCESS)
+		code = ldap_set_option(ldap, LDAP_OPT_TIMEOUT, &answer);
+	if (code == LDAP_OPT_SUCCESS && tls)
+		code = set_tls(ldap, config);
+	return code;
+}
+
+/* Without the line end that editors leave. Wiped by the caller. */
+static int
+read_password(const char *path, struct buf *password)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *room = buf_reserve(password, PASSWORD_MAX);
+	ssize_t size = fd < 0 || !room ? -1 : read(fd, room, PASSWORD_MAX);
+
+	if (size < 0) {
+		ctl_complain(path, strerrordesc_np(errno));
+		if (fd >= 0)
+			(void)close(fd);
+		return EX_NOINPUT;
+	}
+	(void)close(fd);
+	buf_grow(password, (size_t)size);
+	while (password->size > 0 &&
+	       (password->data[password->size - 1] == '\n' ||
+		   password->data[password->size - 1] == '\r'))
+		password->size--;
+	return EX_OK;
+}
+
+static int
+log_in(struct directory *directory, struct buf *password)
+{
+	const struct config_directory *config = directory->config;
+	struct berval secret = { password->size, password->data };
+
+	if (config->bind == CONFIG_BIND_EXTERNAL)
+		return ldap_sasl_bind_s(
+		    directory->ldap, "", "EXTERNAL", NULL, NULL, NULL, NULL);
+	return ldap_sasl_bind_s(directory->ldap, config->bind_dn,
+	    LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
+}
+
+/* One server: connected, encrypted as it has to be, logged in. */
+static enum directory_result
+try_server(struct directory *directory, const char *uri, struct buf *password)
+{
+	const struct config_directory *config = directory->config;
+	struct slice text = slice_from(uri);
+	struct slice nothing = slice_from("");
+	bool starttls = config->tls == CONFIG_TLS_STARTTLS &&
+			slice_starts_nocase(text, "ldap://");
+	int code;
+
+	directory->uri = uri;
+	if (directory->ldap)
+		(void)ldap_unbind_ext_s(directory->ldap, NULL, NULL);
+	directory->ldap = NULL;
+	code = ldap_initialize(&directory->ldap, uri);
+	if (code != LDAP_SUCCESS)
+		return keep_why(directory, code, "address", nothing, NULL);
+	if (set_options(directory->ldap, config,
+		starttls || slice_starts_nocase(text, "ldaps://")) !=
+	    LDAP_OPT_SUCCESS)
+		return keep_why(directory, LDAP_LOCAL_ERROR, "TLS", nothing,
+		    "is the CA file there and readable?");
+	if (starttls) {
+		code = ldap_start_tls_s(directory->ldap, NULL, NULL);
+		if (code != LDAP_SUCCESS)
+			return keep_why(
+			    directory, code, "StartTLS", nothing, NULL);
+	}
+	code = log_in(directory, password);
+	return keep_why(directory, code, "bind", nothing, NULL);
+}
+
+/* Each server that cannot be reached is named, if none can. */
+static enum directory_result
+try_servers(struct directory *directory, struct buf *password)
+{
+	const struct setting_list *uris = &directory->config->uris;
+	struct buf faults = buf_bounded(WHY_MAX * 8);
+	enum directory_result result = DIRECTORY_LOST;
+
+	for (size_t i = 0; i < uris->count && result == DIRECTORY_LOST; i++) {
+		result = try_server(directory, uris->items[i], password);
+		(void)buf_printf(&faults, "%s%s", faults.size > 0 ? "; " : "",
+		    buf_string(&directory->why));
+	}
+	if (result == DIRECTORY_LOST) {
+		buf_clear(&directory->why);
+		(void)buf_add_slice(&directory->why, buf_slice(&faults));
+	}
+	buf_free(&faults);
+	return result;
+}
+
+static int
+check_config(const struct config_directory *config)
+{
+	if (config->uris.count == 0) {
+		ctl_complain("directory",
+		    "none is configured: directory { uris, suffix } in postcellctl.conf");
+		return EX_CONFIG;
+	}
+	if (config->bind == CONFIG_BIND_SIMPLE && !config->bind_dn) {
+		ctl_complain("directory",
+		    "directory { bind_dn, password_file } are not configured");
+		return EX_CONFIG;
+	}
+	return EX_OK;
+}
+
+int
+directory_open(struct directory **out, const struct ctl *ctl)
+{
+	struct directory *directory;
+	struct buf password = buf_bounded(PASSWORD_MAX + 1);
+	int code = check_config(ctl->directory);
+
+	*out = NULL;
+	if (code == EX_OK && ctl->directory->password_file)
+		code = read_password(ctl->directory->password_file, &password);
+	if (code != EX_OK) {
+		buf_wipe(&password);
+		return code;
+	}
+	directory = calloc(1, sizeof(*directory));
+	if (!directory)
+		abort();
+	directory->config = ctl->directory;
+	directory->why = buf_bounded(WHY_MAX * 8);
+	/* A server that closes must be an error, not an end. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	code = directory_exit(directory, try_servers(directory, &password));
+	buf_wipe(&password);
+	if (code == EX_OK)
+		*out = directory;
+	else
+		directory_free(&directory);
+	return code;
+}
+
+void
+directory_free(struct directory **directory)
+{
+	struct directory *old = *directory;
+
+	*directory = NULL;
+	if (!old)
+		return;
+	if (old->ldap)
+		(void)ldap_unbind_ext_s(old->ldap, NULL, NULL);
+	buf_free(&old->why);
+	free(old);
+}
+
+const char *
+directory_suffix(const struct directory *directory)
+{
+	return directory->config->suffix;
+}
+
+/* ---- reading ---- */
+
+/* All values of an entry of an answer, until values_free(). */
+struct values {
+	struct entry_value list[VALUES_MAX];
+	size_t count;
+	struct berval **owned[VALUES_MAX];
+	char *names[VALUES_MAX];
+	size_t attribute_count;
+};
+
+static void
+values_free(struct values *values)
+{
+	for (size_t i = 0; i < values->attribute_count; i++) {
+		ldap_value_free_len(values->owned[i]);
+		ldap_memfree(values->names[i]);
+	}
+	free(values);
+}
+
+static struct values *
+values_of(LDAP *ldap, LDAPMessage *message)
+{
+	struct values *values = calloc(1, sizeof(*values));
+	BerElement *ber = NULL;
+	char *name;
+
+	if (!values)
+		abort();
+	for (name = ldap_first_attribute(ldap, message, &ber);
+	     name && values->attribute_count < VALUES_MAX;
+	     name = ldap_next_attribute(ldap, message, ber)) {
+		struct berval **list = ldap_get_values_len(ldap, message, name);
+
+		values->names[values->attribute_count] = name;
+		values->owned[values->attribute_count++] = list;
+		for (size_t i = 0;
+		     list && list[i] && values->count < VALUES_MAX; i++)
+			values->list[values->count++] = (struct entry_value){
+				slice_from(name),
+				slice_of(list[i]->bv_val, list[i]->bv_len)
+			};
+	}
+	ber_free(ber, 0);
+	return values;
+}
+
+/* Adds the entry's record to `out`, as the replica would have it. */
+static enum directory_result
+make_record(struct directory *directory, LDAPMessage *message, struct buf *out,
+    enum entry_kind *kind, bool *has_class)
+{
+	struct values *values = values_of(directory->ldap, message);
+	char *dn = ldap_get_dn(directory->ldap, message);
+	struct entry entry = { .dn = slice_from(dn),
+		.values = values->list,
+		.value_count = values->count };
+	uint8_t id[LAYOUT_ID_SIZE];
+	const char *why = "";
+	enum directory_result result = DIRECTORY_DONE;
+
+	if (entry_make(&entry, out, id, kind, &why) != 0)
+		result = keep_why(directory, LDAP_DECODING_ERROR, "entry",
+		    slice_from(dn), why);
+	*has_class = false;
+	for (size_t i = 0; i < values->count; i++)
+		if (slice_is_nocase(values->list[i].attribute, "objectClass") &&
+		    slice_is_nocase(values->list[i].value, "postcellAccount"))
+			*has_class = true;
+	values_free(values);
+	ldap_memfree(dn);
+	return result;
+}
+
+static enum directory_result
+search(struct directory *directory, const char *base, int scope,
+    const char *filter, LDAPMessage **answer)
+{
+	char **attributes = (char **)(uintptr_t)entry_attributes;
+	struct timeval patience = { ANSWER_TIME, 0 };
+	int code = ldap_search_ext_s(directory->ldap, base, scope, filter,
+	    attributes, 0, NULL, NULL, &patience, LDAP_NO_LIMIT, answer);
+
+	return keep_why(directory, code, "search", slice_from(base), NULL);
+}
+
+enum directory_result
+directory_cell(struct directory *directory, struct cell **out)
+{
+	LDAPMessage *answer = NULL, *message;
+	struct cell *cell = cell_new();
+	bool has_class;
+	enum directory_result result =
+	    search(directory, directory->config->suffix, LDAP_SCOPE_SUBTREE,
+		"(|(objectClass=postcellPool)(objectClass=postcellServer)"
+		"(objectClass=postcellProxy)(objectClass=postcellHost))",
+		&answer);
+
+	*out = NULL;
+	for (message = ldap_first_entry(directory->ldap, answer);
+	     message && cell && result == DIRECTORY_DONE;
+	     message = ldap_next_entry(directory->ldap, message)) {
+		struct buf record = buf_bounded(RECORD_MAX);
+		enum entry_kind kind;
+
+		result =
+		    make_record(directory, message, &record, &kind, &has_class);
+		if (result == DIRECTORY_DONE && kind == ENTRY_CELL &&
+		    cell_add(cell, buf_slice(&record)) < 0)
+			abort();
+		buf_free(&record);
+	}
+	(void)ldap_msgfree(answer);
+	if (!cell || cell_finish(cell) < 0)
+		abort();
+	if (result == DIRECTORY_DONE)
+		*out = cell;
+	else
+		cell_free(&cell);
+	return result;
+}
+
+/* A DN as a string, which libldap wants. */
+static char *
+text_of(struct slice text)
+{
+	char *copy = strndup(text.size > 0 ? text.data : "", text.size);
+
+	if (!copy)
+		abort();
+	return copy;
+}
+
+enum directory_result
+directory_account(struct directory *directory, struct slice dn,
+    struct buf *record, struct account *account, bool *has_class)
+{
+	LDAPMessage *answer = NULL, *message;
+	char *base = text_of(dn);
+	enum entry_kind kind = ENTRY_OTHER;
+	const char *why = "is no account";
+	enum directory_result result = search(
+	    directory, base, LDAP_SCOPE_BASE, "(objectClass=*)", &answer);
+
+	message = ldap_first_entry(directory->ldap, answer);
+	if (result == DIRECTORY_DONE && message)
+		result =
+		    make_record(directory, message, record, &kind, has_class);
+	if (result == DIRECTORY_DONE &&
+	    (kind != ENTRY_ACCOUNT ||
+		account_read(account, buf_slice(record), &why) < 0))
+		result =
+		    keep_why(directory, LDAP_NO_SUCH_OBJECT, "entry", dn, why);
+	(void)ldap_msgfree(answer);
+	free(base);
+	return result;
+}
+
+/* ---- writing ---- */
+
+/* The parts as libldap wants them; they borrow from the caller's. */
+struct mods {
+	LDAPMod mods[PARTS_MAX];
+	struct berval values[PARTS_MAX];
+	struct berval *lists[PARTS_MAX * 2]; /* each ends in NULL */
+	LDAPMod *pointers[PARTS_MAX + 1];
+};
+
+static bool
+goes_on(const struct directory_part *parts, size_t i)
+{
+	return i > 0 && parts[i].kind == parts[i - 1].kind &&
+	       strcmp(parts[i].attribute, parts[i - 1].attribute) == 0;
+}
+
+/* Values of one attribute that follow each other are one modification. */
+static struct mods *
+mods_of(const struct directory_part *parts, size_t count)
+{
+	static const int operations[] = {
+		[DIRECTORY_ADD] = LDAP_MOD_ADD,
+		[DIRECTORY_DELETE] = LDAP_MOD_DELETE,
+		[DIRECTORY_REPLACE] = LDAP_MOD_REPLACE,
+	};
+	struct mods *mods = calloc(1, sizeof(*mods));
+	size_t mod_count = 0, list_size = 0;
+
+	if (!mods || count > PARTS_MAX)
+		abort();
+	for (size_t i = 0; i < count; i++) {
+		struct slice value = parts[i].value;
+
+		mods->values[i].bv_val = (char *)(uintptr_t)value.data;
+		mods->values[i].bv_len = value.size;
+		if (!goes_on(parts, i)) {
+			LDAPMod *mod = &mods->mods[mod_count];
+
+			list_size += i > 0;
+			mod->mod_op =
+			    operations[parts[i].kind] | LDAP_MOD_BVALUES;
+			mod->mod_type = (char *)(uintptr_t)parts[i].attribute;
+			mod->mod_bvalues =
+			    value.size > 0 ? &mods->lists[list_size] : NULL;
+			mods->pointers[mod_count++] = mod;
+		}
+		if (value.size > 0)
+			mods->lists[list_size++] = &mods->values[i];
+	}
+	return mods;
+}
+
+/* RFC 4528: the operation is done only if entryCSN still is the one read. */
+static LDAPControl *
+assertion_of(struct directory *directory, struct slice csn)
+{
+	struct buf filter = buf_bounded(256);
+	LDAPControl *control = NULL;
+
+	if (csn.size == 0)
+		return NULL;
+	(void)buf_add_string(&filter, "(entryCSN=");
+	(void)name_escape_filter(&filter, csn);
+	(void)buf_add_char(&filter, ')');
+	if (ldap_create_assertion_control(
+		directory->ldap, filter.data, 1, &control) != LDAP_SUCCESS)
+		abort();
+	buf_free(&filter);
+	return control;
+}
+
+enum directory_result
+directory_modify(struct directory *directory, struct slice dn, struct slice csn,
+    const struct directory_part *parts, size_t count)
+{
+	LDAPControl *controls[] = { assertion_of(directory, csn), NULL };
+	struct mods *mods = mods_of(parts, count);
+	char *name = text_of(dn);
+	int code = ldap_modify_ext_s(
+	    directory->ldap, name, mods->pointers, controls, NULL);
+
+	ldap_control_free(controls[0]);
+	free(name);
+	free(mods);
+	return keep_why(directory, code, "modify", dn, NULL);
+}
+
+enum directory_result
+directory_add(struct directory *directory, struct slice dn,
+    const struct directory_part *parts, size_t count)
+{
+	struct mods *mods = mods_of(parts, count);
+	char *name = text_of(dn);
+	int code =
+	    ldap_add_ext_s(directory->ldap, name, mods->pointers, NULL, NULL);
+
+	free(name);
+	free(mods);
+	return keep_why(directory, code, "add", dn, NULL);
+}
+
+enum directory_result
+directory_delete(struct directory *directory, struct slice dn, struct slice csn)
+{
+	LDAPControl *controls[] = { assertion_of(directory, csn), NULL };
+	char *name = text_of(dn);
+	int code = ldap_delete_ext_s(directory->ldap, name, controls, NULL);
+
+	ldap_control_free(controls[0]);
+	free(name);
+	return keep_why(directory, code, "delete", dn, NULL);
+}
+
+enum directory_result
+directory_rename(struct directory *directory, struct slice dn, struct slice csn,
+    struct slice rdn)
+{
+	LDAPControl *controls[] = { assertion_of(directory, csn), NULL };
+	char *name = text_of(dn), *first = text_of(rdn);
+	int code = ldap_rename_s(
+	    directory->ldap, name, first, NULL, 1, controls, NULL);
+
+	ldap_control_free(controls[0]);
+	free(name);
+	free(first);
+	return keep_why(directory, code, "rename", dn, NULL);
+}

@@ -1,0 +1,76 @@
+/*
+ * directory: the LDAP server that changes are written to.
+ *
+ * One connection, synchronous, every wait bounded. The servers of the
+ * configuration are tried in their order until one is reached; what one that
+ * was reached answers is final. Referrals are not followed.
+ *
+ * What a change is computed from is read here, not in the replica, which may
+ * be behind; and a change is bound to what was read (RFC 4528 assertion of the
+ * entry's entryCSN), so that two writers cannot overlook each other.
+ */
+#ifndef CTL_DIRECTORY_H
+#define CTL_DIRECTORY_H
+
+#include "ctl/ctl.h"
+#include "lib/account.h"
+#include "lib/buf.h"
+#include "lib/cell.h"
+
+struct directory;
+
+enum directory_result {
+	DIRECTORY_DONE,
+	DIRECTORY_RACE, /* the entry is not as it was read: read it again */
+	DIRECTORY_ABSENT,
+	DIRECTORY_EXISTS,
+	DIRECTORY_REFUSED, /* no access, or against a rule of the directory */
+	DIRECTORY_LOST     /* no server, or none that answers */
+};
+
+/* One attribute of a change; several may name the same one. */
+struct directory_part {
+	enum {
+		DIRECTORY_ADD,
+		DIRECTORY_DELETE,
+		DIRECTORY_REPLACE
+	} kind;
+
+	const char *attribute;
+	struct slice value; /* empty: all values; borrowed for the call */
+};
+
+/* EX_OK; or an exit status after a complaint, and *directory NULL. */
+int directory_open(struct directory **directory, const struct ctl *ctl);
+void directory_free(struct directory **directory);
+const char *directory_suffix(const struct directory *directory);
+
+/* Pools and hosts as they are there now; the caller owns *cell. */
+enum directory_result directory_cell(
+    struct directory *directory, struct cell **cell);
+/*
+ * An entry as an account, and whether it has the class postcellAccount. The
+ * account borrows from `record`, an empty buffer.
+ */
+enum directory_result directory_account(struct directory *directory,
+    struct slice dn, struct buf *record, struct account *account,
+    bool *has_class);
+
+/* `csn`: what the entry's entryCSN has to be; empty: no matter. */
+enum directory_result directory_modify(struct directory *directory,
+    struct slice dn, struct slice csn, const struct directory_part *parts,
+    size_t count);
+enum directory_result directory_add(struct directory *directory,
+    struct slice dn, const struct directory_part *parts, size_t count);
+enum directory_result directory_delete(
+    struct directory *directory, struct slice dn, struct slice csn);
+enum directory_result directory_rename(struct directory *directory,
+    struct slice dn, struct slice csn, struct slice rdn);
+
+/*
+ * The exit status for the last call's result, after a complaint that names
+ * server, entry and reason. EX_OK for DONE, without one.
+ */
+int directory_exit(struct directory *directory, enum directory_result result);
+
+#endif
