@@ -6,6 +6,7 @@ what must happen is polled for until a deadline.
 
 import collections
 import concurrent.futures
+import datetime
 import os
 import signal
 import subprocess
@@ -62,8 +63,19 @@ def server_dn(name):
 
 
 def set_state(directory, name, state):
+    """Wish and transition in one change, as it is to be written."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    value = f"{now:%Y%m%d%H%M%S.%f}Z 0 {state} 100"
     directory.modify_s(server_dn(name), [
-        (ldap.MOD_REPLACE, "postcellState", state.encode())])
+        (ldap.MOD_REPLACE, "postcellState", state.encode()),
+        (ldap.MOD_ADD, "postcellTransition", value.encode())])
+
+
+def is_seen_up(directory, name):
+    """No observer says that it is down."""
+    found = directory.search_s(f"ou=proxies,{SUFFIX}", ldap.SCOPE_ONELEVEL,
+                               f"(postcellVote={name} down)", ["cn"])
+    return not found
 
 
 def takes_effect(condition, since):
@@ -530,6 +542,9 @@ def test_users_of_a_killed_server_log_in_elsewhere(cell, people, directory):
                 assert now == {place}, "a user of another server was moved"
     finally:
         cell.start_server(victim)
+        # Whoever brings a server up that most observers find down brings it
+        # up for a moment.
+        assert wait_until(lambda: is_seen_up(directory, victim), 10)
         set_state(directory, victim, "up")
     for proxy in PROXIES:
         assert wait_until(

@@ -133,7 +133,7 @@ def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
     command.succeed("start")
     after = command.pids()
     assert {name for name in after if after[name] != before[name]} == {
-        "proxy1", "proxy2"}
+        "proxy1", "proxy2", "observer1"}
     log_in(command.facts())
 
 
