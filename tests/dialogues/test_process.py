@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from house import (BUILD, LISTENERS, TIMEOUT, check_log, make_certificate,
+from house import (BUILD, LISTENERS, SERVER, TIMEOUT, Replica, check_log, make_certificate,
                    memory, process_status, wait_until)
 from player import GOOD_LOGIN, Peer, Player, log_in
 
@@ -334,6 +334,31 @@ def test_parent_dies(started, servers):
     session.use()
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}")
                                for pid in pids), "end of relays")
+
+
+def is_jailed(proxy):
+    """All relays have opened what they need."""
+    with contextlib.suppress(OSError):
+        return all(process_status(pid)["NoNewPrivs"] == "1"
+                   for pid in proxy.relays())
+
+
+def test_replica_comes_late(make_proxy, folder, servers):
+    """Relays are started until there is a replica to read."""
+    late = folder / "late"
+    late.mkdir()
+    make_certificate(late, "server", [SERVER])
+    proxy = make_proxy()
+    proxy.conf.write_text(proxy.text.replace(
+        f'replica = "{folder}/replica"', f'replica = "{late}/replica"'))
+    proxy.start()
+    wait_until(lambda: len(proxy.events("relay_failed")) > 2, "failures")
+    replica = Replica(late)
+    try:
+        wait_until(lambda: is_jailed(proxy), "relays")
+        log_in(proxy, servers)
+    finally:
+        replica.stop()
 
 
 # Checks and privileges
