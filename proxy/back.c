@@ -3,6 +3,7 @@
 #include "proxy/imap_back.h"
 #include "proxy/pop3_back.h"
 #include "proxy/sieve_back.h"
+#include "proxy/smtp_back.h"
 
 const struct back_protocol *
 back_protocol(enum service_kind service)
@@ -12,6 +13,7 @@ back_protocol(enum service_kind service)
 		    [SERVICE_IMAP] = &imap_back,
 		    [SERVICE_POP3] = &pop3_back,
 		    [SERVICE_SIEVE] = &sieve_back,
+		    [SERVICE_SUBMISSION] = &smtp_back,
 	    };
 
 	return protocols[service];

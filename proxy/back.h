@@ -45,6 +45,7 @@ struct back {
 	int step;              /* the protocol's own */
 	unsigned capabilities; /* the protocol's own bits */
 	bool secured;
+	bool greeted; /* SMTP: a line of the reply to EHLO was seen */
 	struct buf
 	    untagged; /* owned: whole lines that came between login and reply */
 	struct buf reply; /* owned: the reply after its tag, without CRLF */

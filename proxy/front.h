@@ -105,7 +105,4 @@ void front_close(struct front *front);
 /* May credentials be said now? */
 bool front_may_login(const struct front *front);
 
-/* Adds text that is not ours: control octets are said as "?". */
-void front_add_text(struct buf *out, struct slice text);
-
 #endif

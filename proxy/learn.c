@@ -49,17 +49,10 @@ struct lesson {
 struct learner {
 	struct relay *relay; /* borrowed */
 	TAILQ_HEAD(, lesson) lessons;
-	unsigned asked; /* lessons not idle */
+	struct back_client client; /* ourselves, who do not log in */
+	unsigned asked;            /* lessons not idle */
 	uint64_t generation;
 	bool has_map;
-};
-
-static const struct back_client nobody = {
-	.address = "127.0.0.1",
-	.local_address = "127.0.0.1",
-	.session = "learn",
-	.host_name = "localhost",
-	.hello = "",
 };
 
 /* ---- what was learned ---- */
@@ -224,8 +217,9 @@ step_connect(struct lesson *lesson)
 		fail(lesson, strerrordesc_np(error));
 		return;
 	}
-	back_open(&lesson->back, back_protocol(lesson->kind), &nobody, NULL,
-	    slice_from(""), lesson->tls, LINE_SIZE);
+	back_open(&lesson->back, back_protocol(lesson->kind),
+	    &lesson->learner->client, NULL, slice_from(""), lesson->tls,
+	    LINE_SIZE);
 	lesson->back.offer = &lesson->heard;
 	lesson->state = LESSON_SPEAK;
 	if (lesson->tls == SERVICE_TLS_IMPLICIT)
@@ -481,6 +475,13 @@ learner_new(struct relay *relay)
 	if (!learner)
 		abort();
 	learner->relay = relay;
+	learner->client = (struct back_client){
+		.address = "",
+		.local_address = "",
+		.session = "",
+		.host_name = relay->config->host_name,
+		.hello = "",
+	};
 	TAILQ_INIT(&learner->lessons);
 	learner_tick(learner);
 	return learner;

@@ -357,7 +357,7 @@ pop3_accept(struct front *front, struct slice reply, struct slice untagged,
 {
 	(void)front;
 	(void)untagged;
-	front_add_text(out, reply);
+	line_add_text(out, reply);
 	buf_add_string(out, CRLF);
 }
 
@@ -379,7 +379,7 @@ pop3_refuse(struct front *front, const struct refusal *refusal, struct buf *out)
 		buf_add_string(out, "-ERR [SYS/TEMP] ");
 		break;
 	}
-	front_add_text(out, refusal->text);
+	line_add_text(out, refusal->text);
 	buf_add_string(out, CRLF);
 }
 

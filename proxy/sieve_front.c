@@ -4,6 +4,7 @@
 
 #include "proxy/front_sasl.h"
 #include "proxy/imap_scan.h"
+#include "proxy/line.h"
 #include "proxy/sieve_string.h"
 
 #define CRLF "\r\n"
@@ -386,7 +387,7 @@ sieve_refuse(
 		break;
 	case REFUSAL_NOLOGIN:
 		buf_add_string(&text, "This account may not log in now. ");
-		front_add_text(&text, refusal->text);
+		line_add_text(&text, refusal->text);
 		buf_add_string(out, "NO ");
 		sieve_add_string(out, buf_slice(&text), false);
 		break;

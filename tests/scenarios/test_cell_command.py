@@ -232,7 +232,8 @@ def test_what_the_how_to_tells_works(command):
 # A part of a command line of the how-to, and what it must print.
 TOLD_SIGNS = {
     "CELL_USERS": "anna-secret",
-    "curl": "INBOX",
+    "imaps://": "INBOX",
+    "pop3s://": "1 ",
     "s_client": "a OK",
     "kdig": f"{NET}.1",
     "ldapadd": "adding new entry",
