@@ -269,6 +269,8 @@ fill_client(struct probe *probe)
 		.local_address = probe->client_address,
 		.local_port = address_port(&address),
 		.session = "probe",
+		.host_name = probe->request.name,
+		.hello = "",
 	};
 }
 
