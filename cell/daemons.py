@@ -13,7 +13,7 @@ from server import Server
 USER = "nobody"
 
 # What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s")
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
 
 
 class Daemon(Server):

@@ -20,6 +20,7 @@
 #include "ctl/server.h"
 #include "ctl/user.h"
 #include "ctl/watch.h"
+#include "ctl/zone.h"
 #include "lib/slice.h"
 #include "lib/transition.h"
 
@@ -139,6 +140,10 @@ static const struct verb_row verb_rows[] = {
 	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
 	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
 	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
+	{ "zone", "show", "", "what this host publishes in DNS", 0, 0, 0, 0,
+	    ctl_zone_show },
+	{ "zone", "diff", "", "what it has yet to change there", 0, 0, 0, 0,
+	    ctl_zone_diff },
 };
 
 enum option_letter {

@@ -95,6 +95,29 @@ proxy_sessions(const struct ctl *ctl, const char **why)
 	return sessions;
 }
 
+/* What this proxy's observer holds of the hosts of the cell. */
+static void
+print_observed(const json_t *hosts)
+{
+	const json_t *host, *service;
+	size_t i, k;
+
+	json_array_foreach(hosts, i, host)
+	{
+		printf("observed    %s %s %s, %lld s",
+		    output_member(host, "kind"), output_member(host, "name"),
+		    output_member(host, "opinion"),
+		    output_number(host, "seconds"));
+		json_array_foreach(json_object_get(host, "services"), k,
+		    service) if (strcmp(output_member(service, "opinion"),
+				     "up") != 0)
+		    printf("; %s %s: %s", output_member(service, "service"),
+			output_member(service, "opinion"),
+			output_member(service, "why"));
+		putchar('\n');
+	}
+}
+
 static void
 print_status(const json_t *answer)
 {
@@ -114,6 +137,7 @@ print_status(const json_t *answer)
 	    output_number(relay, "logged_in"));
 	json_object_foreach(counters, name, value)
 	    printf("%-11s %lld\n", name, (long long)json_integer_value(value));
+	print_observed(json_object_get(answer, "observed"));
 }
 
 int

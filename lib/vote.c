@@ -19,7 +19,8 @@ int
 vote_format(struct buf *out, const struct cell *cell, const struct host *host,
     enum vote_word word)
 {
-	if (!is_only_one(cell, host))
+	/* A slash in the name itself would be taken for one after the kind. */
+	if (!is_only_one(cell, host) || slice_find(host->name, '/') != SIZE_MAX)
 		buf_printf(out, "%s/", host_kind_text(host->kind));
 	buf_add_slice(out, host->name);
 	return buf_printf(out, " %s", words[word]);

@@ -2,6 +2,7 @@
 
 #include "proxy/imap_back.h"
 #include "proxy/pop3_back.h"
+#include "proxy/sieve_back.h"
 
 const struct back_protocol *
 back_protocol(enum service_kind service)
@@ -10,6 +11,7 @@ back_protocol(enum service_kind service)
 	    *const protocols[SERVICE_KIND_COUNT] = {
 		    [SERVICE_IMAP] = &imap_back,
 		    [SERVICE_POP3] = &pop3_back,
+		    [SERVICE_SIEVE] = &sieve_back,
 	    };
 
 	return protocols[service];

@@ -20,6 +20,7 @@ static const char *const listener_tls_words[] = { "default", "none", "starttls",
 	"implicit", NULL };
 static const char *const backend_tls_words[] = { "none", "starttls", "implicit",
 	NULL };
+static const char *const directory_tls_words[] = { "none", "starttls", NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
 
 #define TOP(field) offsetof(struct config, field)
@@ -102,6 +103,31 @@ static const struct setting limit_rows[] = {
 	    NULL },
 };
 
+#define DIRECTORY(field) offsetof(struct config_directory, field)
+static const struct setting directory_rows[] = {
+	{ "uris", SETTING_LIST, DIRECTORY(uris), "{}", 0, 0, NULL },
+	{ "bind_dn", SETTING_TEXT, DIRECTORY(bind_dn), NULL, 0, 0, NULL },
+	{ "password_file", SETTING_TEXT, DIRECTORY(password_file), NULL, 0, 0,
+	    NULL },
+	{ "tls", SETTING_CHOICE, DIRECTORY(tls), "starttls", 0, 0,
+	    directory_tls_words },
+	{ "ca_file", SETTING_TEXT, DIRECTORY(ca_file), NULL, 0, 0, NULL },
+	{ "name", SETTING_TEXT, DIRECTORY(name), NULL, 0, 0, NULL },
+	{ "user", SETTING_TEXT, DIRECTORY(user), "postcell-auth", 0, 0, NULL },
+	{ "timeout", SETTING_NUMBER, DIRECTORY(timeout), "2", 1, 60, NULL },
+};
+
+#define PROBE(field) offsetof(struct config_probe, field)
+static const struct setting probe_rows[] = {
+	{ "user", SETTING_TEXT, PROBE(user), NULL, 0, 0, NULL },
+	{ "password_file", SETTING_TEXT, PROBE(password_file), NULL, 0, 0,
+	    NULL },
+	{ "interval", SETTING_NUMBER, PROBE(interval), "1000", 100, 600000,
+	    NULL },
+	{ "timeout", SETTING_NUMBER, PROBE(timeout), "1000", 100, 60000, NULL },
+	{ "good", SETTING_NUMBER, PROBE(good), "3", 1, 100, NULL },
+};
+
 static const struct setting_section sections[] = {
 	{ NULL, top_rows, ARRAY_SIZE(top_rows), 0, 0, 0, 0 },
 	{ "tls", tls_rows, ARRAY_SIZE(tls_rows), TOP(tls), 0, 0, 0 },
@@ -112,6 +138,9 @@ static const struct setting_section sections[] = {
 	{ "delivery", delivery_rows, ARRAY_SIZE(delivery_rows), TOP(delivery),
 	    0, 0, 0 },
 	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
+	{ "directory", directory_rows, ARRAY_SIZE(directory_rows),
+	    TOP(directory), 0, 0, 0 },
+	{ "probe", probe_rows, ARRAY_SIZE(probe_rows), TOP(probe), 0, 0, 0 },
 };
 
 const struct config_listener *
@@ -163,7 +192,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 	    (listener->service != SERVICE_LMTP &&
 		!front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; imap, imaps, pop3, pop3s, lmtp are there\n",
+		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
 		    config->path, listener->line, listener->title);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
@@ -185,6 +214,35 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    config->path, listener->line, listener->title);
 }
 
+bool
+config_observes(const struct config *config)
+{
+	return config->directory.uris.count > 0;
+}
+
+static void
+check_observer(const struct config *config, struct buf *errors)
+{
+	const struct config_directory *directory = &config->directory;
+	const struct config_probe *probe = &config->probe;
+
+	if (config_observes(config) &&
+	    (!directory->bind_dn || !directory->password_file ||
+		!directory->name))
+		buf_printf(errors,
+		    "%s: directory { uris } needs bind_dn, password_file and name\n",
+		    config->path);
+	for (size_t i = 0; i < directory->uris.count; i++)
+		if (strncmp(directory->uris.items[i], "ldap", 4) != 0)
+			buf_printf(errors,
+			    "%s: directory { uris }: \"%s\" is not an ldap, ldaps or ldapi URL\n",
+			    config->path, directory->uris.items[i]);
+	if (!probe->user != !probe->password_file)
+		buf_printf(errors,
+		    "%s: probe { user, password_file } go together\n",
+		    config->path);
+}
+
 static void
 check(struct config *config, struct buf *errors)
 {
@@ -197,9 +255,11 @@ check(struct config *config, struct buf *errors)
 	if (!config->tls.certificate != !config->tls.key)
 		buf_printf(errors, "%s: tls { certificate, key } go together\n",
 		    config->path);
-	if (config->listeners.count == 0)
-		buf_printf(
-		    errors, "%s: there is no listen section\n", config->path);
+	check_observer(config, errors);
+	if (config->listeners.count == 0 && !config_observes(config))
+		buf_printf(errors,
+		    "%s: there is neither a listen section nor directory { uris }\n",
+		    config->path);
 	for (size_t i = 0; i < config->listeners.count; i++)
 		check_listener(config, &listeners[i], errors);
 }
@@ -223,7 +283,9 @@ config_read(struct config **config_out, const char *path, struct buf *errors)
 		config_free(&config);
 		return -1;
 	}
-	if (config->relays == 0)
+	if (config->listeners.count == 0)
+		config->relays = 0;
+	else if (config->relays == 0)
 		config->relays = cores < 1 ? 1
 				 : cores < CONFIG_RELAYS_MAX
 				     ? cores

@@ -67,6 +67,31 @@ struct config_limits {
 	long bad_commands;
 };
 
+enum config_directory_tls {
+	CONFIG_DIRECTORY_NONE,
+	CONFIG_DIRECTORY_STARTTLS
+};
+
+/* Where this proxy writes what it observes; without uris it does not observe.
+ */
+struct config_directory {
+	struct setting_list uris;
+	const char *bind_dn, *password_file;
+	const char *ca_file; /* NULL: the system's */
+	int tls;             /* enum config_directory_tls */
+	const char *name;    /* cn of the proxy's own entry */
+	const char *user;    /* whom the auth process becomes */
+	long timeout;        /* s */
+};
+
+struct config_probe {
+	const char *user; /* NULL: no login; %s: the server's name */
+	const char *password_file;
+	long interval; /* ms */
+	long timeout;  /* ms */
+	long good;     /* probes in a row until up */
+};
+
 struct config {
 	const char *path; /* of the file; borrowed */
 	const char *host_name;
@@ -83,6 +108,8 @@ struct config {
 	struct config_backend backend;
 	struct config_delivery delivery;
 	struct config_limits limits;
+	struct config_directory directory;
+	struct config_probe probe;
 	struct settings *settings; /* owned: the text of all above */
 };
 
@@ -93,6 +120,9 @@ struct config {
 int config_read(
     struct config **config_out, const char *path, struct buf *errors);
 void config_free(struct config **config);
+
+/* Whether this proxy is an observer. */
+bool config_observes(const struct config *config);
 
 const struct config_listener *config_listeners(
     const struct config *config, size_t *count);

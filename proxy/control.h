@@ -6,7 +6,8 @@
  * stream; on failure the object has "error". Between health process and
  * relays a question ("who 17", "flush 18 mbox1") is one datagram (SOCK_SEQPACKET), and so is the
  * answer: the question again and a memfd with the JSON text, so that neither
- * ever has to wait for the other to read.
+ * ever has to wait for the other to read. Unasked, a relay says which server it
+ * failed at ("failed mbox2").
  */
 #ifndef PROXY_CONTROL_H
 #define PROXY_CONTROL_H
@@ -14,6 +15,7 @@
 #include <jansson.h>
 
 #define CONTROL_SOCKET        "proxyd.sock"
+#define CONTROL_FAILED        "failed "
 #define CONTROL_QUESTION_SIZE 256 /* octets of a question */
 
 /* Sends a descriptor with a short text; never waits. 0 or -1 (errno). */

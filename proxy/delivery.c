@@ -13,8 +13,9 @@
 #define CHUNK     16384 /* octets read at once */
 #define BACKS_MAX 64    /* servers in one session */
 #define REPLY_MAX 4096  /* octets of one recipient's reply */
-#define WATERMARK 65536 /* octets waiting for a server that stop the reading   \
-			 */
+#define WATERMARK                                                              \
+	65536 /* octets waiting for a server that stop the reading             \
+	       */
 #define RECORD_SIZE_MAX 65536
 #define ID_SIZE         24
 
@@ -351,8 +352,9 @@ log_recipient(const struct delivery *delivery, struct slice address,
 static void
 answer_recipient(struct delivery *delivery, struct slice reply)
 {
-	log_recipient(delivery, buf_slice(&delivery->address),
-	    delivery->placing ? delivery->placing->server : "", reply);
+	if (delivery->placing)
+		log_recipient(delivery, buf_slice(&delivery->address),
+		    delivery->placing->server, reply);
 	buf_add_slice(&delivery->out, reply);
 	buf_add_string(&delivery->out, CRLF);
 	recipient_free(delivery->placing);
@@ -783,6 +785,16 @@ run_lhlo(struct delivery *delivery, struct slice arguments)
 	say(delivery, "250 ENHANCEDSTATUSCODES");
 }
 
+/* Nothing with a control octet goes to a server. */
+static bool
+is_clean(struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++)
+		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
+			return false;
+	return true;
+}
+
 static void
 run_mail(struct delivery *delivery, struct slice arguments)
 {
@@ -792,7 +804,8 @@ run_mail(struct delivery *delivery, struct slice arguments)
 		say(delivery, "503 5.5.1 LHLO comes first.");
 	} else if (delivery->mail.size > 0) {
 		say(delivery, "503 5.5.1 There is a transaction already.");
-	} else if (!lmtp_take_path(&rest, "FROM:", &path, &address)) {
+	} else if (!is_clean(arguments) ||
+		   !lmtp_take_path(&rest, "FROM:", &path, &address)) {
 		say(delivery, "501 5.5.4 MAIL takes FROM:<address>.");
 	} else {
 		buf_add_string(&delivery->mail, "MAIL FROM:");
@@ -815,7 +828,8 @@ run_rcpt(struct delivery *delivery, struct slice arguments)
 		say(delivery, "503 5.5.1 MAIL comes first.");
 		return;
 	}
-	if (!lmtp_take_path(&rest, "TO:", &path, &address) ||
+	if (!is_clean(arguments) ||
+	    !lmtp_take_path(&rest, "TO:", &path, &address) ||
 	    lmtp_unquote(&delivery->address, address) < 0) {
 		say(delivery, "501 5.1.3 RCPT takes TO:<address>.");
 		return;

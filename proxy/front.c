@@ -2,6 +2,7 @@
 
 #include "proxy/imap_front.h"
 #include "proxy/pop3_front.h"
+#include "proxy/sieve_front.h"
 
 const struct front_protocol *
 front_protocol(enum service_kind service)
@@ -10,6 +11,7 @@ front_protocol(enum service_kind service)
 	    *const protocols[SERVICE_KIND_COUNT] = {
 		    [SERVICE_IMAP] = &imap_front,
 		    [SERVICE_POP3] = &pop3_front,
+		    [SERVICE_SIEVE] = &sieve_front,
 	    };
 
 	return protocols[service];

@@ -17,7 +17,8 @@
 
 enum child_role {
 	CHILD_RELAY,
-	CHILD_HEALTH
+	CHILD_HEALTH,
+	CHILD_AUTH
 };
 
 struct child {
@@ -27,8 +28,8 @@ struct child {
 	int slot;      /* relays: their slot of the counters; else -1 */
 	int parent_fd; /* owned: our end of its channel; closing it retires it
 			*/
-	int health_fd; /* owned: the health process's end of a relay's channel;
-			  else -1 */
+	int health_fd; /* owned: the health process's end of the channel of a
+			  relay or an auth process; else -1 */
 	int64_t started_ms; /* monotonic; 0 when it was handed over */
 };
 

@@ -14,8 +14,10 @@
 #include <event2/listener.h>
 
 #include "proxy/control.h"
+#include "proxy/observer.h"
 
 #define ANSWER_TIMEOUT 2 /* s that relays have to answer */
+#define RETRY_TIME     2 /* s until another process looks for the replica */
 
 /* A relay of any generation that still lives. */
 struct relay_channel {
@@ -42,6 +44,7 @@ struct health {
 	struct log log;
 	struct event_base *base;
 	struct event *parent_event;
+	struct observer *observer; /* owned; NULL: it does not observe */
 	TAILQ_HEAD(, relay_channel) relays;
 	TAILQ_HEAD(, client) asking; /* those who wait for relays */
 	unsigned questions;          /* asked so far */
@@ -137,13 +140,16 @@ static void
 answer_status(struct client *client)
 {
 	const struct health_settings *settings = client->health->settings;
+	json_t *status = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
+	    POSTCELL_VERSION, "host", settings->config->host_name, "generation",
+	    (int)settings->generation, "parent", (int)getppid(), "relays",
+	    describe_relays(settings->stats), "counters",
+	    describe_counters(settings->stats));
 
-	answer(client,
-	    json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
-		POSTCELL_VERSION, "host", settings->config->host_name,
-		"generation", (int)settings->generation, "parent",
-		(int)getppid(), "relays", describe_relays(settings->stats),
-		"counters", describe_counters(settings->stats)));
+	if (client->health->observer)
+		json_object_set_new(status, "observed",
+		    observer_describe(client->health->observer));
+	answer(client, status);
 }
 
 /* ---- questions to relays ---- */
@@ -338,8 +344,13 @@ on_relay(evutil_socket_t fd, short what, void *context)
 		relay_channel_free(relay);
 		return;
 	}
-	if (answer_fd < 0)
+	if (answer_fd < 0) {
+		if (size > 0 && relay->health->observer &&
+		    slice_starts_nocase(slice_from(text), CONTROL_FAILED))
+			observer_hint(relay->health->observer,
+			    slice_from(text + strlen(CONTROL_FAILED)));
 		return;
+	}
 	sessions = control_read_answer(answer_fd);
 	take_answer(relay->health, text, sessions);
 	json_decref(sessions);
@@ -377,9 +388,46 @@ on_parent(evutil_socket_t fd, short what, void *context)
 	else if (size > 0 && relay_fd >= 0 &&
 		 sscanf(text, "relay %u", &slot) == 1)
 		add_relay(health, relay_fd, slot);
+	else if (size > 0 && relay_fd >= 0 && strcmp(text, "auth") == 0 &&
+		 health->observer)
+		observer_set_auth(health->observer, relay_fd);
+	else if (relay_fd >= 0)
+		close(relay_fd);
 }
 
 /* ---- life ---- */
+
+static void
+on_replica_missing(evutil_socket_t fd, short what, void *context)
+{
+	struct health *health = context;
+
+	(void)fd;
+	(void)what;
+	event_base_loopbreak(health->base);
+}
+
+/*
+ * Without a replica all else goes on, for some seconds: what is jailed cannot
+ * open it later, so another process tries again.
+ */
+static void
+begin_observing(struct health *health)
+{
+	const struct health_settings *settings = health->settings;
+	struct timeval patience = { RETRY_TIME, 0 };
+	const char *why;
+
+	if (!config_observes(settings->config))
+		return;
+	health->observer = observer_new(health->base, settings->config,
+	    settings->back_context, &health->log, &why);
+	if (health->observer)
+		return;
+	log_why(&health->log, LOG_LEVEL_ERROR, "observer_failed", why);
+	event_base_once(health->base, -1, EV_TIMEOUT, on_replica_missing,
+	    health, &patience);
+}
 
 int
 health_run(const struct health_settings *settings)
@@ -390,13 +438,14 @@ health_run(const struct health_settings *settings)
 
 	TAILQ_INIT(&health.relays);
 	TAILQ_INIT(&health.asking);
+	health.base = event_base_new();
+	if (!health.base)
+		abort();
+	begin_observing(&health);
 	if (jail_enter(&settings->jail, &why) < 0) {
 		log_why(&health.log, LOG_LEVEL_ERROR, "health_failed", why);
 		return EXIT_FAILURE;
 	}
-	health.base = event_base_new();
-	if (!health.base)
-		abort();
 	listener = evconnlistener_new(
 	    health.base, on_client, &health, 0, 0, settings->control_fd);
 	health.parent_event = event_new(health.base, settings->parent_fd,
@@ -404,7 +453,10 @@ health_run(const struct health_settings *settings)
 	if (!listener || !health.parent_event ||
 	    event_add(health.parent_event, NULL) < 0)
 		abort();
+	if (health.observer)
+		observer_start(health.observer);
 	event_base_dispatch(health.base);
+	observer_free(&health.observer);
 	while (!TAILQ_EMPTY(&health.relays))
 		relay_channel_free(TAILQ_FIRST(&health.relays));
 	event_free(health.parent_event);

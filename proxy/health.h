@@ -1,12 +1,15 @@
 /*
  * health: the process that answers for the proxy.
  *
- * It serves the control socket, asks the relays of all generations and reads
- * the shared counters. It has no privileges and an empty root, and no session
- * depends on it: when it dies the parent starts another.
+ * It serves the control socket, asks the relays of all generations, reads the
+ * shared counters, and observes the hosts of the cell where that is configured.
+ * It has no privileges and an empty root, and no session depends on it: when it
+ * dies the parent starts another.
  */
 #ifndef PROXY_HEALTH_H
 #define PROXY_HEALTH_H
+
+#include <openssl/ssl.h>
 
 #include "daemon/jail.h"
 #include "daemon/log.h"
@@ -17,12 +20,14 @@ struct health_settings {
 	const struct config *config;
 	struct log log;
 	struct jail jail;
+	SSL_CTX *back_context; /* for probes */
 	struct stats *stats;
 	uint32_t generation;
 	int control_fd; /* listening UNIX socket */
 	/*
 	 * SOCK_SEQPACKET with the parent: it sends "relay SLOT" and a channel
-	 * for each relay; health sends "reload". Its end means to go.
+	 * for each relay, "auth" and one for the auth process; health sends
+	 * "reload". Its end means to go.
 	 */
 	int parent_fd;
 };

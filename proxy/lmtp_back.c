@@ -59,6 +59,7 @@ struct lmtp_back {
 };
 
 static void connect_next(struct lmtp_back *back);
+static void shake_hands(struct lmtp_back *back);
 static void on_event(evutil_socket_t fd, short what, void *context);
 
 /* ---- expectations ---- */
@@ -178,7 +179,7 @@ begin_tls(struct lmtp_back *back)
 		return;
 	}
 	back->phase = PHASE_TLS;
-	arm(back);
+	shake_hands(back);
 }
 
 /* Ready for commands: says those that waited. */
@@ -353,8 +354,6 @@ shake_hands(struct lmtp_back *back)
 		return;
 	}
 	back->phase = PHASE_SPEAKING;
-	if (back->secured)
-		abort();
 	back->secured = true;
 	if (back->route.tls == SERVICE_TLS_STARTTLS)
 		say_hello(back);

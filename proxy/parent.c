@@ -16,6 +16,7 @@
 
 #include <systemd/sd-daemon.h>
 
+#include "proxy/auth.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
 #include "proxy/handover.h"
@@ -33,7 +34,7 @@ struct parent {
 	const char *config_path;
 	struct config *config;
 	struct log log;
-	struct jail jail;
+	struct jail jail, auth_jail;
 	SSL_CTX *front_context, *back_context;
 	struct listener *listeners;
 	size_t listener_count;
@@ -75,6 +76,11 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 		buf_printf(errors, "%s: user \"%s\", chroot \"%s\": %s\n",
 		    parent->config_path, parent->config->user,
 		    parent->config->chroot, why);
+	if (config_observes(parent->config) &&
+	    jail_prepare(&parent->auth_jail, parent->config->directory.user,
+		NULL, &why) < 0)
+		buf_printf(errors, "%s: directory { user } \"%s\": %s\n",
+		    parent->config_path, parent->config->directory.user, why);
 	parent->front_context = tls_front_context(&parent->config->tls, errors);
 	parent->back_context =
 	    tls_back_context(&parent->config->backend, errors);
@@ -114,27 +120,38 @@ is_listening(const struct parent *parent, int fd)
 
 /* ---- children ---- */
 
+/* The one of this generation; NULL when there is none. */
 static struct child *
-find_health(struct parent *parent)
+find_child(const struct parent *parent, enum child_role role)
 {
 	for (size_t i = 0; i < parent->now.child_count; i++) {
 		struct child *child = &parent->now.children[i];
 
-		if (child->role == CHILD_HEALTH &&
+		if (child->role == role &&
 		    child->generation == parent->now.generation)
 			return child;
 	}
 	return NULL;
 }
 
-/* Tells the health process of a relay; a new one is told of all. */
+/* Tells the health process of another child; a new one is told of all. */
 static void
-introduce(const struct child *health, const struct child *relay)
+introduce(const struct child *health, const struct child *child)
 {
-	char text[32];
+	char text[32] = "auth";
 
-	(void)snprintf(text, sizeof(text), "relay %d", relay->slot);
-	control_send_fd(health->parent_fd, relay->health_fd, text);
+	if (child->role == CHILD_RELAY)
+		(void)snprintf(text, sizeof(text), "relay %d", child->slot);
+	control_send_fd(health->parent_fd, child->health_fd, text);
+}
+
+/* Relays of every generation, but the auth process of this one alone. */
+static bool
+is_introduced(const struct parent *parent, const struct child *child)
+{
+	return child->role == CHILD_RELAY ||
+	       (child->role == CHILD_AUTH &&
+		   child->generation == parent->now.generation);
 }
 
 /* A child must not hold ends of the others' channels, or their closing is not
@@ -192,6 +209,7 @@ run_health(struct parent *parent, int parent_fd)
 		.config = parent->config,
 		.log = child_log(parent, "health"),
 		.jail = parent->jail,
+		.back_context = parent->back_context,
 		.stats = parent->stats,
 		.generation = parent->now.generation,
 		.control_fd = parent->now.control_fd,
@@ -199,6 +217,20 @@ run_health(struct parent *parent, int parent_fd)
 	};
 
 	return health_run(&settings);
+}
+
+static int
+run_auth(struct parent *parent, int parent_fd, int health_fd)
+{
+	struct auth_settings settings = {
+		.config = parent->config,
+		.log = child_log(parent, "auth"),
+		.jail = parent->auth_jail,
+		.parent_fd = parent_fd,
+		.health_fd = health_fd,
+	};
+
+	return auth_run(&settings);
 }
 
 static void
@@ -245,8 +277,46 @@ start_health(struct parent *parent)
 		return -1;
 	}
 	for (size_t i = 0; i < parent->now.child_count; i++)
-		if (parent->now.children[i].role == CHILD_RELAY)
+		if (is_introduced(parent, &parent->now.children[i]))
 			introduce(&child, &parent->now.children[i]);
+	handover_add_child(&parent->now, child);
+	return 0;
+}
+
+static int
+start_auth(struct parent *parent)
+{
+	struct child child = { .role = CHILD_AUTH,
+		.generation = parent->now.generation,
+		.slot = -1,
+		.started_ms = relay_now_ms() };
+	int ours[2], health[2];
+
+	if (new_channel(ours) < 0)
+		return -1;
+	if (new_channel(health) < 0) {
+		close(ours[0]);
+		close(ours[1]);
+		return -1;
+	}
+	child.parent_fd = ours[0];
+	child.health_fd = health[0];
+	child.pid = fork();
+	if (child.pid == 0) {
+		close_inherited(parent);
+		close(ours[0]);
+		close(health[0]);
+		exit(run_auth(parent, ours[1], health[1]));
+	}
+	close(ours[1]);
+	close(health[1]);
+	if (child.pid < 0) {
+		close(ours[0]);
+		close(health[0]);
+		return -1;
+	}
+	if (find_child(parent, CHILD_HEALTH))
+		introduce(find_child(parent, CHILD_HEALTH), &child);
 	handover_add_child(&parent->now, child);
 	return 0;
 }
@@ -280,8 +350,8 @@ start_relay(struct parent *parent)
 	slot->pid = child.pid;
 	close(ours[1]);
 	close(health[1]);
-	if (find_health(parent))
-		introduce(find_health(parent), &child);
+	if (find_child(parent, CHILD_HEALTH))
+		introduce(find_child(parent, CHILD_HEALTH), &child);
 	handover_add_child(&parent->now, child);
 	return 0;
 fail:
@@ -307,13 +377,22 @@ count_relays(const struct parent *parent)
 	return count;
 }
 
+static bool
+lacks_auth(const struct parent *parent)
+{
+	return config_observes(parent->config) &&
+	       !find_child(parent, CHILD_AUTH);
+}
+
 /* Starts whoever is missing of this generation. */
 static void
 start_missing(struct parent *parent)
 {
 	if (parent->stopping || relay_now_ms() < parent->start_from_ms)
 		return;
-	if (!find_health(parent) && start_health(parent) < 0)
+	if (!find_child(parent, CHILD_HEALTH) && start_health(parent) < 0)
+		goto fail;
+	if (lacks_auth(parent) && start_auth(parent) < 0)
 		goto fail;
 	while (count_relays(parent) < (size_t)parent->config->relays)
 		if (start_relay(parent) < 0)
@@ -338,17 +417,6 @@ drop_child(struct parent *parent, size_t index)
 		stats_release(
 		    parent->stats, &parent->stats->slots[child->slot]);
 	*child = parent->now.children[--parent->now.child_count];
-}
-
-static void
-retire_before(struct parent *parent)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child *child = &parent->now.children[i];
-
-		if (child->generation != parent->now.generation)
-			shutdown(child->parent_fd, SHUT_RDWR);
-	}
 }
 
 /* ---- reload ---- */
@@ -491,6 +559,21 @@ take_request(struct parent *parent, struct child *health)
 		begin_reload(parent);
 }
 
+/* What the old health process was asked before it knew is not forgotten. */
+static void
+retire_before(struct parent *parent)
+{
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		struct child *child = &parent->now.children[i];
+
+		if (child->generation == parent->now.generation)
+			continue;
+		shutdown(child->parent_fd, SHUT_RDWR);
+		if (child->role == CHILD_HEALTH)
+			take_request(parent, child);
+	}
+}
+
 static int
 poll_timeout(const struct parent *parent)
 {
@@ -498,7 +581,8 @@ poll_timeout(const struct parent *parent)
 
 	if (parent->stopping)
 		return wait_ms > 0 ? (int)wait_ms : 0;
-	if (count_relays(parent) >= (size_t)parent->config->relays)
+	if (find_child(parent, CHILD_HEALTH) && !lacks_auth(parent) &&
+	    count_relays(parent) >= (size_t)parent->config->relays)
 		return -1;
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }
@@ -514,7 +598,7 @@ supervise(struct parent *parent)
 		int ready;
 
 		start_missing(parent);
-		health = find_health(parent);
+		health = find_child(parent, CHILD_HEALTH);
 		if (health)
 			fds[1].fd = health->parent_fd;
 		ready = poll(fds, ARRAY_SIZE(fds), poll_timeout(parent));

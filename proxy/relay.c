@@ -13,10 +13,12 @@
 #include "proxy/control.h"
 #include "proxy/delivery.h"
 #include "proxy/learn.h"
+#include "proxy/seal.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 8 /* connections taken at one event */
-#define CLOSING_TIME 5 /* s for the last words */
+#define ACCEPT_BATCH 8  /* connections taken at one event */
+#define CLOSING_TIME 5  /* s for the last words */
+#define REPORT_PAUSE 50 /* ms between two reports of servers that fail */
 
 int64_t
 relay_now_ms(void)
@@ -147,6 +149,9 @@ on_tick(evutil_socket_t fd, short what, void *context)
 		       session_queued_s(session) <= before_s)
 			session_time_out(session);
 	}
+	/* Descriptors may have come free elsewhere. */
+	if (!relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
 }
 
 static void
@@ -170,6 +175,10 @@ retire(struct relay *relay)
 
 	relay->retiring = true;
 	set_accepting(relay, false);
+	/* Where the next generation does not listen any more, nobody may seem
+	 * to. */
+	for (size_t i = 0; i < relay->settings->listener_count; i++)
+		close(relay->settings->listeners[i].fd);
 	event_del(relay->parent_event);
 	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
 	     session = next) {
@@ -192,6 +201,7 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 
 	(void)signal_number;
 	(void)what;
+	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
@@ -231,6 +241,22 @@ answer_who(struct relay *relay, int fd, const char *question)
 		log_why(&relay->log, LOG_LEVEL_WARNING, "answer_lost",
 		    strerrordesc_np(errno));
 	json_decref(sessions);
+}
+
+void
+relay_report(struct relay *relay, const char *server)
+{
+	char text[CONTROL_QUESTION_SIZE];
+	int64_t now_ms = relay_now_ms();
+	int size;
+
+	if (now_ms - relay->reported_ms < REPORT_PAUSE)
+		return;
+	relay->reported_ms = now_ms;
+	size = snprintf(text, sizeof(text), CONTROL_FAILED "%s", server);
+	if (size > 0 && (size_t)size < sizeof(text))
+		(void)send(relay->settings->health_fd, text, (size_t)size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static int
@@ -328,7 +354,9 @@ open_relay(struct relay *relay, const char **why)
 	if (router_open(
 		&relay->router, config->replica, &config->backend, why) < 0)
 		return -1;
-	return jail_enter(&relay->settings->jail, why);
+	if (jail_enter(&relay->settings->jail, why) < 0)
+		return -1;
+	return seal_process(why);
 }
 
 static void

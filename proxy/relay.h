@@ -85,6 +85,7 @@ struct relay {
 	uint32_t session_count; /* deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
+	int64_t reported_ms;    /* the last time that the observer was told */
 	int64_t now_s;          /* monotonic, as of the last tick or event */
 	bool accepting;
 	bool retiring; /* no new sessions; ends with the last */
@@ -97,6 +98,8 @@ int relay_run(const struct relay_settings *settings);
 
 /* For sessions: one of them is gone, or another may be let in. */
 void relay_session_ended(struct relay *relay);
+/* A server does not serve as it should: the observer looks at once. */
+void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
 /* A new session's id, ending in NUL: unique on this host. */
 void relay_session_id(struct relay *relay, char *id, size_t size);

@@ -14,7 +14,7 @@
 
 typedef void session_step(struct session *session);
 
-static session_step step_relay, step_close, step_nothing;
+static session_step step_relay, step_close, step_flush, step_nothing;
 
 /* What a state waits for, and who goes on when it comes. */
 static const struct session_row {
@@ -26,14 +26,14 @@ static const struct session_row {
 	    step_nothing },
 	[SESSION_FRONT] = { "front", true, false, session_front_speaks,
 	    step_nothing },
-	[SESSION_ROUTE] = { "route", false, false, step_nothing, step_nothing },
-	[SESSION_RESOLVE] = { "resolve", false, false, step_nothing,
+	[SESSION_ROUTE] = { "route", false, false, step_flush, step_nothing },
+	[SESSION_RESOLVE] = { "resolve", false, false, step_flush,
 	    step_nothing },
-	[SESSION_CONNECT] = { "connect", false, false, step_nothing,
+	[SESSION_CONNECT] = { "connect", false, false, step_flush,
 	    session_connected },
-	[SESSION_BACK_TLS] = { "back_tls", false, true, step_nothing,
+	[SESSION_BACK_TLS] = { "back_tls", false, true, step_flush,
 	    session_back_tls },
-	[SESSION_BACK] = { "back", false, true, step_nothing,
+	[SESSION_BACK] = { "back", false, true, step_flush,
 	    session_back_speaks },
 	[SESSION_RELAY] = { "relay", false, false, step_relay, step_relay },
 	[SESSION_CLOSE] = { "close", true, false, step_close, step_nothing },
@@ -46,6 +46,14 @@ static void
 step_nothing(struct session *session)
 {
 	(void)session;
+}
+
+/* The client may take the rest of earlier answers while its login goes on. */
+static void
+step_flush(struct session *session)
+{
+	if (session_flush_front(session))
+		session_arm(session);
 }
 
 /* ---- queues, states and events ---- */
@@ -263,6 +271,7 @@ void
 session_close(struct session *session, const char *why)
 {
 	session->why = why;
+	session_leave_back(session);
 	if (!session_flush_front(session))
 		return;
 	session_enter(session, SESSION_CLOSE);
@@ -314,12 +323,20 @@ session_begin_relay(struct session *session)
 	login->front.protocol->accept(&login->front,
 	    buf_slice(&login->back.reply), buf_slice(&login->back.untagged),
 	    &login->front_out);
+	if (login->front_out.failed) {
+		session_end(session, "client does not read what it asked for");
+		return;
+	}
 	session->user = strndup(user.data, user.size);
 	session->server = strdup(login->route.server);
 	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
 	session->follower.server = session->server;
+	/* All of it has room, even with the longest tag that limits allow. */
+	session->to_front.waiting.size_max +=
+	    login->front_out.size_max + login->back_in.size_max;
+	session->to_back.waiting.size_max += login->front_in.size_max;
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->front_out));
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->back_in));
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
@@ -397,6 +414,8 @@ session_time_out(struct session *session)
 		[QUEUE_CLOSING] = "closed",
 		[QUEUE_DEAD] = "dead",
 	};
+	const struct refusal late = { REFUSAL_UNAVAILABLE,
+		slice_from("The server of the mailbox does not answer.") };
 	struct login *login = session->login;
 
 	_Static_assert(
@@ -406,6 +425,9 @@ session_time_out(struct session *session)
 		session_end(session, texts[session->queue]);
 		return;
 	}
+	if (session->state != SESSION_FRONT)
+		login->front.protocol->refuse(
+		    &login->front, &late, &login->front_out);
 	login->front.protocol->goodbye(
 	    &login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);

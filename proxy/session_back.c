@@ -11,9 +11,8 @@
 
 static void connect_next(struct session *session);
 
-/* Leaves the back end, whatever it was doing with it. */
-static void
-leave_back(struct session *session)
+void
+session_leave_back(struct session *session)
 {
 	struct login *login = session->login;
 
@@ -32,7 +31,7 @@ route_again(struct session *session, long pause_us)
 {
 	struct timeval pause = { 0, pause_us };
 
-	leave_back(session);
+	session_leave_back(session);
 	evtimer_add(session->login->timer, &pause);
 	session_enter(session, SESSION_ROUTE);
 	session_arm(session);
@@ -50,6 +49,7 @@ fail_server(struct session *session, const char *text, const char *why)
 	    login->asked_ms + 1000 * session->relay->config->backend.retry_time;
 	struct log_line line;
 
+	relay_report(session->relay, login->route.server);
 	if (relay_now_ms() >= until_ms) {
 		session_refuse_unavailable(session, text, why);
 		return;

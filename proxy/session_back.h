@@ -19,4 +19,7 @@ void session_back_speaks(struct session *session);
 /* login->timer: the guard has passed, or a connection attempt took too long. */
 void session_login_timer(evutil_socket_t fd, short what, void *context);
 
+/* Leaves the back end, whatever the login was doing with it. */
+void session_leave_back(struct session *session);
+
 #endif

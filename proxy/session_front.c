@@ -92,7 +92,9 @@ session_front_speaks(struct session *session)
 	if (login->resumed) {
 		login->resumed = false;
 		feed_front(session);
-		return;
+		if (session->state != SESSION_FRONT ||
+		    !stream_has_pending(&session->front))
+			return;
 	}
 	do {
 		switch (stream_fill(
@@ -151,7 +153,8 @@ session_refuse(struct session *session, enum refusal_kind kind,
 	session_arm(session);
 	/* What the client sent ahead is taken up from the loop, not from here.
 	 */
-	login->resumed = login->front_in.size > 0;
+	login->resumed =
+	    login->front_in.size > 0 || stream_has_pending(&session->front);
 	if (login->resumed)
 		event_active(&session->front_event, EV_READ, 1);
 }

@@ -108,8 +108,41 @@ static const struct setting config_rows[] = {
 	    .words = log_words },
 };
 
+#define DECIDER_AT(member) offsetof(struct config_decider, member)
+
+static const struct setting decider_rows[] = {
+	{ .name = "bind_dn",
+	    .kind = SETTING_TEXT,
+	    .offset = DECIDER_AT(bind_dn),
+	    .fallback = "" },
+	{ .name = "password_file",
+	    .kind = SETTING_TEXT,
+	    .offset = DECIDER_AT(password_file),
+	    .fallback = "" },
+	{ .name = "delay",
+	    .kind = SETTING_NUMBER,
+	    .offset = DECIDER_AT(delay),
+	    .fallback = "0",
+	    .min = 0,
+	    .max = 60000 },
+	{ .name = "return_after",
+	    .kind = SETTING_NUMBER,
+	    .offset = DECIDER_AT(return_after),
+	    .fallback = "300",
+	    .min = 0,
+	    .max = 86400 },
+	{ .name = "on_move",
+	    .kind = SETTING_TEXT,
+	    .offset = DECIDER_AT(on_move),
+	    .fallback = "" },
+};
+
 static const struct setting_section config_sections[] = {
 	{ .rows = config_rows, .row_count = ARRAY_SIZE(config_rows) },
+	{ .name = "decider",
+	    .rows = decider_rows,
+	    .row_count = ARRAY_SIZE(decider_rows),
+	    .offset = AT(decider) },
 };
 
 /* Brackets match; the provider judges the rest. */
@@ -155,12 +188,30 @@ config_ldap_fault(const struct config *config)
 	return NULL;
 }
 
+static const char *
+config_decider_fault(const struct config *config)
+{
+	const struct config_decider *decider = &config->decider;
+
+	if (decider->bind_dn[0] == '\0')
+		return NULL;
+	if (config->source != CONFIG_SOURCE_LDAP)
+		return "decider: there is nothing to decide with source = ldif";
+	if (decider->password_file[0] == '\0')
+		return "decider: bind_dn without password_file";
+	if (decider->on_move[0] != '\0' && decider->on_move[0] != '/')
+		return "decider: on_move is not an absolute path";
+	return NULL;
+}
+
 /* What no single option shows; NULL when all is well. */
 static const char *
 config_fault(const struct config *config)
 {
 	if (config->replica[0] != '/')
 		return "replica: not an absolute path";
+	if (config_decider_fault(config))
+		return config_decider_fault(config);
 	if (config->source == CONFIG_SOURCE_LDAP)
 		return config_ldap_fault(config);
 	return config->ldif_file[0] == '\0'
@@ -170,10 +221,10 @@ config_fault(const struct config *config)
 
 /* The first line of the file. 0, or an errno. */
 static int
-config_read_password(struct config *config)
+config_read_password(const char *path, struct buf *password)
 {
-	char *room = buf_reserve(&config->password, CONFIG_PASSWORD_MAX);
-	int fd = open(config->password_file, O_RDONLY | O_CLOEXEC);
+	char *room = buf_reserve(password, CONFIG_PASSWORD_MAX);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int code = fd < 0 ? errno : 0;
 	ssize_t count = 0;
 	size_t end;
@@ -186,22 +237,32 @@ config_read_password(struct config *config)
 		code = errno;
 	if (code == 0) {
 		end = slice_find(slice_of(room, (size_t)count), '\n');
-		buf_grow(
-		    &config->password, end == SIZE_MAX ? (size_t)count : end);
+		buf_grow(password, end == SIZE_MAX ? (size_t)count : end);
 	}
 	if (fd >= 0)
 		(void)close(fd);
 	return code;
 }
 
+/* An empty path: none is needed. */
+static int
+config_load_password(const char *path, struct buf *password, struct buf *errors)
+{
+	int code = path[0] == '\0' ? 0 : config_read_password(path, password);
+
+	if (code == 0)
+		return 0;
+	(void)buf_printf(errors, "%s: %s\n", path, strerror(code));
+	return -1;
+}
+
 int
 config_load(struct config *config, const char *path, struct buf *errors)
 {
 	const char *fault;
-	int code;
 
-	*config =
-	    (struct config){ .password = buf_bounded(CONFIG_PASSWORD_MAX) };
+	*config = (struct config){ .password = buf_bounded(CONFIG_PASSWORD_MAX),
+		.decider.password = buf_bounded(CONFIG_PASSWORD_MAX) };
 	if (settings_read(&config->settings, path, config_sections,
 		ARRAY_SIZE(config_sections), config, errors) != 0)
 		return -1;
@@ -210,15 +271,15 @@ config_load(struct config *config, const char *path, struct buf *errors)
 		(void)buf_printf(errors, "%s: %s\n", path, fault);
 		return -1;
 	}
-	if (config->source != CONFIG_SOURCE_LDAP ||
-	    config->password_file[0] == '\0')
+	if (config->source != CONFIG_SOURCE_LDAP)
 		return 0;
-	code = config_read_password(config);
-	if (code == 0)
-		return 0;
-	(void)buf_printf(
-	    errors, "%s: %s\n", config->password_file, strerror(code));
-	return -1;
+	if (config_load_password(
+		config->password_file, &config->password, errors) != 0)
+		return -1;
+	return config->decider.bind_dn[0] == '\0'
+		   ? 0
+		   : config_load_password(config->decider.password_file,
+			 &config->decider.password, errors);
 }
 
 void
@@ -226,6 +287,7 @@ config_free(struct config *config)
 {
 	settings_free(&config->settings);
 	buf_wipe(&config->password);
+	buf_wipe(&config->decider.password);
 }
 
 void

@@ -12,6 +12,14 @@ enum config_source {
 	CONFIG_SOURCE_LDIF
 };
 
+/* decider { }: this host decides as well, when it has a bind_dn. */
+struct config_decider {
+	const char *bind_dn, *password_file, *on_move;
+	long delay;        /* ms */
+	long return_after; /* s */
+	struct buf password;
+};
+
 /* Text is never NULL, and empty when not set; the settings own it. */
 struct config {
 	struct settings *settings; /* owned */
@@ -27,6 +35,7 @@ struct config {
 	int tls;             /* enum config_tls */
 	int log;             /* enum log_target */
 	struct buf password; /* what password_file holds */
+	struct config_decider decider;
 };
 
 enum config_tls {

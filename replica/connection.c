@@ -19,7 +19,8 @@
 #include "lib/buf.h"
 #include "replica/clock.h"
 
-#define CONNECTION_WHY_SIZE 320
+#define CONNECTION_WHY_SIZE     320
+#define CONNECTION_PASSWORD_MAX 4096
 /* Messages of one turn; the loop then sees to its timers. */
 #define CONNECTION_TURN_MAX 1000
 
@@ -155,24 +156,27 @@ static void
 connection_bind(struct connection *connection)
 {
 	const struct connection_options *options = &connection->options;
-
-	union {
-		const char *given;
-		char *wanted;
-	} password = { .given = options->password.data };
-	struct berval secret = { options->password.size, password.wanted };
-	int code;
+	bool external = options->bind == CONNECTION_EXTERNAL;
+	struct buf password = buf_bounded(CONNECTION_PASSWORD_MAX);
+	struct berval secret;
+	char empty[] = "";
+	int code = LDAP_NO_MEMORY;
 
 	connection->state = CONNECTION_BINDING;
-	if (options->bind == CONNECTION_EXTERNAL)
-		code = ldap_sasl_bind(connection->ldap, "", "EXTERNAL", NULL,
-		    NULL, NULL, &connection->message_id);
-	else
-		code = ldap_sasl_bind(connection->ldap, options->bind_dn,
-		    LDAP_SASL_SIMPLE, &secret, NULL, NULL,
-		    &connection->message_id);
+	/* A password without a name is an error to most servers. */
+	if (!external && options->bind_dn[0] != '\0')
+		(void)buf_add_slice(&password, options->password);
+	/* EXTERNAL wants an empty response along, or the server asks for it. */
+	secret = (struct berval){ password.size,
+		password.data ? password.data : empty };
+	if (!password.failed)
+		code = ldap_sasl_bind(connection->ldap,
+		    external ? "" : options->bind_dn,
+		    external ? "EXTERNAL" : LDAP_SASL_SIMPLE, &secret, NULL,
+		    NULL, &connection->message_id);
+	buf_wipe(&password);
 	if (code != LDAP_SUCCESS)
-		connection_fail_ldap(connection);
+		connection_fail_code(connection, code, NULL);
 }
 
 /* The handshake blocks, bounded by libldap's network timeout. */

@@ -9,7 +9,7 @@
 #include "lib/cell.h"
 #include "lib/record.h"
 
-#define ENTRY_DN_MAX ((size_t)64 * 1024)
+#define ENTRY_DN_MAX ((size_t)64 << 10)
 
 const char *const entry_attributes[] = { "objectClass", "entryUUID", "entryCSN",
 	"cn", "uid", "mail", "mailLocalAddress", "krb5PrincipalName",

@@ -10,8 +10,8 @@
 
 #define INTAKE_BATCH_MAX    1000 /* changes in one transaction */
 #define INTAKE_BATCH_AGE_MS 250
-#define INTAKE_SEEN_MAX     (32U * 1024 * 1024) /* entries of one refresh */
-#define INTAKE_CELL_MAX     ((size_t)16 * 1024 * 1024) /* octets of pools, hosts */
+#define INTAKE_SEEN_MAX     ((size_t)32 << 20) /* entries of one refresh */
+#define INTAKE_CELL_MAX     ((size_t)16 << 20) /* octets of pools, hosts */
 #define INTAKE_PRUNE_ALWAYS 5 /* accounts: few are never too many */
 #define INTAKE_CELL_ALWAYS  1
 #define INTAKE_CELL_PERCENT 50
@@ -45,6 +45,9 @@ struct intake {
 	struct buf seen; /* ids of the refresh, LAYOUT_ID_SIZE octets each */
 	struct buf held; /* record of pools and hosts until the end */
 	struct buf record, moved;
+	/* To be written with the first refresh that it is true of: until then
+	 * a restart has to find out again that the content is another's. */
+	struct buf origin;
 	struct intake_counts counts;
 	char why[INTAKE_WHY_SIZE];
 };
@@ -60,10 +63,11 @@ intake_new(struct store *store, struct status *status, unsigned prune_max)
 	intake->store = store;
 	intake->status = status;
 	intake->prune_max = prune_max;
-	intake->seen = buf_bounded((size_t)INTAKE_SEEN_MAX * LAYOUT_ID_SIZE);
+	intake->seen = buf_bounded(INTAKE_SEEN_MAX * LAYOUT_ID_SIZE);
 	intake->held = buf_bounded(INTAKE_CELL_MAX);
 	intake->record = buf_bounded(LAYOUT_RECORD_MAX);
 	intake->moved = buf_bounded(LAYOUT_RECORD_MAX);
+	intake->origin = buf_bounded(INTAKE_ORIGIN_MAX);
 	intake->cookie.reload = true;
 	if (store_begin(store, &why) == 0) {
 		(void)store_get_cookie(store, &intake->cookie, &why);
@@ -85,6 +89,7 @@ intake_free(struct intake **intake)
 	buf_free(&old->held);
 	buf_free(&old->record);
 	buf_free(&old->moved);
+	buf_free(&old->origin);
 	free(old);
 }
 
@@ -202,39 +207,32 @@ int
 intake_set_origin(struct intake *intake, const char *kind, const char *scope,
     const char *choice, bool *moved, const char **why)
 {
-	struct buf origin = buf_bounded(INTAKE_ORIGIN_MAX);
+	struct buf *origin = &intake->origin;
 	struct slice old;
 	size_t fixed;
-	int result = -1;
 
 	*moved = false;
-	(void)buf_printf(&origin, "%s\n%s\n", kind, scope);
-	fixed = origin.size;
-	(void)buf_add_string(&origin, choice);
-	if (origin.failed) {
-		*why = "suffix and filter are too long";
-		goto done;
-	}
+	(void)buf_printf(origin, "%s\n%s\n", kind, scope);
+	fixed = origin->size;
+	(void)buf_add_string(origin, choice);
+	if (origin->failed)
+		return intake_fail_source(
+		    intake, why, "suffix and filter are too long");
 	if (intake_open(intake, why) != 0 ||
 	    store_get_origin(intake->store, &old, why) != 0)
-		goto done;
-	result = 0;
-	if (slice_equal(old, buf_slice(&origin))) {
-		store_abort(intake->store);
-		goto done;
+		return intake_fail_store(intake);
+	if (slice_equal(old, buf_slice(origin))) {
+		buf_free(origin);
+	} else {
+		intake->cookie.reload = true;
+		*moved =
+		    old.size > 0 && !slice_equal(slice_first(old, fixed),
+					slice_first(buf_slice(origin), fixed));
 	}
-	*moved = old.size > 0 && !slice_equal(slice_first(old, fixed),
-				     slice_first(buf_slice(&origin), fixed));
 	if (*moved)
 		csn_vector_clear(&intake->cookie.vector);
-	intake->cookie.reload = true;
-	intake->cookie_changed = true;
-	result = store_put_origin(intake->store, buf_slice(&origin), why) != 0
-		     ? intake_fail_store(intake)
-		     : intake_commit(intake, why);
-done:
-	buf_free(&origin);
-	return result;
+	store_abort(intake->store);
+	return 0;
 }
 
 void
@@ -280,6 +278,7 @@ intake_find(struct intake *intake, struct slice id, struct slice *record,
     enum store_table *table, const char **why)
 {
 	*record = slice_from("");
+	*table = STORE_ACCOUNTS;
 	for (unsigned i = 0; i < STORE_TABLE_COUNT && record->size == 0; i++) {
 		*table = (enum store_table)i;
 		if (store_get(intake->store, *table, id, record, why) != 0)
@@ -511,7 +510,7 @@ intake_delete(struct intake *intake, struct slice id, const char **why)
 {
 	struct slice stored;
 	enum store_table table;
-	bool changed;
+	bool changed, found = false;
 
 	if (id.size != LAYOUT_ID_SIZE)
 		return intake_fail_source(intake, why, "malformed entryUUID");
@@ -519,9 +518,9 @@ intake_delete(struct intake *intake, struct slice id, const char **why)
 	    intake_find(intake, id, &stored, &table, why) != 0)
 		return -1;
 	if (stored.size > 0 && table == STORE_CONTAINERS &&
-	    intake_has_below(intake, entry_record_dn(stored),
-		&intake->wants_reload, why) != 0)
+	    intake_has_below(intake, entry_record_dn(stored), &found, why) != 0)
 		return -1;
+	intake->wants_reload |= found;
 	if (store_delete(intake->store, id, &changed, why) != 0)
 		return intake_fail_store(intake);
 	if (changed)
@@ -744,7 +743,15 @@ intake_settle(struct intake *intake, const struct csn_vector *vector,
 	intake->status->vector = intake->cookie.vector;
 	if (intake_open(intake, why) != 0)
 		return -1;
-	return intake_commit(intake, why);
+	if (intake->origin.size > 0 && outcome != INTAKE_STOPPED &&
+	    store_put_origin(intake->store, buf_slice(&intake->origin), why) !=
+		0)
+		return intake_fail_store(intake);
+	if (intake_commit(intake, why) != 0)
+		return -1;
+	if (outcome != INTAKE_STOPPED)
+		buf_free(&intake->origin);
+	return 0;
 }
 
 /* Pools and hosts, come and gone, in one transaction; then the accounts. */

@@ -28,7 +28,7 @@
 
 #define LAYOUT_FORMAT      "1"
 #define LAYOUT_ID_SIZE     16
-#define LAYOUT_RECORD_MAX  ((size_t)1024 * 1024) /* octets */
+#define LAYOUT_RECORD_MAX  ((size_t)1 << 20) /* octets */
 #define LAYOUT_READERS_MAX 1024
 #define LAYOUT_TABLES      6
 #define LAYOUT_JOURNAL_MAX 65536

@@ -5,7 +5,7 @@
 
 #include "lib/base64.h"
 
-#define LDIF_RECORD_MAX ((size_t)16 * 1024 * 1024) /* octets of one entry's text */
+#define LDIF_RECORD_MAX ((size_t)16 << 20) /* octets of one entry's text */
 #define LDIF_VALUES_MAX 65536
 
 void

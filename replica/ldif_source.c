@@ -114,14 +114,13 @@ ldif_source_verify(const char *path, struct slice text, char *why, size_t size)
 	struct buf record = buf_bounded(LAYOUT_RECORD_MAX);
 	uint8_t id[LAYOUT_ID_SIZE];
 	const char *reason = NULL;
-	enum ldif_result result;
 	enum entry_kind kind;
 	struct entry entry;
 	struct ldif ldif;
 	size_t line = 0;
 
 	ldif_init(&ldif, text);
-	while ((result = ldif_next(&ldif, &entry, &reason)) == LDIF_ENTRY) {
+	while (ldif_next(&ldif, &entry, &reason) == LDIF_ENTRY) {
 		buf_clear(&record);
 		if (entry_make(&entry, &record, id, &kind, &reason) != 0)
 			break;

@@ -18,6 +18,7 @@
 #include "daemon/log.h"
 #include "replica/clock.h"
 #include "replica/config.h"
+#include "replica/decider.h"
 #include "replica/intake.h"
 #include "replica/ldif_source.h"
 #include "replica/providers.h"
@@ -45,6 +46,7 @@ struct daemon {
 	struct intake *intake;
 	struct providers *providers; /* either this */
 	struct ldif_source *ldif;    /* or that */
+	struct decider *decider;     /* NULL: others decide */
 	struct event *terminate, *interrupt, *hangup, *tick;
 	struct buf filter;
 	bool told_ready;
@@ -214,6 +216,40 @@ daemon_follow_ldap(struct daemon *daemon, bool trust)
 	return daemon->providers ? EX_OK : EX_OSERR;
 }
 
+/* The same providers, as somebody else. */
+static int
+daemon_decide(struct daemon *daemon)
+{
+	const struct config *config = &daemon->config;
+	struct decider_options options = {
+		.connection = {
+			.bind = CONNECTION_SIMPLE,
+			.bind_dn = config->decider.bind_dn,
+			.password = buf_slice(&config->decider.password),
+			.starttls = config->tls == CONFIG_TLS_STARTTLS,
+			.ca_file = config->ca_file,
+			.certificate = "",
+			.key = "",
+			.timeout_ms = (int)config->timeout * 1000,
+		},
+		.urls = config->providers.items,
+		.url_count = config->providers.count,
+		.settings = {
+			.return_after_ms = config->decider.return_after * 1000,
+			.wish_after_ms = DECIDE_WISH_AFTER,
+			.silent_after_ms = DECIDE_SILENT_AFTER,
+			.delay_ms = config->decider.delay,
+		},
+		.on_move = config->decider.on_move,
+	};
+
+	if (config->decider.bind_dn[0] == '\0')
+		return EX_OK;
+	daemon->decider =
+	    decider_new(daemon->base, &options, daemon->store, &daemon->status);
+	return daemon->decider ? EX_OK : EX_OSERR;
+}
+
 static int
 daemon_follow(struct daemon *daemon, bool trust)
 {
@@ -280,7 +316,7 @@ daemon_tick(evutil_socket_t fd, short what, void *context)
 static int
 daemon_add_events(struct daemon *daemon)
 {
-	struct timeval tick = { 0, MAIN_TICK_MS * 1000L };
+	struct timeval tick = { 0, (suseconds_t)MAIN_TICK_MS * 1000 };
 
 	daemon->terminate =
 	    evsignal_new(daemon->base, SIGTERM, daemon_end, daemon);
@@ -314,6 +350,8 @@ daemon_run(struct daemon *daemon, bool trust)
 	status_set_state(&daemon->status, "disconnected", "starting");
 	log_why(&daemon->log, LOG_LEVEL_INFO, "started", POSTCELL_VERSION);
 	code = daemon_follow(daemon, trust);
+	if (code == EX_OK)
+		code = daemon_decide(daemon);
 	if (code != EX_OK)
 		return code;
 	if (event_base_dispatch(daemon->base) < 0)
@@ -332,6 +370,7 @@ daemon_free(struct daemon *daemon)
 	struct event *events[] = { daemon->terminate, daemon->interrupt,
 		daemon->hangup, daemon->tick };
 
+	decider_free(&daemon->decider);
 	ldif_source_free(&daemon->ldif);
 	providers_free(&daemon->providers);
 	intake_free(&daemon->intake);

@@ -16,6 +16,11 @@
 #define PROVIDERS_STOPPED_MS 30000
 /* A provider that is behind of what we know; replication takes its time. */
 #define PROVIDERS_BEHIND_MS 10000
+/* Changes of the provider that ought to have come. slapd sends its cookie for
+ * changes of other entries too, so a gap that lasts is none of these. */
+#define PROVIDERS_AHEAD_MS 30000
+/* From when on a gap is no more the time that a message takes. */
+#define PROVIDERS_GAP_MS 2000
 /* The same while nothing better is known. */
 #define PROVIDERS_PROVISIONAL_MS 600000
 
@@ -38,6 +43,7 @@ struct providers {
 	enum intake_outcome outcome; /* of the refresh, while following */
 	long long followed_ms;       /* since when */
 	long long behind_ms;         /* since when it is behind; 0: not */
+	long long ahead_ms; /* since when changes are missing; 0: not */
 };
 
 static void
@@ -62,7 +68,7 @@ providers_log_end(
 	};
 	bool alarm = end == SYNCREPL_STOPPED || end == SYNCREPL_STORE;
 	struct log_line line =
-	    log_line(alarm ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, events[end]);
+	    log_line(alarm ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, events[end]);
 
 	log_string(&line, "provider", providers->urls[providers->current]);
 	log_string(&line, "why", why);
@@ -146,7 +152,7 @@ providers_following(void *context, enum intake_outcome outcome, const char *why)
 	providers->following = true;
 	providers->outcome = outcome;
 	providers->followed_ms = clock_monotonic_ms();
-	providers->behind_ms = 0;
+	providers->behind_ms = providers->ahead_ms = 0;
 	providers->failed = providers->stopped = 0;
 	providers->refused = false;
 	providers->pause_ms = 0;
@@ -155,7 +161,10 @@ providers_following(void *context, enum intake_outcome outcome, const char *why)
 	if (outcome == INTAKE_STOPPED)
 		status_set_state(providers->status, "stopped", why);
 	else
-		status_set_state(providers->status, "connected", NULL);
+		status_set_state(providers->status, "connected",
+		    outcome == INTAKE_PROVISIONAL
+			? "the provider is behind of what was seen before"
+			: NULL);
 }
 
 static void
@@ -198,30 +207,45 @@ providers_reconsider(struct providers *providers, bool covers)
 	}
 }
 
+/* How long a condition holds; 0 while it does not. */
+static long long
+providers_since(bool holds, long long *since_ms)
+{
+	long long now_ms = clock_monotonic_ms();
+
+	if (!holds)
+		*since_ms = 0;
+	else if (*since_ms == 0)
+		*since_ms = now_ms;
+	return holds ? now_ms - *since_ms : 0;
+}
+
 static void
 providers_vector(void *context, const struct csn_vector *vector)
 {
 	struct providers *providers = context;
-	long long now_ms = clock_monotonic_ms();
-	bool covers;
+	const struct csn_vector *seen =
+	    &intake_cookie(providers->intake)->vector;
+	bool covers = csn_vector_covers_all(vector, seen);
+	long long behind_ms, ahead_ms;
 
 	if (!providers->following)
 		return;
-	covers = csn_vector_covers_all(
-	    vector, &intake_cookie(providers->intake)->vector);
 	if (providers->outcome != INTAKE_IN_STEP) {
 		providers_reconsider(providers, covers);
 		return;
 	}
-	if (covers) {
-		providers->behind_ms = 0;
-		status_contact(providers->status);
-	} else if (providers->behind_ms == 0) {
-		providers->behind_ms = now_ms;
-	} else if (now_ms - providers->behind_ms > PROVIDERS_BEHIND_MS) {
+	behind_ms = providers_since(!covers, &providers->behind_ms);
+	ahead_ms = providers_since(
+	    !csn_vector_covers_all(seen, vector), &providers->ahead_ms);
+	if (behind_ms > PROVIDERS_BEHIND_MS)
 		syncrepl_stop(providers->syncrepl, SYNCREPL_REFUSED,
 		    "the provider stays behind of what was seen before");
-	}
+	else if (ahead_ms > PROVIDERS_AHEAD_MS)
+		syncrepl_stop(providers->syncrepl, SYNCREPL_LOST,
+		    "changes that the provider has do not arrive");
+	else if (covers && ahead_ms < PROVIDERS_GAP_MS)
+		status_contact(providers->status);
 }
 
 static void
@@ -252,7 +276,7 @@ providers_start(evutil_socket_t fd, short what, void *context)
 }
 
 /* Without a usable resolv.conf addresses and the hosts file still serve. */
-static struct evdns_base *
+struct evdns_base *
 providers_resolver(struct event_base *base)
 {
 	struct evdns_base *dns =

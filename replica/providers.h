@@ -29,4 +29,7 @@ void providers_free(struct providers **providers);
 /* Tries again now what would be tried again later. */
 void providers_hurry(struct providers *providers);
 
+/* For others who connect to providers; NULL on failure, owned by the caller. */
+struct evdns_base *providers_resolver(struct event_base *base);
+
 #endif

@@ -91,8 +91,10 @@ struct replica_status {
 	struct slice source; /* URL of the provider, or path of the LDIF file;
 				in store */
 	struct slice csn;    /* contextCSN values, parted by spaces; in store */
-	struct slice state;  /* "connected", "refreshing", "disconnected: WHY",
-				"stopped: WHY"; in store */
+	struct slice state;  /* "connected", "connected: WHY" (the
+				provider is behind), "refreshing",
+				"disconnected: WHY", "stopped: WHY"; in
+				store */
 	uint64_t size, size_max; /* octets of the file in use, and its bound */
 };
 

@@ -5,8 +5,9 @@ libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/
 libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
-	replica/csn.c replica/decide.c replica/entry.c replica/intake.c replica/ldif.c \
-	replica/ldif_source.c replica/providers.c replica/status.c \
+	replica/csn.c replica/decide.c replica/decider.c \
+	replica/entry.c replica/hook.c replica/intake.c \
+	replica/ldif.c replica/ldif_source.c replica/providers.c replica/status.c \
 	replica/store.c replica/syncrepl.c replica/watch.c
 libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
 

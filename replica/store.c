@@ -15,9 +15,9 @@
 #define STORE_DATA_MODE 0640
 /* Readers of the group take a slot in the lock file. */
 #define STORE_LOCK_MODE 0660
-#define STORE_NAMES_MAX ((size_t)1024 * 1024) /* octets, names of one account */
+#define STORE_NAMES_MAX ((size_t)1 << 20) /* octets, names of one account */
 #define STORE_PATH_MAX  4096
-#define STORE_META_MAX  ((size_t)64 * 1024)
+#define STORE_META_MAX  ((size_t)64 << 10)
 
 struct store {
 	MDB_env *env; /* owned */
@@ -29,6 +29,8 @@ struct store {
 	int folder;        /* descriptor that holds the writer's lock */
 	store_ambiguous *ambiguous;
 	void *context;
+	store_cell_changed *on_cell;
+	void *cell_context;
 	struct buf old_names, new_names, scratch;
 };
 
@@ -258,6 +260,13 @@ store_on_ambiguous(
 	store->context = context;
 }
 
+void
+store_on_cell(struct store *store, store_cell_changed *changed, void *context)
+{
+	store->on_cell = changed;
+	store->cell_context = context;
+}
+
 int
 store_begin(struct store *store, const char **why)
 {
@@ -268,6 +277,7 @@ store_begin(struct store *store, const char **why)
 		return store_fail(store, code, why);
 	}
 	store->cell_changed = false;
+	store->failure = 0;
 	return 0;
 }
 
@@ -284,6 +294,8 @@ store_commit(struct store *store, const char **why)
 	}
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
+	if (code == 0 && store->cell_changed && store->on_cell)
+		store->on_cell(store->cell_context);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 

@@ -56,6 +56,8 @@ struct store_status {
 
 /* A name that leads to more than one account now. `key` as in layout.h. */
 typedef void store_ambiguous(void *context, struct slice key);
+/* Pools or hosts have changed, and readers see it. */
+typedef void store_cell_changed(void *context);
 
 /* path: folder, made when missing. size_max in octets. */
 int store_open(struct store **store, const char *path, size_t size_max,
@@ -64,6 +66,9 @@ int store_open(struct store **store, const char *path, size_t size_max,
 void store_free(struct store **store);
 void store_on_ambiguous(
     struct store *store, store_ambiguous *ambiguous, void *context);
+/* changed: NULL for nobody. It must not touch the store. */
+void store_on_cell(
+    struct store *store, store_cell_changed *changed, void *context);
 
 int store_begin(struct store *store, const char **why);
 int store_commit(struct store *store, const char **why);

@@ -264,7 +264,8 @@ syncrepl_refresh(struct syncrepl *syncrepl)
 static void
 syncrepl_wait(struct syncrepl *syncrepl)
 {
-	struct timeval pause = { 0, SYNCREPL_LOOK_AGAIN_MS * 1000L };
+	struct timeval pause = { 0,
+		(suseconds_t)SYNCREPL_LOOK_AGAIN_MS * 1000 };
 	long long now_ms = clock_monotonic_ms();
 
 	if (syncrepl->behind_since_ms == 0)

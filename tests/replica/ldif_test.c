@@ -130,8 +130,8 @@ test_cut_anywhere(void **state)
 static void
 test_long_entry(void **state)
 {
-	struct buf text = buf_bounded(1024 * 1024),
-		   out = buf_bounded(1024 * 1024);
+	struct buf text = buf_bounded((size_t)1 << 20),
+		   out = buf_bounded((size_t)1 << 20);
 
 	(void)state;
 	(void)buf_add_string(&text, "dn: o=x\n");

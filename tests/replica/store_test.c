@@ -64,7 +64,26 @@ put_account(struct store *store, uint8_t octet, const char *names)
 	buf_free(&record);
 }
 
-static void delete (struct store *store, uint8_t octet, bool expected)
+/* The same with an id that a number tells apart; the record says octet 2. */
+static void
+put_numbered(struct store *store, int number, const char *names)
+{
+	struct buf record = buf_bounded(LAYOUT_RECORD_MAX);
+	uint8_t id[LAYOUT_ID_SIZE] = { 0 };
+	const char *why = "";
+	bool changed;
+
+	memcpy(id, &number, sizeof(number));
+	scratch_account(&record, 2, names, NULL);
+	assert_int_equal(
+	    store_put(store, STORE_ACCOUNTS, slice_of(id, sizeof(id)),
+		buf_slice(&record), &changed, &why),
+	    0);
+	buf_free(&record);
+}
+
+static void
+drop(struct store *store, uint8_t octet, bool expected)
 {
 	uint8_t id[LAYOUT_ID_SIZE];
 	const char *why = "";
@@ -175,8 +194,8 @@ test_change_and_delete(void **state)
 	put_account(store, 1, "u:anna a:a@x a:b@x");
 	put_account(store, 2, "u:berta a:b@x");
 	put_account(store, 1, "u:anna a:c@x");
-	delete (store, 2, true);
-	delete (store, 2, false);
+	drop(store, 2, true);
+	drop(store, 2, false);
 	/* What was an account may become a host. */
 	put_account(store, 3, "u:carla");
 	put_host(store, 3, "server", "carla");
@@ -200,14 +219,14 @@ static void
 test_gate(void **state)
 {
 	static const struct {
-		bool complete;
 		int64_t contact_ago_us, stale_after_us;
+		bool complete;
 		int expected;
 	} rows[] = {
-		{ false, 0, 0, -REPLICA_EMPTY },
-		{ true, INT64_C(1000000000), 0, 1 },
-		{ true, 1000000, 60000000, 1 },
-		{ true, 61000000, 60000000, -REPLICA_FAILED },
+		{ 0, 0, false, -REPLICA_EMPTY },
+		{ INT64_C(1000000000), 0, true, 1 },
+		{ 1000000, 60000000, true, 1 },
+		{ 61000000, 60000000, true, -REPLICA_FAILED },
 	};
 
 	(void)state;
@@ -265,7 +284,7 @@ test_generation(void **state)
 	close_store(store);
 	assert_int_equal(generation(path), second);
 	store = open_store(path, STORE_FOUND_GOOD);
-	delete (store, 3, true);
+	drop(store, 3, true);
 	close_store(store);
 	assert_true(generation(path) > second);
 	scratch_free(path);
@@ -509,6 +528,61 @@ test_reader_along(void **state)
 	scratch_free(path);
 }
 
+/* A reader whose map is too small for what was written since takes a new one.
+ */
+static void
+test_reader_of_a_grown_database(void **state)
+{
+	char *path = scratch_new();
+	enum store_found found;
+	struct store *store = NULL;
+	const char *why = "";
+	int to_child[2], to_parent[2], status = 0;
+	char go = 0;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(
+	    store_open(&store, path, (size_t)256 << 10, &found, &why), 0);
+	assert_int_equal(store_begin(store, &why), 0);
+	put_gate(store, true, 0, 0);
+	put_account(store, 1, "u:anna");
+	close_store(store);
+	assert_int_equal(pipe2(to_child, 0), 0);
+	assert_int_equal(pipe2(to_parent, 0), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct replica *replica = open_reader(path);
+		bool good = find(replica, "anna") == 1;
+
+		/* Before the database grows, and after it. */
+		(void)close(to_child[1]);
+		good = good && write(to_parent[1], &go, 1) == 1;
+		good = good && read(to_child[0], &go, 1) == 0 &&
+		       find(replica, "user4999") == 2;
+		replica_free(&replica);
+		_exit(good ? 0 : 1);
+	}
+	(void)close(to_child[0]);
+	assert_int_equal(read(to_parent[0], &go, 1), 1);
+	store = open_store(path, STORE_FOUND_GOOD);
+	for (int i = 0; i < 5000; i++) {
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "u:user%d", i);
+		put_numbered(store, i, name);
+	}
+	close_store(store);
+	(void)close(to_child[1]);
+	(void)close(to_parent[0]);
+	(void)close(to_parent[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	scratch_free(path);
+}
+
 int
 main(void)
 {
@@ -523,6 +597,7 @@ main(void)
 		cmocka_unit_test(test_absent),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_reader_along),
+		cmocka_unit_test(test_reader_of_a_grown_database),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "cell"))
 
 from cell import Cell  # noqa: E402
 
-NET = os.environ.get("POSTCELL_NET", "127.0.32")
+NET = os.environ.get("CELL_NET", "127.0.32")
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ class Directory:
         self.own_schema, self.acl, self.limits = own_schema, acl, limits
         self.extra, self.peers = extra, []
         self.tls_port = None  # ldaps, besides
+        self.more_urls = []
         self.process = None
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ class Directory:
 
     def start(self):
         self.write_conf()
-        urls = self.url
+        urls = " ".join([self.url, *self.more_urls])
         if self.tls_port:
             urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:

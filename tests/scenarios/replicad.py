@@ -31,6 +31,7 @@ class Replicad:
                         "providers": [p.url for p in providers]}
         self.options.update(options or {})
         self.process = None
+        self.environment = {}
         self.write_conf()
 
     def write_conf(self):
@@ -47,7 +48,8 @@ class Replicad:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [REPLICAD, "-c", self.conf, *arguments], stdout=log,
-                stderr=log, stdin=subprocess.DEVNULL)
+                stderr=log, stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment})
         if wait:
             # What the database says before that, another process wrote.
             self.wait_for(lambda: len(self.events("started")) > before,

@@ -1,13 +1,20 @@
 """postcell-replicad on real slapds: what following a directory can go wrong in."""
 
 import itertools
+import os
+import pathlib
+import pwd
+import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import time
 
+import ldap
 import pytest
 
-from directory import (ACL, LIMITS, SUFFIX, Directory, base_ldif,
+from directory import (ACL, LIMITS, REPLICA, SUFFIX, Directory, base_ldif,
                        wait_until)
 from replicad import REPLICAD, Replicad
 
@@ -57,7 +64,13 @@ def house(tmp_path):
         yield made
     finally:
         for each in reversed(made.running):
-            each.stop(signal.SIGKILL)
+            each.stop(signal.SIGTERM if isinstance(each, Replicad)
+                      else signal.SIGKILL)
+    # A daemon built with sanitizers tells its faults in its log.
+    for each in made.running:
+        if isinstance(each, Replicad):
+            assert "Sanitizer" not in each.log(), each.log()
+            assert "runtime error" not in each.log(), each.log()
 
 
 def in_step(replicad, provider):
@@ -268,6 +281,38 @@ def test_other_provider_with_the_cookie_of_the_first(house):
     first.add_person("dora")
     replicad.wait_for(lambda: replicad.get("dora"))
     assert same(replicad, first)
+    assert 'kind="whole"' not in "".join(replicad.events("refreshing")[1:])
+
+
+def test_changes_of_what_is_not_ours_move_the_cookie(house):
+    first, second = house.pair()
+    replicad = house.replicad(first, second).start()
+    for each in (first, second):
+        each.modify(REPLICA, description=each.url)
+    wait_until(lambda: first.csns() == second.csns()
+               and len(first.csns()) == 2)
+    in_step(replicad, first)
+    assert len(replicad.events("refreshing")) == 1
+
+
+def test_burst_at_both_providers_and_a_kill(house):
+    first, second = house.pair(200)
+    replicad = house.replicad(first, second).start()
+    connections = [first.connect(), second.connect()]
+    for i in range(600):
+        connections[i % 2].modify_s(
+            person(f"user{i % 200}"),
+            [(ldap.MOD_REPLACE, "mail", f"burst{i}@replica.test".encode())])
+        if i in (200, 400):
+            replicad.kill()
+            replicad.start(wait=None)
+        if i == 300:
+            first.send(signal.SIGSTOP)
+            connections[0] = connections[1]
+    first.send(signal.SIGCONT)
+    wait_until(lambda: first.csns() == second.csns(), 30)
+    in_step(replicad, second)
+    assert same(replicad, second)
     assert 'kind="whole"' not in "".join(replicad.events("refreshing")[1:])
 
 
@@ -646,6 +691,94 @@ def test_tls(house, certificates, scheme):
     replicad.start(wait="disconnected: TLS")
 
 
+# Other doors
+
+
+def test_ldapi_external(house, tmp_path):
+    path = tmp_path / "ldapi"
+    provider = house.directory(
+        extra=f'authz-regexp "gidNumber={os.getgid()}[+]uidNumber={os.getuid()}'
+        f',cn=peercred,cn=external,cn=auth" "{REPLICA}"',
+        acl=f'access to * by dn.exact="{REPLICA}" read by * none')
+    url = "ldapi://" + str(path).replace("/", "%2F")
+    provider.more_urls = [url]
+    provider.load(base_ldif(20))
+    provider.start()
+    replicad = house.replicad(bind="external", providers=[url],
+                              tls="starttls").start()
+    assert replicad.status()["accounts"] == 20
+    # Whom nothing is shown, is told so.
+    replicad.stop()
+    replicad.options.update(bind="simple", bind_dn="")
+    replicad.write_conf()
+    replicad.start(wait="stopped")
+    assert replicad.status()["accounts"] == 20
+
+
+def test_ipv6_and_names(house):
+    provider = house.directory()
+    port = next(ports)
+    provider.more_urls = [f"ldap://[::1]:{port}", f"ldap://127.0.0.1:{port}"]
+    provider.load(base_ldif(20))
+    provider.start()
+    for host in ("[::1]", "localhost"):
+        replicad = house.replicad(
+            name=f"r{len(host)}",
+            providers=[f"ldap://no-such-host.invalid:{port}",
+                       f"ldap://{host}:{port}"])
+        replicad.start()
+        assert replicad.status()["accounts"] == 20
+
+
+# The process
+
+
+def test_tells_systemd(house, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(path)
+        provider = house.single()
+        provider.stop()
+        replicad = house.replicad(provider)
+        replicad.environment = {"NOTIFY_SOCKET": path}
+        replicad.start(wait="disconnected: connecting")
+        # Not filled yet: not ready.
+        notify.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            notify.recv(100)
+        notify.settimeout(10)
+        provider.start()
+        assert notify.recv(100) == b"READY=1"
+        assert replicad.stop() == 0
+        assert notify.recv(100) == b"STOPPING=1"
+        # It has been filled: ready at once, directory or not.
+        provider.stop()
+        replicad.start(wait=None)
+        assert notify.recv(100) == b"READY=1"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another")
+def test_gives_up_root(house):
+    provider = house.single()
+    # The tests' own folder lies where only root may go.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="postcell-test-"))
+    try:
+        folder.chmod(0o755)
+        replicad = house.replicad(provider, user="nobody",
+                                  replica=str(folder / "replica"))
+        replicad.path = folder / "replica"
+        replicad.start()
+        status = pathlib.Path(
+            f"/proc/{replicad.process.pid}/status").read_text()
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert "Uid:" + f"\t{nobody}" * 4 in status
+        assert (folder / "replica").stat().st_uid == nobody
+        assert (folder / "replica").stat().st_mode & 0o007 == 0
+        replicad.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
 # LDIF in place of a directory
 
 LDIF = """version: 1
@@ -676,15 +809,15 @@ mail: berta@x.test
 
 
 @pytest.fixture
-def ldif(house, tmp_path):
+def accounts(house, tmp_path):
     path = tmp_path / "accounts.ldif"
     path.write_text(LDIF)
     replicad = house.replicad(source="ldif", ldif_file=str(path))
     return path, replicad.start()
 
 
-def test_ldif(ldif):
-    path, replicad = ldif
+def test_ldif(accounts):
+    path, replicad = accounts
     assert replicad.get("anna")["address"] == ["ö@x.test"]
     assert replicad.get("anna")["pin"] == "mbox1"
     assert replicad.host("mbox1")["service"] == \
@@ -713,8 +846,8 @@ def test_ldif(ldif):
     (LDIF + "\nuid: x\n", 26, "dn:"),
     (LDIF.replace("version: 1", "version: 2"), 1, "version"),
 ], ids=["colon", "base64", "change", "url", "dn", "version"])
-def test_bad_ldif_changes_nothing(ldif, text, line, why):
-    path, replicad = ldif
+def test_bad_ldif_changes_nothing(accounts, text, line, why):
+    path, replicad = accounts
     path.write_text(text)
     replicad.process.send_signal(signal.SIGHUP)
     status = replicad.wait_state("stopped")
@@ -730,8 +863,8 @@ def test_bad_ldif_changes_nothing(ldif, text, line, why):
     replicad.wait_state("connected")
 
 
-def test_cut_or_missing_ldif_drops_nothing(ldif):
-    path, replicad = ldif
+def test_cut_or_missing_ldif_drops_nothing(accounts):
+    path, replicad = accounts
     path.write_text(LDIF[:LDIF.index("dn: uid=anna")])
     replicad.process.send_signal(signal.SIGHUP)
     replicad.wait_state("stopped")

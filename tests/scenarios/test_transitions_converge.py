@@ -1,7 +1,7 @@
 """Two hands write one server's transitions at two providers at one moment.
 
-Placement may rely on that: whatever is added and deleted, both providers end
-with the same values, with all of them, and go on replicating.
+Placement may rely on that: whatever is added and deleted, both providers, and
+a replica of each, end with the same values, with all of them, and go on.
 """
 
 import threading
@@ -11,6 +11,7 @@ import ldap
 import pytest
 
 from directory import SUFFIX, Directory, base_ldif, wait_until
+from replicad import Replicad
 
 SERVER = f"cn=mbox1,ou=servers,{SUFFIX}"
 OTHER = f"cn=mbox2,ou=servers,{SUFFIX}"
@@ -21,16 +22,19 @@ MANNERS = ("different", "same", "both delete", "one deletes")
 
 @pytest.fixture
 def pair(tmp_path):
+    """Connections to two providers, and a replica of each."""
     made = [Directory(tmp_path / f"d{sid}", f"127.0.10.{100 + sid}", 10390 + sid,
                       sid) for sid in (1, 2)]
+    replicas = [Replicad(tmp_path / f"r{each.sid}", [each]) for each in made]
     made[0].peers, made[1].peers = [made[1]], [made[0]]
     ldif = base_ldif()
     try:
         for each in made:
             each.load(ldif)
-        yield [each.start().connect() for each in made]
+        connections = [each.start().connect() for each in made]
+        yield connections, [each.start() for each in replicas]
     finally:
-        for each in made:
+        for each in (*replicas, *made):
             each.stop()
 
 
@@ -71,7 +75,8 @@ def at_once(pair, changes, offset):
 
 
 @pytest.mark.parametrize("manner", MANNERS)
-def test_both_end_with_all_values(pair, manner):
+def test_all_end_with_all_values(pair, manner):
+    pair, replicas = pair
     stand = {value(0, "up")}
     change(pair[0], stand)
     wait_until(lambda: values(pair[1]) == stand)
@@ -85,6 +90,10 @@ def test_both_end_with_all_values(pair, manner):
         at_once(pair, changes, OFFSETS[number % len(OFFSETS)])
         wait_until(lambda s=stand: values(pair[0]) == s == values(pair[1]),
                    what=f"{sorted(stand)} at both")
+        for replica in replicas:
+            wait_until(lambda r=replica, s=stand:
+                       set(r.host("mbox1")["transition"]) == s,
+                       what=f"{sorted(stand)} in both replicas")
         # The stream goes on behind a conflict.
         for sender, receiver in (pair, pair[::-1]):
             mark = value(number, "drain" if sender is pair[0] else "down")

@@ -332,10 +332,26 @@ create_server(struct world *world, unsigned writer, int64_t at_us,
 	    &write->server.values[write->server.value_count++], &first);
 }
 
+/* Whether this writer knows all that was written of a server. */
+static bool
+knows_all(
+    const struct world *world, unsigned writer, int64_t at_us, unsigned index)
+{
+	for (size_t i = 0; i < world->write_count; i++) {
+		const struct write *write = &world->writes[i];
+
+		if (write->target == TARGET_SERVER && write->index == index &&
+		    write->arrival_us[writer] > at_us)
+			return false;
+	}
+	return true;
+}
+
 /*
  * A server that is not there comes; one that is settled goes, or changes pool;
  * any other is taken down, so that it may be settled later. One hand does this
- * in a cell, or a server could be made twice.
+ * in a cell, or a server could be made twice, and nobody brings a server up in
+ * the very lag in which it goes.
  */
 static void
 act_remodel(struct world *world, unsigned writer, int64_t at_us)
@@ -350,9 +366,11 @@ act_remodel(struct world *world, unsigned writer, int64_t at_us)
 	writer = WORLD_PROXIES;
 	view_make(&view, world, writer, at_us);
 	host = find_server(&view, index);
-	settled = host && (world->breach == BREACH_REMOVE ||
-			      change_is_settled(
-				  host, at_us + world->offset_us[writer]));
+	settled =
+	    host &&
+	    (world->breach == BREACH_REMOVE ||
+		(knows_all(world, writer, at_us, index) &&
+		    change_is_settled(host, at_us + world->offset_us[writer])));
 	if (!host) {
 		create_server(world, writer, at_us, index,
 		    dice_below(dice, WORLD_POOLS), dice_below(dice, 3));

@@ -1,0 +1,654 @@
+#include "proxy/observer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/vote.h"
+#include "proxy/auth.h"
+#include "proxy/observe.h"
+#include "proxy/probe.h"
+#include "proxy/resolve.h"
+#include "replica/reader.h"
+
+#define OBSERVER_TICK_MS  50
+#define OBSERVER_SPEAK_MS 1000 /* the auth process hears that we live */
+#define OBSERVER_BATCH_MS 20   /* results of one moment go out together */
+/*
+ * A silent host is voted down that much later than due: whoever was struck
+ * by the same fault and is probed in the same round is announced by then.
+ */
+#define OBSERVER_LINGER_MS 150
+#define OBSERVER_TLS_EVERY 10 /* rounds */
+#define OBSERVER_HOST_SIZE 254
+
+/* One service of a target. */
+struct watched {
+	bool there;
+	struct buf url; /* owned: what the probes borrow host names from */
+	struct service service;
+	char host[OBSERVER_HOST_SIZE]; /* service.host as a string */
+	struct address_list addresses; /* the last that were found */
+	struct resolve_query *query;   /* owned while it runs */
+	struct probe *probe;           /* owned while it runs */
+	struct observed observed;
+	int64_t next_ms, began_ms;
+	unsigned round;
+	enum probe_depth depth, failed_depth; /* of the last one */
+	long took_ms;
+	const char *why; /* static: of the last result */
+	struct target *target;
+};
+
+struct target {
+	enum host_kind kind;
+	struct buf name;                /* owned */
+	struct credentials credentials; /* owned; of the probe's account */
+	struct watched services[SERVICE_KIND_COUNT];
+	struct observed observed; /* as a whole */
+	bool is_in_map;
+	struct observer *observer;
+	struct target *next;
+};
+
+struct observer {
+	struct event_base *base; /* borrowed */
+	const struct config *config;
+	SSL_CTX *context;      /* borrowed */
+	const struct log *log; /* borrowed */
+	struct replica *replica;
+	struct resolver *resolver;
+	struct cell *cell; /* owned; NULL until there is one */
+	uint64_t generation;
+	struct buf password;
+	struct observe_settings settings;
+	struct target *targets; /* owned */
+	struct event *tick, *speak;
+	int auth_fd; /* owned; -1: none yet */
+	int64_t started_ms, spoke_ms;
+	bool settled;  /* knows enough to have a say */
+	bool told_why; /* that it has no entry */
+};
+
+static int64_t
+monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- telling ---- */
+
+static void
+speak_soon(struct observer *observer, int64_t after_ms)
+{
+	struct timeval after = { after_ms / 1000, after_ms % 1000 * 1000 };
+	struct timeval due, now;
+
+	/* An earlier appointment stands. */
+	if (evtimer_pending(observer->speak, &due)) {
+		event_base_gettimeofday_cached(observer->base, &now);
+		timeradd(&now, &after, &now);
+		if (timercmp(&due, &now, <))
+			return;
+	}
+	evtimer_add(observer->speak, &after);
+}
+
+/* Silent ones are announced first, and voted down a moment later. */
+static void
+add_votes(
+    struct observer *observer, const struct target *target, struct buf *out)
+{
+	const struct observed *observed = &target->observed;
+	const struct host *host =
+	    cell_host(observer->cell, target->kind, buf_slice(&target->name));
+	bool down = observed->opinion == OPINION_DOWN;
+	bool silent =
+	    observed->opinion == OPINION_SUSPECT || (down && observed->silent);
+	int64_t age_ms = monotonic_ms() - observed->since_ms;
+
+	if (!host)
+		return;
+	if (down && silent && age_ms < OBSERVER_LINGER_MS) {
+		down = false;
+		speak_soon(observer, OBSERVER_LINGER_MS - age_ms + 1);
+	}
+	if (silent) {
+		vote_format(out, observer->cell, host, VOTE_SILENT);
+		buf_add_char(out, '\n');
+	}
+	if (down) {
+		vote_format(out, observer->cell, host, VOTE_DOWN);
+		buf_add_char(out, '\n');
+	}
+}
+
+static struct slice
+dn_of(const struct host *host)
+{
+	struct slice rest = host->record;
+	struct record_field field;
+
+	while (record_next(&rest, &field))
+		if (field.tag == CELL_DN)
+			return field.value;
+	return slice_from("");
+}
+
+/*
+ * A new observer has no say before it has seen every host up or down, or had
+ * the time to: until then its predecessor's votes stand.
+ */
+static bool
+is_settled(struct observer *observer)
+{
+	const struct config_probe *probe = &observer->config->probe;
+	int64_t grace_ms =
+	    (probe->good + 2) * probe->interval + 2 * probe->timeout;
+
+	for (struct target *target = observer->targets;
+	     target && !observer->settled; target = target->next)
+		if (target->observed.opinion != OPINION_UP &&
+		    target->observed.opinion != OPINION_DOWN &&
+		    monotonic_ms() - observer->started_ms < grace_ms)
+			return false;
+	observer->settled = true;
+	return true;
+}
+
+/* Our own entry; NULL when the cell does not know us. */
+static const struct host *
+find_self(struct observer *observer)
+{
+	const struct host *self =
+	    observer->cell ? cell_host(observer->cell, HOST_PROXY,
+				 slice_from(observer->config->directory.name))
+			   : NULL;
+
+	if (!self && observer->cell && !observer->told_why)
+		log_why(observer->log, LOG_LEVEL_ERROR, "no_entry",
+		    "there is no proxy of the name in directory { name }");
+	observer->told_why = observer->cell && !self;
+	return self;
+}
+
+static void
+speak(struct observer *observer)
+{
+	struct buf message = buf_bounded(AUTH_MESSAGE_SIZE - 1);
+	const struct host *self = find_self(observer);
+
+	observer->spoke_ms = monotonic_ms();
+	if (!self || observer->auth_fd < 0 || !is_settled(observer))
+		return;
+	buf_add_slice(&message, dn_of(self));
+	buf_add_char(&message, '\n');
+	for (struct target *target = observer->targets; target;
+	     target = target->next)
+		add_votes(observer, target, &message);
+	/* A full channel means that nobody reads; the next one tells all. */
+	if (!message.failed)
+		(void)send(observer->auth_fd, message.data, message.size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+	buf_free(&message);
+}
+
+static void
+on_speak(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	speak(context);
+}
+
+/* ---- results ---- */
+
+static void
+log_opinion(const struct watched *watched, int64_t after_ms)
+{
+	const struct target *target = watched->target;
+	const struct observed *observed = &watched->observed;
+	struct log_line line =
+	    log_line(observed->opinion == OPINION_UP ? LOG_LEVEL_INFO
+						     : LOG_LEVEL_WARNING,
+		"observed");
+
+	log_word(&line, "kind", host_kind_text(target->kind));
+	log_text(&line, "name", buf_slice(&target->name));
+	log_word(&line, "service", service_kind_text(watched->service.kind));
+	log_word(&line, "opinion", opinion_text(observed->opinion));
+	log_number(&line, "after_ms", after_ms);
+	log_string(&line, "why", watched->why);
+	log_send(target->observer->log, &line);
+}
+
+static void
+sum_up(struct observer *observer, struct target *target)
+{
+	struct observed services[SERVICE_KIND_COUNT], whole;
+	const struct host *host =
+	    cell_host(observer->cell, target->kind, buf_slice(&target->name));
+
+	if (!host)
+		return;
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
+		services[i] = target->services[i].observed;
+	whole = observe_host(host, services);
+	if (whole.opinion != target->observed.opinion ||
+	    whole.silent != target->observed.silent)
+		speak_soon(observer, OBSERVER_BATCH_MS);
+	target->observed = whole;
+}
+
+static void
+on_probed(void *context, enum probe_result result, const char *why)
+{
+	struct watched *watched = context;
+	struct target *target = watched->target;
+	struct observer *observer = target->observer;
+	int64_t now_ms = monotonic_ms();
+
+	probe_free(&watched->probe);
+	watched->took_ms = (long)(now_ms - watched->began_ms);
+	watched->why = why;
+	/* What failed in depth has to come good in depth. */
+	watched->failed_depth =
+	    result == PROBE_GOOD ? PROBE_CONNECT : watched->depth;
+	if (observe_result(
+		&watched->observed, &observer->settings, result, now_ms))
+		log_opinion(watched, watched->took_ms);
+	sum_up(observer, target);
+}
+
+/* ---- probing ---- */
+
+static void
+on_resolved(void *context, const struct address_list *list, const char *why)
+{
+	struct watched *watched = context;
+
+	(void)why;
+	watched->query = NULL;
+	/* Without an answer the addresses of before have to do. */
+	if (list->count > 0)
+		watched->addresses = *list;
+}
+
+static enum probe_depth
+choose_depth(const struct observer *observer, struct watched *watched)
+{
+	enum service_kind kind = watched->service.kind;
+
+	watched->round++;
+	if (observer->config->probe.user && probe_can_log_in(kind) &&
+	    watched->target->kind == HOST_SERVER)
+		return PROBE_LOGIN;
+	if (watched->service.tls != SERVICE_TLS_NONE &&
+	    (watched->round + kind) % OBSERVER_TLS_EVERY == 0)
+		return PROBE_TLS;
+	return watched->failed_depth;
+}
+
+static void
+begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
+{
+	struct probe_request request = {
+		.kind = watched->service.kind,
+		.tls = watched->service.tls,
+		.port = watched->service.port,
+		.host = watched->host,
+		.addresses = &watched->addresses,
+		.context = observer->context,
+		.credentials = &watched->target->credentials,
+		.timeout_ms = observer->config->probe.timeout,
+	};
+
+	if (!watched->query)
+		watched->query = resolve(
+		    observer->resolver, watched->host, on_resolved, watched);
+	watched->next_ms = now_ms + observer->config->probe.interval;
+	if (watched->addresses.count == 0)
+		return;
+	request.depth = watched->depth = choose_depth(observer, watched);
+	watched->began_ms = now_ms;
+	watched->probe =
+	    probe_new(observer->base, &request, on_probed, watched);
+}
+
+static void
+probe_target(struct observer *observer, struct target *target, int64_t now_ms)
+{
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++) {
+		struct watched *watched = &target->services[i];
+
+		if (watched->there && !watched->probe &&
+		    watched->next_ms <= now_ms)
+			begin_probe(observer, watched, now_ms);
+	}
+}
+
+void
+observer_hint(struct observer *observer, struct slice server)
+{
+	int64_t now_ms = monotonic_ms();
+
+	for (struct target *target = observer->targets; target;
+	     target = target->next) {
+		if (target->kind != HOST_SERVER ||
+		    !slice_equal_nocase(buf_slice(&target->name), server))
+			continue;
+		for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
+			target->services[i].next_ms = now_ms;
+		probe_target(observer, target, now_ms);
+	}
+}
+
+/* ---- the map ---- */
+
+static void
+unwatch(struct watched *watched)
+{
+	probe_free(&watched->probe);
+	resolve_cancel(&watched->query);
+	buf_free(&watched->url);
+	*watched = (struct watched){ 0 };
+}
+
+static void
+target_free(struct target *target)
+{
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
+		unwatch(&target->services[i]);
+	credentials_wipe(&target->credentials);
+	buf_free(&target->name);
+	free(target);
+}
+
+/* user of the configuration, with the server's name for %s. */
+static void
+make_credentials(struct observer *observer, struct target *target)
+{
+	struct slice rest = slice_from(observer->config->probe.user);
+	struct buf *user = &target->credentials.user;
+
+	credentials_init(&target->credentials);
+	for (size_t i = 0; i < rest.size; i++) {
+		if (rest.data[i] == '%' && i + 1 < rest.size &&
+		    rest.data[i + 1] == 's') {
+			buf_add_slice(user, buf_slice(&target->name));
+			i++;
+		} else {
+			buf_add_char(user, rest.data[i]);
+		}
+	}
+	buf_add_slice(
+	    &target->credentials.password, buf_slice(&observer->password));
+}
+
+static struct target *
+find_target(struct observer *observer, const struct host *host)
+{
+	struct target *target = observer->targets;
+
+	while (
+	    target && (target->kind != host->kind ||
+			  !slice_equal(buf_slice(&target->name), host->name)))
+		target = target->next;
+	if (target)
+		return target;
+	target = calloc(1, sizeof(*target));
+	if (!target)
+		abort();
+	target->observer = observer;
+	target->kind = host->kind;
+	target->name = buf_bounded(host->name.size);
+	buf_add_slice(&target->name, host->name);
+	make_credentials(observer, target);
+	target->next = observer->targets;
+	observer->targets = target;
+	return target;
+}
+
+/* Keeps what is known while the service stays what it was. */
+static void
+watch_service(struct target *target, const struct service *service)
+{
+	struct watched *watched = &target->services[service->kind];
+	struct buf url = buf_bounded(OBSERVER_HOST_SIZE + 32);
+
+	buf_printf(&url, "%.*s %u %d", SLICE_ARGS(service->host), service->port,
+	    (int)service->tls);
+	if (watched->there &&
+	    slice_equal(buf_slice(&url), buf_slice(&watched->url))) {
+		buf_free(&url);
+		return;
+	}
+	unwatch(watched);
+	if (url.failed || service->host.size >= sizeof(watched->host)) {
+		buf_free(&url);
+		return;
+	}
+	watched->there = true;
+	watched->url = url;
+	watched->service = *service;
+	watched->target = target;
+	watched->why = "not tried yet";
+	memcpy(watched->host, service->host.data, service->host.size);
+	watched->service.host = slice_from(watched->host);
+}
+
+static void
+take_host(struct observer *observer, const struct host *host)
+{
+	struct target *target;
+
+	if (host->service_count == 0 ||
+	    (host->kind == HOST_PROXY &&
+		slice_equal_nocase(
+		    host->name, slice_from(observer->config->directory.name))))
+		return;
+	target = find_target(observer, host);
+	target->is_in_map = true;
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++) {
+		const struct service *service =
+		    host_service(host, (enum service_kind)i);
+
+		if (service)
+			watch_service(target, service);
+		else
+			unwatch(&target->services[i]);
+	}
+	sum_up(observer, target);
+}
+
+static void
+drop_missing(struct observer *observer)
+{
+	struct target **link = &observer->targets;
+
+	while (*link) {
+		struct target *target = *link;
+
+		if (target->is_in_map) {
+			link = &target->next;
+			continue;
+		}
+		*link = target->next;
+		target_free(target);
+	}
+}
+
+static void
+read_map(struct observer *observer)
+{
+	uint64_t generation = replica_cell_generation(observer->replica);
+	const struct host *hosts;
+	struct cell *cell;
+	const char *why;
+	size_t count;
+
+	if ((observer->cell && generation == observer->generation) ||
+	    replica_cell(observer->replica, &cell, &generation, &why) < 0)
+		return;
+	cell_free(&observer->cell);
+	observer->cell = cell;
+	observer->generation = generation;
+	for (struct target *target = observer->targets; target;
+	     target = target->next)
+		target->is_in_map = false;
+	hosts = cell_hosts(cell, &count);
+	for (size_t i = 0; i < count; i++)
+		take_host(observer, &hosts[i]);
+	drop_missing(observer);
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *context)
+{
+	struct observer *observer = context;
+	int64_t now_ms = monotonic_ms();
+
+	(void)fd;
+	(void)what;
+	read_map(observer);
+	for (struct target *target = observer->targets; target;
+	     target = target->next)
+		probe_target(observer, target, now_ms);
+	if (now_ms - observer->spoke_ms >= OBSERVER_SPEAK_MS)
+		speak(observer);
+}
+
+/* ---- for people ---- */
+
+static json_t *
+describe_service(const struct watched *watched)
+{
+	return json_pack("{s:s, s:s, s:s, s:I}", "service",
+	    service_kind_text(watched->service.kind), "opinion",
+	    opinion_text(watched->observed.opinion), "why", watched->why, "ms",
+	    (json_int_t)watched->took_ms);
+}
+
+json_t *
+observer_describe(const struct observer *observer)
+{
+	json_t *hosts = json_array();
+
+	for (struct target *target = observer->targets; target;
+	     target = target->next) {
+		json_t *services = json_array();
+		int64_t age_ms = monotonic_ms() - target->observed.since_ms;
+
+		for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
+			if (target->services[i].there)
+				json_array_append_new(services,
+				    describe_service(&target->services[i]));
+		json_array_append_new(
+		    hosts, json_pack("{s:s, s:s, s:s, s:b, s:I, s:o}", "kind",
+			       host_kind_text(target->kind), "name",
+			       buf_string(&target->name), "opinion",
+			       opinion_text(target->observed.opinion), "silent",
+			       (int)target->observed.silent, "seconds",
+			       (json_int_t)(target->observed.since_ms > 0
+						? age_ms / 1000
+						: 0),
+			       "services", services));
+	}
+	return hosts;
+}
+
+/* ---- life ---- */
+
+void
+observer_set_auth(struct observer *observer, int fd)
+{
+	if (observer->auth_fd >= 0)
+		close(observer->auth_fd);
+	observer->auth_fd = fd;
+	speak(observer);
+}
+
+static int
+open_files(struct observer *observer, const char **why)
+{
+	const struct config *config = observer->config;
+
+	observer->resolver =
+	    resolver_new(observer->base, &config->dns_servers, why);
+	if (!observer->resolver ||
+	    replica_open(&observer->replica, config->replica, why) < 0)
+		return -1;
+	if (config->probe.user &&
+	    auth_read_password(
+		config->probe.password_file, &observer->password) < 0) {
+		*why = strerrordesc_np(errno);
+		return -1;
+	}
+	return 0;
+}
+
+struct observer *
+observer_new(struct event_base *base, const struct config *config,
+    SSL_CTX *context, const struct log *log, const char **why)
+{
+	struct observer *observer = calloc(1, sizeof(*observer));
+
+	if (!observer)
+		abort();
+	observer->base = base;
+	observer->config = config;
+	observer->context = context;
+	observer->log = log;
+	observer->auth_fd = -1;
+	observer->password = buf_bounded(SASL_PASSWORD_SIZE_MAX + 1);
+	observer->settings = (struct observe_settings){
+		.interval_ms = config->probe.interval,
+		.good = (unsigned)config->probe.good,
+	};
+	observer->tick = event_new(base, -1, EV_PERSIST, on_tick, observer);
+	observer->speak = evtimer_new(base, on_speak, observer);
+	if (!observer->tick || !observer->speak)
+		abort();
+	if (open_files(observer, why) < 0)
+		observer_free(&observer);
+	return observer;
+}
+
+void
+observer_start(struct observer *observer)
+{
+	struct timeval tick = { 0, OBSERVER_TICK_MS * 1000 };
+
+	observer->started_ms = monotonic_ms();
+	event_add(observer->tick, &tick);
+}
+
+void
+observer_free(struct observer **observer)
+{
+	struct observer *old = *observer;
+	struct target *next;
+
+	*observer = NULL;
+	if (!old)
+		return;
+	for (struct target *target = old->targets; target; target = next) {
+		next = target->next;
+		target_free(target);
+	}
+	event_free(old->tick);
+	event_free(old->speak);
+	resolver_free(&old->resolver);
+	replica_free(&old->replica);
+	cell_free(&old->cell);
+	buf_wipe(&old->password);
+	if (old->auth_fd >= 0)
+		close(old->auth_fd);
+	free(old);
+}

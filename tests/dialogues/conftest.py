@@ -1,0 +1,66 @@
+"""What dialogues are played with; addresses 127.0.40.x and 127.0.41.x."""
+
+import itertools
+import os
+import shutil
+import tempfile
+import pathlib
+
+import pytest
+
+from house import SERVER, Proxy, Replica, check_log, make_certificate
+from player import Servers
+
+addresses = (f"127.0.40.{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="session")
+def folder():
+    """Short, for the name of a socket; open, for a user of its own."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="postcell-"))
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def replica(folder):
+    make_certificate(folder, "server", [SERVER])
+    running = Replica(folder)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(folder, replica):
+    listening = Servers(folder / "server.pem")
+    yield listening
+    listening.close()
+
+
+@pytest.fixture(scope="session")
+def proxy(folder, replica):
+    """The one of all dialogues; it must outlive them."""
+    running = Proxy(folder / "p", next(addresses), replica,
+                    backend="retry_time = 0").start()
+    yield running
+    assert running.stop() == 0
+    check_log(running.log())
+
+
+@pytest.fixture
+def make_proxy(folder, replica, request):
+    """Proxies of one test alone."""
+    made = []
+
+    def make(**options):
+        made.append(Proxy(folder / f"p{next(numbers)}", next(addresses),
+                          replica, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+numbers = itertools.count(1)

@@ -1,0 +1,247 @@
+"""A proxyd with a replica of its own, for dialogues: no directory, no mail."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
+SERVER = "127.0.41.1"   # scripted back ends; the certificate names it
+STRANGER = "127.0.41.2"  # the same, but not named by the certificate
+PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
+CLOSED_PORT = 14004
+LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
+TIMEOUT = 10  # s, for anything that ought to be there at once
+
+POOLS = f"""
+plain imap://{SERVER}:{PORTS['plain']}?tls=none
+starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
+tls imaps://{SERVER}:{PORTS['tls']}
+stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
+gone imap://{SERVER}:{CLOSED_PORT}?tls=none
+unnamed imap://nosuch.invalid:143?tls=none
+"""
+
+ACCOUNTS = r"""
+bob plain
+sue starttls
+tim tls
+stray stranger
+gone gone
+una unnamed
+down down
+no plain postcellStatus=nologin the office has moved
+off plain postcellStatus=disabled
+one plain mail=both@example.org
+two plain mail=both@example.org
+o"dd\(*) plain
+"""
+
+
+def wait_until(condition, what, timeout=TIMEOUT):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"in {timeout} s there was no {what}")
+
+
+def make_certificate(folder, name, addresses):
+    """folder/NAME.pem and NAME.key, signed by itself."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+         "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key",
+         "-out", folder / f"{name}.pem", "-addext",
+         "subjectAltName=" + ",".join(f"IP:{each}" for each in addresses)],
+        check=True, capture_output=True)
+
+
+def directory():
+    """The cell's entries as LDIF."""
+    blocks = []
+    for line in POOLS.split("\n"):
+        if not line:
+            continue
+        name, url = line.split()
+        blocks += [f"dn: cn={name},ou=pools,o=x\nobjectClass: postcellPool\n"
+                   f"cn: {name}\n",
+                   f"dn: cn=mbox-{name},ou=servers,o=x\n"
+                   f"objectClass: postcellServer\ncn: mbox-{name}\n"
+                   f"postcellPoolName: {name}\npostcellService: {url}\n"]
+    blocks += ["dn: cn=down,ou=pools,o=x\nobjectClass: postcellPool\n"
+               "cn: down\n",
+               "dn: cn=mbox-down,ou=servers,o=x\n"
+               "objectClass: postcellServer\ncn: mbox-down\n"
+               "postcellPoolName: down\npostcellState: down\n"
+               f"postcellService: imap://{SERVER}:{PORTS['plain']}\n"]
+    for number, line in enumerate(ACCOUNTS.split("\n")):
+        if not line:
+            continue
+        uid, pool, *more = line.split(" ", 2)
+        extra = "".join(part.replace("=", ": ", 1) + "\n" for part in more)
+        blocks.append(f"dn: cn={number},o=x\nobjectClass: postcellAccount\n"
+                      f"uid: {uid}\npostcellPoolName: {pool}\n{extra}")
+    return "\n".join(blocks)
+
+
+class Replica:
+    """What proxies read; replicad runs as long as this does."""
+
+    def __init__(self, folder):
+        self.path = folder / "replica"
+        self.log = folder / "replicad.log"
+        ldif = folder / "cell.ldif"
+        ldif.write_text(directory())
+        conf = folder / "replicad.conf"
+        conf.write_text(f'replica = "{self.path}"\nmap_size_max = 64\n'
+                        f'user = ""\nsource = ldif\nldif_file = "{ldif}"\n')
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [BUILD / "postcell-replicad", "-c", conf],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(self.is_filled, "replica")
+
+    def is_filled(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return subprocess.run(
+            [BUILD / "postcellctl", "--replica", self.path, "replica", "get",
+             "bob"], capture_output=True).returncode == 0
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
+
+
+class Proxy:
+    """One proxyd on an address of its own.
+
+    options, limits, backend: more lines for those parts of its configuration.
+    """
+
+    def __init__(self, folder, address, replica, options="", limits="",
+                 backend="", relays=2):
+        self.folder, self.address = folder, address
+        folder.mkdir(parents=True, exist_ok=True)
+        self.conf = folder / "proxyd.conf"
+        self.log_path = folder / "proxyd.log"
+        self.certificate = folder / "proxy.pem"
+        make_certificate(folder, "proxy", [address])
+        empty = folder / "empty"
+        empty.mkdir(exist_ok=True)
+        self.text = f"""
+host_name = "proxy.example.org"
+replica = "{replica.path}"
+run_dir = "{folder}/run"
+user = "nobody"
+chroot = "{empty}"
+relays = {relays}
+dns_servers = {{ "127.0.44.1:{CLOSED_PORT}" }}
+{options}
+tls {{
+	certificate = "{folder}/proxy.pem"
+	key = "{folder}/proxy.key"
+}}
+backend {{
+	ca_file = "{replica.path.parent}/server.pem"
+	connect_timeout = 5
+	{backend}
+}}
+limits {{
+	{limits}
+}}
+"""
+        for name, port in LISTENERS.items():
+            tls = {"either": "starttls", "plain": "none",
+                   "tls": "implicit"}.get(name, name)
+            plaintext = "yes" if name in ("plain", "either") else "no"
+            self.text += (f'listen {name} {{ service = imap\n'
+                          f'addresses = {{ "{address}" }}\nport = {port}\n'
+                          f'tls = {tls}\nplaintext = {plaintext} }}\n')
+        self.process = None
+        self.conf.write_text(self.text)
+
+    def start(self):
+        # Freed memory that AddressSanitizer keeps would look like a leak.
+        quiet = dict(os.environ, ASAN_OPTIONS=os.environ.get(
+            "ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [BUILD / "postcell-proxyd", "-c", self.conf], env=quiet,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(self.is_ready, "proxy")
+        return self
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log()
+        try:
+            return len(self.relays()) > 0
+        except OSError:
+            return False
+
+    def stop(self):
+        """Its exit status."""
+        if not self.process:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(TIMEOUT)
+        finally:
+            self.process = None
+
+    def log(self):
+        return self.log_path.read_text(errors="backslashreplace")
+
+    def events(self, name):
+        return [line for line in self.log().splitlines()
+                if f"event={name} " in line]
+
+    def ask(self, verb):
+        """An answer of the control socket."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(TIMEOUT)
+            control.connect(str(self.folder / "run" / "proxyd.sock"))
+            control.sendall(verb.encode() + b"\n")
+            answer = b""
+            while chunk := control.recv(65536):
+                answer += chunk
+        return json.loads(answer)
+
+    def relays(self, generation=None):
+        """Process ids of relays."""
+        return [relay["pid"] for relay in self.ask("status")["relays"]
+                if generation in (None, relay["generation"])]
+
+    def sessions(self):
+        return self.ask("who")["sessions"]
+
+    def counters(self):
+        return self.ask("status")["counters"]
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+
+def process_status(pid):
+    """/proc/PID/status as a dictionary."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines())
+
+
+def memory(pid):
+    """Resident memory in KiB."""
+    return int(process_status(pid)["VmRSS"].split()[0])
+
+
+def check_log(text):
+    """Relays must not die; sanitizers tell their findings in the log."""
+    faults = [line for line in text.splitlines()
+              if "event=child_died" in line or "runtime error:" in line
+              or ("ERROR: " in line and "Sanitizer" in line)]
+    assert not faults, "\n".join(faults)

@@ -1,0 +1,310 @@
+r"""Plays dialogue files against a proxy.
+
+A line of a dialogue is one of
+
+    # a remark
+    C: text        the client says the line          B: the same of the back end
+    C- text        says it without CRLF              B-
+    C* N text      says the text N times, no CRLF    B*
+    S: text        the client sees exactly this line b: the same of the back end
+    S~ regex       a line that matches as a whole    b~
+    S. -           the connection's end, or a reset  b.
+    ! words        does something, see Player.do_...
+
+S is what the client sees of the proxy, b what the back end sees of it. In
+texts \r \n \0 \\ and \xHH stand for octets. The first line of B or b, and
+`! server ...`, takes the connection that the proxy made to a back end; when
+the dialogue ends, no other connection may have been made.
+"""
+
+import re
+import select
+import socket
+import ssl
+import struct
+import time
+
+from house import LISTENERS, PORTS, SERVER, STRANGER, TIMEOUT
+
+ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))")
+PLAIN_ESCAPES = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"\\": b"\\"}
+
+
+def octets(text):
+    def octet(match):
+        return (bytes([int(match[1], 16)]) if match[1]
+                else PLAIN_ESCAPES[match[2]])
+    return ESCAPE.sub(octet, text.encode())
+
+
+class Peer:
+    """A side of the proxy: a socket, perhaps TLS, read by lines."""
+
+    def __init__(self, connection, deadline):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection, self.deadline = connection, deadline
+        self.input = b""
+        self.drips = False
+        self.held = None
+
+    def patience(self):
+        self.connection.settimeout(max(0.1, self.deadline - time.monotonic()))
+
+    def send(self, data, may_fail=False):
+        if self.held is not None:
+            self.held += data
+            return
+        self.patience()
+        try:
+            if self.drips:
+                for octet in data:
+                    self.connection.sendall(bytes([octet]))
+            else:
+                self.connection.sendall(data)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+            if not may_fail:
+                raise
+
+    def receive(self):
+        """More input; False at the end."""
+        self.patience()
+        try:
+            data = self.connection.recv(65536)
+        except (ConnectionResetError, ssl.SSLError):
+            return False
+        self.input += data
+        return bool(data)
+
+    def line(self):
+        while b"\n" not in self.input:
+            if not self.receive():
+                return self.input + b"<closed>"
+        line, self.input = self.input.split(b"\n", 1)
+        return line[:-1] if line.endswith(b"\r") else line + b"<bare LF>"
+
+    def expect(self, data):
+        """Reads exactly these octets."""
+        while len(self.input) < len(data) and self.receive():
+            pass
+        assert self.input[:len(data)] == data, "other octets came"
+        self.input = self.input[len(data):]
+
+    def tls(self, context, **options):
+        assert not self.input, f"before TLS came {self.input!r}"
+        self.patience()
+        self.connection = context.wrap_socket(
+            self.connection, suppress_ragged_eofs=True, **options)
+
+    def reset(self):
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                   struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def close(self):
+        self.connection.close()
+
+
+class Servers:
+    """The listening sockets of the scripted back ends."""
+
+    def __init__(self, certificate):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate,
+                                     certificate.with_suffix(".key"))
+        self.sockets = {}
+        for name, port in PORTS.items():
+            for address in (SERVER, STRANGER):
+                listening = socket.create_server((address, port))
+                self.sockets[listening] = name
+
+    def accept(self, deadline):
+        left = max(0.1, deadline - time.monotonic())
+        ready, _, _ = select.select(list(self.sockets), [], [], left)
+        assert ready, "the proxy did not connect to a back end"
+        connection, _ = ready[0].accept()
+        peer = Peer(connection, deadline)
+        if self.sockets[ready[0]] == "tls":
+            try:
+                peer.tls(self.context, server_side=True)
+            except (ssl.SSLError, OSError):
+                pass
+        return peer
+
+    def drop(self):
+        """Closes what nobody took; how many there were."""
+        count = 0
+        while ready := select.select(list(self.sockets), [], [], 0)[0]:
+            ready[0].accept()[0].close()
+            count += 1
+        return count
+
+    def close(self):
+        for listening in self.sockets:
+            listening.close()
+
+
+class Player:
+    def __init__(self, proxy, servers):
+        self.proxy, self.servers = proxy, servers
+        self.client = self.server = None
+        self.deadline = time.monotonic() + 2 * TIMEOUT
+
+    # Directives
+
+    def do_listener(self, name):
+        """Connects to a listener; without it, to `plain`."""
+        connection = socket.create_connection(
+            (self.proxy.address, LISTENERS[name]), TIMEOUT)
+        self.client = Peer(connection, self.deadline)
+        if name == "tls":
+            self.tls(self.client)
+
+    def do_raw(self, name):
+        """The same, but says nothing of TLS by itself."""
+        self.client = Peer(socket.create_connection(
+            (self.proxy.address, LISTENERS[name]), TIMEOUT), self.deadline)
+
+    def tls(self, client):
+        context = ssl.create_default_context(cafile=self.proxy.certificate)
+        client.tls(context, server_hostname=self.proxy.address)
+
+    def do_client(self, action, *words):
+        client = self.need_client()
+        if action == "tls":
+            self.tls(client)
+        elif action == "drips":  # every octet by itself from now on
+            client.drips = True
+        elif action == "holds":  # what follows, for one write
+            client.held = b""
+        elif action == "lets_go":
+            held, client.held = client.held, None
+            client.send(held)
+        elif action == "ends":
+            client.connection.shutdown(socket.SHUT_WR)
+        elif action == "sees_close":  # after whatever, an alert of TLS perhaps
+            while client.receive():
+                client.input = b""
+        elif action == "reads":
+            client.expect(octets(words[1]) * int(words[0]))
+        else:
+            {"closes": client.close, "resets": client.reset}[action]()
+
+    def do_server(self, action, *words):
+        server = self.need_server()
+        if action == "tls":
+            server.tls(self.servers.context, server_side=True)
+        elif action == "fails_tls":
+            try:
+                server.tls(self.servers.context, server_side=True)
+            except (ssl.SSLError, OSError):
+                return
+            raise AssertionError("the proxy took the certificate")
+        elif action == "drips":
+            server.drips = True
+        elif action == "ends":
+            server.connection.shutdown(socket.SHUT_WR)
+        elif action == "reads":
+            server.expect(octets(words[1]) * int(words[0]))
+        elif action == "again":  # closes; the next line takes a new connection
+            server.close()
+            self.server = None
+        elif action != "accepts":
+            {"closes": server.close, "resets": server.reset}[action]()
+
+    def do_lines(self, count, *words):
+        """The client sees so many equal lines."""
+        for _ in range(int(count)):
+            self.see(self.client, ":", " ".join(words))
+
+    # Sides
+
+    def need_client(self):
+        if not self.client:
+            self.do_listener("plain")
+        return self.client
+
+    def need_server(self):
+        if not self.server:
+            self.server = self.servers.accept(self.deadline)
+        return self.server
+
+    def say(self, peer, mark, text):
+        if mark == ":":
+            peer.send(octets(text) + b"\r\n")
+        elif mark == "-":
+            peer.send(octets(text))
+        else:
+            count, _, unit = text.partition(" ")
+            peer.send(octets(unit) * int(count), may_fail=True)
+
+    def see(self, peer, mark, text):
+        if mark == ".":
+            rest = peer.input
+            while peer.receive():
+                rest = peer.input
+            assert not rest, f"before the end came {rest[:200]!r}"
+            return
+        line = peer.line()
+        if mark == ":":
+            assert line == octets(text), f"saw {line[:500]!r}"
+        else:
+            assert re.fullmatch(text.encode(), line), f"saw {line[:500]!r}"
+
+    def play_line(self, line):
+        kind, mark, text = line[0], line[1], line[3:]
+        if kind == "C":
+            self.say(self.need_client(), mark, text)
+        elif kind == "S":
+            self.see(self.need_client(), mark, text)
+        elif kind == "B":
+            self.say(self.need_server(), mark, text)
+        elif kind == "b":
+            self.see(self.need_server(), mark, text)
+        else:
+            assert kind == "!", "not a line of a dialogue"
+            word, *rest = line[1:].split()
+            getattr(self, f"do_{word}")(*rest)
+
+    def play(self, text, name="dialogue"):
+        try:
+            for number, line in enumerate(text.split("\n"), 1):
+                if line and line[0] != "#":
+                    try:
+                        self.play_line(line)
+                    except (AssertionError, OSError) as fault:
+                        raise AssertionError(
+                            f"{name}:{number}: {line}\n  {fault}") from fault
+            assert self.servers.drop() == 0, \
+                f"{name}: the proxy made another connection to a back end"
+        finally:
+            for peer in (self.client, self.server):
+                if peer:
+                    peer.close()
+            self.servers.drop()
+
+
+GOOD_LOGIN = r"""
+S~ \* OK \[CAPABILITY IMAP4rev1 .*\] proxy.example.org ready.
+C: 1 LOGIN bob secret
+B: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready
+b: L AUTHENTICATE PLAIN AGJvYgBzZWNyZXQ=
+B: L OK [CAPABILITY IMAP4rev1 IDLE] in
+S: 1 OK [CAPABILITY IMAP4rev1 IDLE] in
+C: 2 NOOP
+b: 2 NOOP
+B: 2 OK
+S: 2 OK
+C: 3 LOGOUT
+b: 3 LOGOUT
+B: * BYE
+B: 3 OK
+! server closes
+S: * BYE
+S: 3 OK
+S. -
+"""
+
+
+def log_in(proxy, servers):
+    """A login as it ought to be."""
+    Player(proxy, servers).play(GOOD_LOGIN, "good login")

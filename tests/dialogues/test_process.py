@@ -1,0 +1,455 @@
+"""The processes of a proxy: limits, reload, failure, jail, memory."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from house import (BUILD, LISTENERS, TIMEOUT, check_log, make_certificate,
+                   memory, process_status, wait_until)
+from player import GOOD_LOGIN, Peer, Player, log_in
+
+FIRST, REST = GOOD_LOGIN.split("C: 2 NOOP", 1)
+REST = "C: 2 NOOP" + REST
+
+
+@pytest.fixture
+def started(make_proxy):
+    """Starts a proxy of the test's own; its log must be clean at the end."""
+    made = []
+
+    def start(**options):
+        made.append(make_proxy(**options).start())
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.stop()
+        check_log("\n".join(line for line in each.log().splitlines()
+                            if "child_died" not in line))
+
+
+class Session:
+    """A login that stays, to be used before and after something happened."""
+
+    def __init__(self, proxy, servers):
+        self.player = Player(proxy, servers)
+        for line in FIRST.strip().split("\n"):
+            self.player.play_line(line)
+
+    def use(self):
+        """Goes on as a good login does, to its end."""
+        self.player.play(REST)
+
+
+def connect(proxy, listener="plain"):
+    return Peer(socket.create_connection(
+        (proxy.address, LISTENERS[listener]), TIMEOUT),
+        time.monotonic() + 2 * TIMEOUT)
+
+
+# Limits
+
+def test_login_time(started, servers):
+    proxy = started(limits="login_time = 1")
+    Player(proxy, servers).play(
+        "S~ \\* OK .*\nS: * BYE Login took too long.\nS. -\n")
+    Player(proxy, servers).play("! raw tls\nS. -\n")
+    log_in(proxy, servers)
+
+
+def test_login_time_ends_the_login(started, servers):
+    """Also one whose back end keeps silent; it does not go on in secret."""
+    proxy = started(limits="login_time = 1")
+    Player(proxy, servers).play("""
+S~ \\* OK .*
+C: 1 LOGIN bob secret
+! server accepts
+S: 1 NO [UNAVAILABLE] The server of the mailbox does not answer.
+S: * BYE Login took too long.
+S. -
+b. -
+""")
+    wait_until(lambda: not proxy.sessions(), "end of the session")
+    log_in(proxy, servers)
+
+
+def test_reply_timeout(started, servers):
+    proxy = started(backend="reply_timeout = 1\nretry_time = 0")
+    Player(proxy, servers).play("""
+S~ \\* OK .*
+C: 1 LOGIN bob secret
+! server accepts
+S~ 1 NO \\[UNAVAILABLE\\] .*
+b. -
+""")
+    log_in(proxy, servers)
+
+
+def test_login_outlives_its_server(started, servers):
+    """A server that fails the login is tried again, unseen by the client."""
+    proxy = started()
+    Player(proxy, servers).play("""
+S~ \\* OK .*
+C: 1 LOGIN bob secret
+B: * BYE going down
+b. -
+! server again
+! server resets
+! server again
+B: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready
+b~ L .*
+! server closes
+! server again
+B: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready
+b~ L .*
+B: L OK in
+S: 1 OK in
+""")
+
+
+def test_sessions_limit(started, servers):
+    proxy = started(relays=1, limits="sessions = 3")
+    inside = [connect(proxy) for _ in range(3)]
+    for peer in inside:
+        assert peer.line().startswith(b"* OK ")
+    waiting = connect(proxy)
+    wait_until(lambda: proxy.events("accept_paused"), "pause")
+    assert proxy.counters()["sessions"] == 3
+    inside.pop().close()
+    assert waiting.line().startswith(b"* OK ")
+    for peer in [*inside, waiting]:
+        peer.close()
+    log_in(proxy, servers)
+
+
+def test_longest_tag(started, servers):
+    """A tag as long as limits allow comes back whole."""
+    tag = "x" * 1048000
+    proxy = started(limits="line_size = 1048576")
+    Player(proxy, servers).play(f"""
+S~ \\* OK .*
+C: {tag} LOGIN bob secret
+B: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready
+b~ L .*
+B: L OK in
+S: {tag} OK in
+""")
+    Player(proxy, servers).play(f"""
+S~ \\* OK .*
+C: {tag} LOGIN nobody secret
+S: {tag} NO [AUTHENTICATIONFAILED] Authentication failed.
+""")
+
+
+# Reload
+
+def wait_for_generation(proxy, number):
+    return wait_until(lambda: proxy.relays(number),
+                      f"relay of generation {number}")
+
+
+def test_reload(started, servers):
+    """A new generation takes over while an old session lives on."""
+    proxy = started()
+    before = proxy.relays()
+    session = Session(proxy, servers)
+    beginner = connect(proxy)
+    assert beginner.line().startswith(b"* OK ")
+    for generation in (2, 3):
+        proxy.reload()
+        wait_for_generation(proxy, generation)
+        log_in(proxy, servers)
+    assert beginner.line() == \
+        b"* BYE This proxy is being restarted, connect again."
+    beginner.close()
+    wait_until(lambda: [each.get("user") for each in proxy.sessions()]
+               == ["bob"], "end of all but one session")
+    assert proxy.counters()["logins"] == 3
+    session.use()
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}")
+                               for pid in before), "end of old relays")
+    assert len(proxy.relays()) == 2
+    assert proxy.stop() == 0
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (("relays = 2", "relays = many"), "invalid integer value"),
+    (("port = 14143", "port = 70000"),
+     "port is 70000, but must be 0 to 65535"),
+    (("relays = 2", "relais = 2"), "no such option 'relais'"),
+    (("127.0.40.", "127.0.400."), "is not an IP address"),
+    (("proxy.key", "no.key"), "not the certificate's key in PEM"),
+])
+def test_reload_with_faults(started, servers, change, complaint):
+    proxy = started()
+    session = Session(proxy, servers)
+    proxy.conf.write_text(proxy.text.replace(*change))
+    proxy.reload()
+    wait_until(lambda: proxy.events("reload_refused"), "refusal")
+    complaints = [line for line in proxy.log().splitlines()
+                  if complaint in line]
+    assert complaints, proxy.log()
+    if "key" not in complaint:
+        assert complaints[0].startswith(f"{proxy.conf}:")
+        assert complaints[0].split(":")[1].isdigit()
+    log_in(proxy, servers)
+    session.use()
+    assert len(proxy.relays(1)) == 2
+    proxy.conf.write_text(proxy.text)
+    proxy.reload()
+    wait_for_generation(proxy, 2)
+    log_in(proxy, servers)
+
+
+def test_reload_certificate(started, servers):
+    proxy = started()
+
+    def served():
+        context = ssl._create_unverified_context()
+        with contextlib.closing(context.wrap_socket(socket.create_connection(
+                (proxy.address, LISTENERS["tls"]), TIMEOUT))) as connection:
+            return connection.getpeercert(binary_form=True)
+
+    old = served()
+    make_certificate(proxy.folder, "proxy", [proxy.address])
+    assert served() == old
+    proxy.reload()
+    wait_until(lambda: served() != old, "new certificate")
+    Player(proxy, servers).play("! listener tls\nS~ \\* OK .*\n")
+
+
+def test_reload_listeners(started, servers):
+    """A port that is given up closes, though an old session lives on."""
+    proxy = started()
+    session = Session(proxy, servers)
+
+    def is_open(port):
+        try:
+            socket.create_connection((proxy.address, port), TIMEOUT).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    proxy.conf.write_text(proxy.text.replace("14145", "14146"))
+    proxy.reload()
+    wait_for_generation(proxy, 2)
+    assert is_open(14146)
+    wait_until(lambda: not is_open(14145), "closed port")
+    proxy.conf.write_text(proxy.text)
+    proxy.reload()
+    wait_for_generation(proxy, 3)
+    assert is_open(14145)
+    wait_until(lambda: not is_open(14146), "closed port")
+    session.use()
+
+
+def test_reload_by_control_socket(started, servers):
+    """Whatever was answered with "begun" happens, however fast one asks."""
+    proxy = started()
+
+    def begin():
+        with contextlib.suppress(OSError, ValueError):
+            return proxy.ask("reload") == {"begun": True}
+
+    for generation in range(2, 6):
+        wait_until(begin, "begin of a reload")
+        wait_for_generation(proxy, generation)
+    log_in(proxy, servers)
+
+
+# Failure
+
+def test_killed_relay(started, servers):
+    proxy = started()
+    before = proxy.relays()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(set(proxy.relays()) - set(before)) == 2,
+               "new relays")
+    log_in(proxy, servers)
+    assert len(proxy.events("child_died")) == 2
+
+
+def test_killed_health(started, servers):
+    """Also one that dies at once again."""
+    proxy = started()
+    known = set()
+
+    def health():
+        children = pathlib.Path(
+            f"/proc/{proxy.process.pid}/task/{proxy.process.pid}/children")
+        for pid in children.read_text().split():
+            with contextlib.suppress(OSError):
+                name = pathlib.Path(f"/proc/{pid}/comm").read_text()
+                if name == "health\n" and pid not in known:
+                    return int(pid)
+        return None
+
+    for _ in range(3):
+        pid = wait_until(health, "health process")
+        known.add(str(pid))
+        os.kill(pid, signal.SIGKILL)
+    wait_until(health, "health process")
+    wait_until(lambda: answers(proxy), "answer of the health process")
+    assert len(proxy.relays()) == 2
+    log_in(proxy, servers)
+
+
+def answers(proxy):
+    try:
+        return proxy.ask("who")["complete"]
+    except (OSError, ValueError):
+        return False
+
+
+def test_stop(started, servers):
+    """SIGTERM ends all, sessions included."""
+    proxy = started()
+    session = Session(proxy, servers)
+    beginner = connect(proxy, "plain")
+    assert beginner.line().startswith(b"* OK ")
+    pids = proxy.relays()
+    assert proxy.stop() == 0
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    assert beginner.line() == b"* BYE This proxy is being stopped."
+    session.player.play("S. -\nb. -\n")
+    assert proxy.events("stopped")
+
+
+def test_parent_dies(started, servers):
+    """Relays without a parent serve whom they have, and end."""
+    proxy = started()
+    session = Session(proxy, servers)
+    pids = proxy.relays()
+    proxy.process.kill()
+    proxy.process.wait(TIMEOUT)
+    proxy.process = None
+    session.use()
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}")
+                               for pid in pids), "end of relays")
+
+
+# Checks and privileges
+
+def check(proxy):
+    return subprocess.run([BUILD / "postcell-proxyd", "-n", "-c", proxy.conf],
+                          capture_output=True, text=True, timeout=TIMEOUT)
+
+
+def test_check(make_proxy):
+    proxy = make_proxy()
+    done = check(proxy)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (proxy.folder / "run").exists()
+    make_certificate(proxy.folder, "other", [proxy.address])
+    for change, complaint in [
+            (("proxy.key", "other.key"), "not the certificate's key"),
+            (("proxy.pem", "proxy.key"), "not a usable certificate"),
+            (("server.pem", "none.pem"), "No such file"),
+            (("host_name", "#host_name"), "host_name must be set"),
+            (("plaintext = yes", "plaintext = no"), "nobody could log in"),
+            (("service = imap", "service = uucp"), "no such service")]:
+        proxy.conf.write_text(proxy.text.replace(*change))
+        done = check(proxy)
+        assert done.returncode == 78
+        assert complaint in done.stderr
+        assert not done.stdout
+    proxy.conf.unlink()
+    done = check(proxy)
+    assert done.returncode == 78
+    assert done.stderr == f"{proxy.conf}: No such file or directory\n"
+
+
+def test_jail(started):
+    proxy = started()
+    for pid in proxy.relays():
+        wait_until(lambda: process_status(pid)["NoNewPrivs"] == "1", "jail")
+        status = process_status(pid)
+        if os.geteuid() != 0:
+            continue
+        assert status["Uid"].split() == ["65534"] * 4
+        assert status["Gid"].split() == ["65534"] * 4
+        assert status["Groups"].split() == []
+        assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+        assert os.readlink(f"/proc/{pid}/root") == \
+            str(proxy.folder / "empty")
+    if os.geteuid() == 0:
+        assert process_status(proxy.process.pid)["Uid"].split()[0] == "0"
+
+
+# Memory
+
+# AddressSanitizer surrounds and keeps what is allocated.
+SLACK = 8 if "address" in BUILD.name else 1
+
+
+FLOODS = [
+    b"x" * 65536,
+    b"a LOGIN {4000+}\r\n" + b"x" * 3000,
+    b"a LOGIN {4294967295+}\r\n" + b"x" * 65536,
+    b"a LOGIN \"" + b"x" * 8000,
+    b"\0" * 65536,
+    b"a AUTHENTICATE PLAIN\r\n" + b"A" * 8000,
+    b"\x16\x03\x01\xff\xff" * 1000,
+]
+
+
+def test_memory(started, servers):
+    """Strangers come and go by the thousand, and nothing grows."""
+    proxy = started(relays=1)
+    pid, = proxy.relays()
+
+    def strangers(rounds):
+        for number in range(rounds):
+            peers = [connect(proxy, listener)
+                     for listener in ("plain", "starttls", "tls")
+                     for _ in FLOODS]
+            for peer, flood in zip(peers, FLOODS * 3):
+                peer.send(flood, may_fail=True)
+            for peer in peers:
+                (peer.reset if number % 2 else peer.close)()
+        wait_until(lambda: proxy.counters()["sessions"] == 0,
+                   "end of the sessions")
+
+    strangers(20)
+    before = memory(pid)
+    strangers(100)
+    log_in(proxy, servers)
+    assert memory(pid) - before < 8192 * SLACK, "KiB more than before"
+
+
+def test_memory_of_beginners(started):
+    """A thousand who never finish a command cost what limits say."""
+    proxy = started(relays=1)
+    pid, = proxy.relays()
+    before = memory(pid)
+    peers = [connect(proxy) for _ in range(1000)]
+    for peer in peers:
+        peer.send(b"a LOGIN {4000+}\r\n" + b"x" * 3999)
+    wait_until(lambda: proxy.counters()["sessions"] == 1000, "sessions")
+    for peer in peers:
+        assert peer.line().startswith(b"* OK ")
+    assert memory(pid) - before < 1000 * 32 * SLACK, "KiB for a thousand"
+    for peer in peers:
+        peer.close()
+
+
+def test_memory_of_idle_sessions(started, servers):
+    """After login a session holds no buffers."""
+    proxy = started(relays=1)
+    pid, = proxy.relays()
+    sessions = [Session(proxy, servers) for _ in range(20)]
+    before = memory(pid)
+    sessions += [Session(proxy, servers) for _ in range(200)]
+    assert proxy.counters()["logged_in"] == 220
+    assert memory(pid) - before < 200 * 8 * SLACK, "KiB for two hundred"
+    for session in sessions:
+        session.player.client.close()
+        session.player.server.close()
