@@ -13,8 +13,8 @@
 
 #include "replica/entry.h"
 
-#define CONNECT_TIME 5  /* s for a connection and its handshake */
-#define ANSWER_TIME  10 /* s for an answer */
+#define CONNECT_TIME 5 /* s for a connection and its handshake */
+#define ANSWER_TIME  5 /* s for an answer */
 #define PASSWORD_MAX 4096
 #define PARTS_MAX    128
 #define VALUES_MAX   4096

@@ -302,6 +302,7 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 		.kind = watched->service.kind,
 		.tls = watched->service.tls,
 		.port = watched->service.port,
+		.name = observer->config->host_name,
 		.host = watched->host,
 		.addresses = &watched->addresses,
 		.context = observer->context,

@@ -269,7 +269,7 @@ fill_client(struct probe *probe)
 		.local_address = probe->client_address,
 		.local_port = address_port(&address),
 		.session = "probe",
-		.host_name = "localhost",
+		.host_name = probe->request.name,
 		.hello = "",
 	};
 }

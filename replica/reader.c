@@ -322,10 +322,9 @@ replica_find_by_id(struct replica *replica, struct slice id, struct buf *store,
 	return result;
 }
 
-/* Of the journal: what comes after *since. As replica_changes(). */
+/* Of the journal: what comes after *since, ids one after the other. */
 static int
-replica_read_journal(MDB_cursor *cursor, uint64_t *since,
-    replica_changed *changed, void *context)
+replica_read_journal(MDB_cursor *cursor, uint64_t *since, struct buf *ids)
 {
 	uint64_t first = 0, last = 0, next = *since + 1;
 	MDB_val key, value;
@@ -346,17 +345,19 @@ replica_read_journal(MDB_cursor *cursor, uint64_t *since,
 	key = (MDB_val){ sizeof(next), &next };
 	code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	while (code == 0) {
-		changed(context, layout_slice(value));
+		(void)buf_add_slice(ids, layout_slice(value));
 		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
 	*since = last;
-	return 0;
+	return ids->failed || ids->size % LAYOUT_ID_SIZE != 0 ? 1 : 0;
 }
 
 int
 replica_changes(struct replica *replica, uint64_t *since,
     replica_changed *changed, void *context, const char **why)
 {
+	struct buf ids =
+	    buf_bounded((size_t)2 * LAYOUT_JOURNAL_MAX * LAYOUT_ID_SIZE);
 	MDB_cursor *cursor = NULL;
 	int code, result;
 
@@ -364,13 +365,17 @@ replica_changes(struct replica *replica, uint64_t *since,
 		return -1;
 	code = mdb_cursor_open(replica->txn, replica->journal, &cursor);
 	if (code == 0) {
-		result = replica_read_journal(cursor, since, changed, context);
+		result = replica_read_journal(cursor, since, &ids);
 		mdb_cursor_close(cursor);
 	} else {
 		*why = layout_error(code);
 		result = -1;
 	}
 	replica_end(replica);
+	/* Only now: `changed` looks accounts up, and has its own view then. */
+	for (size_t at = 0; result == 0 && at < ids.size; at += LAYOUT_ID_SIZE)
+		changed(context, slice_of(ids.data + at, LAYOUT_ID_SIZE));
+	buf_free(&ids);
 	return result;
 }
 

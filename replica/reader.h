@@ -60,7 +60,8 @@ enum replica_result replica_find_by_id(struct replica *replica, struct slice id,
 
 /*
  * Calls `changed` with the id of every account that was added, changed or
- * deleted after *since, perhaps several times, and moves *since on. 0; 1 when
+ * deleted after *since, perhaps several times, and moves *since on; `changed`
+ * may look into the replica. 0; 1 when
  * that is not known, at the first call (*since 0) or because too much has
  * happened, so that any account may have changed; -1 with *why.
  */
@@ -68,8 +69,10 @@ typedef void replica_changed(void *context, struct slice id);
 int replica_changes(struct replica *replica, uint64_t *since,
     replica_changed *changed, void *context, const char **why);
 
-/* Counts each change of pools and hosts; equal counts mean equal maps. 0 on
- * failure. */
+/*
+ * Counts each change of pools and hosts; equal counts mean equal maps, but for
+ * observers' votes and signs of life, which place nobody. 0 on failure.
+ */
 uint64_t replica_cell_generation(struct replica *replica);
 /*
  * The cell map as of now; the caller owns *cell. *generation is the count that

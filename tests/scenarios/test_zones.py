@@ -66,7 +66,14 @@ def publisher(replica, tmp_path):
         return made[-1]
     yield make
     for each in made:
-        each.stop(signal.SIGKILL)
+        assert each.stop() in (None, 0), each.log()
+        check_log(each)
+
+
+def check_log(zoned):
+    """A build with sanitizers tells its faults in the log."""
+    assert "Sanitizer" not in zoned.log() and \
+        "runtime error" not in zoned.log(), zoned.log()
 
 
 @pytest.fixture
@@ -456,7 +463,7 @@ def test_two_publishers(directory, server, tmp_path):
                                      [directory]).start())
             publishers.append(Zoned(tmp_path / f"zoned{i}", replicas[-1].path,
                                     [server.endpoint], return_delay=0,
-                                    fail_open=0).start())
+                                    fail_open=0, timeout=5).start())
         wait_addresses(server, expected, 10)
         watcher.start()
         states = dict.fromkeys(range(1, 7), "up")
@@ -491,7 +498,8 @@ def test_two_publishers(directory, server, tmp_path):
         if watcher.is_alive():
             watcher.join()
         for each in publishers:
-            each.stop(signal.SIGKILL)
+            each.stop()
+            check_log(each)
         for each in replicas:
             each.stop()
     assert len(seen) > 20 and seen == sorted(seen), \
@@ -522,7 +530,8 @@ def test_older_data_replaces_nothing(directory, server, tmp_path):
         assert server.addresses(MAIL) == rest
     finally:
         for each in publishers:
-            each.stop(signal.SIGKILL)
+            each.stop()
+            check_log(each)
         old.process.send_signal(signal.SIGCONT)
         old.stop()
         new.stop()
