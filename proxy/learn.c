@@ -66,6 +66,8 @@ join(struct learner *learner, enum service_kind kind)
 
 	buf_free(common);
 	TAILQ_FOREACH (lesson, &learner->lessons, link) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
+		 * off the list */
 		if (lesson->kind != kind || !lesson->known)
 			continue;
 		if (offer_join(kind, common, buf_slice(&lesson->lines), first) <
@@ -494,6 +496,8 @@ learner_free(struct learner **learner)
 	if (!*learner)
 		return;
 	while (!TAILQ_EMPTY(&(*learner)->lessons))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
+		 * off the list */
 		lesson_free(TAILQ_FIRST(&(*learner)->lessons));
 	free(*learner);
 	*learner = NULL;

@@ -19,7 +19,8 @@ import dns.update
 import pytest
 
 from directory import ROOT, SUFFIX, Directory, base_ldif, wait_until
-from nameservers import KEY, PATH, SECRET, Babbler, Bind, DOMAIN, Knot
+from nameservers import (KEY, PATH, SECRET, Babbler, Bind, DOMAIN, Knot,
+                         Nsd)
 from replicad import Replicad
 from zoned import NAMES, ZONED, CellFile, Zoned, address, transition
 
@@ -297,6 +298,25 @@ def test_drift_is_repaired(zoned, server):
         {(f"mine.{DOMAIN}", "A", 30, "203.0.113.1")}
 
 
+@pytest.mark.parametrize("kind", [Knot, Bind])
+def test_others_are_in_the_way(publisher, replica, kind, tmp_path):
+    """A server silently takes no CNAME where other records are."""
+    server = kind(tmp_path / "dns", *DNS,
+                  extra="autoconfig A 192.0.2.80").start()
+    try:
+        zoned = publisher([server.endpoint], check_interval=60).start()
+        wait_until(lambda: zoned.events("zone_failed"), 10, "it says so")
+        assert "in the way" in zoned.log()
+        updates = len(zoned.events("zone_updated"))
+        assert updates <= 3
+        # All else goes its way.
+        replica.cell.set("proxy1", "drain")
+        wait_addresses(server, ALL - {address(1)}, 2)
+        assert server.addresses(f"autoconfig.{DOMAIN}") == {"192.0.2.80"}
+    finally:
+        server.stop()
+
+
 def test_primary_stopped_then_all_catches_up(zoned, server, replica):
     zoned.start().wait_settled()
     server.send(signal.SIGSTOP)
@@ -334,8 +354,8 @@ def test_several_primaries(publisher, knot, replica, tmp_path):
         replica.cell.set("proxy1", "drain")
         for each in (knot, bind):
             wait_addresses(each, ALL - {address(1)}, 2)
-        states = [t["state"] for t in zoned.show()["targets"]]
-        assert states == ["settled", "settled", "failing"]
+        wait_until(lambda: [t["state"] for t in zoned.show()["targets"]] ==
+                   ["settled", "settled", "failing"], 5, "the states")
     finally:
         bind.stop()
 
@@ -574,6 +594,26 @@ def test_zone_file(file_zone, replica):
                    5, "the hook ran")
     assert text.splitlines()[2:] == \
         file_zone.target.read_text().splitlines()[2:]
+
+
+def test_zone_file_for_nsd(publisher, replica, tmp_path):
+    nsd = Nsd(tmp_path / "nsd", *DNS2)
+    base = tmp_path / "base"
+    base.write_text(nsd.zone_path.read_text())
+    nsd.start()
+    zoned = publisher([])
+    zoned.zone_lines = f'base = "{base}"\nfile = "{nsd.zone_path}"\n' \
+        f'hosts = "hosts.{DOMAIN}"\nhook = "kill -HUP {nsd.process.pid}"'
+    try:
+        zoned.start()
+        wait_addresses(nsd, ALL, 5)
+        replica.cell.set("proxy2", "drain")
+        wait_addresses(nsd, ALL - {address(2)}, 2)
+        replica.cell.set("proxy2", "up")
+        wait_addresses(nsd, ALL, 5)
+        assert nsd.addresses(f"www.{DOMAIN}") == {"192.0.2.80"}
+    finally:
+        nsd.stop()
 
 
 def test_zone_file_trouble(file_zone, replica):
