@@ -35,3 +35,5 @@ check-dialogues: all
 	tools/check --build $(BUILD) dialogues
 check-scenarios: all
 	tools/check --build $(BUILD) scenarios
+
+include tests/bench/room.mk
