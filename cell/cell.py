@@ -37,8 +37,9 @@ import knot
 import slapd
 import tls
 import users
-from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, PEOPLE, PORTS,
-                    PROXIES, REPLICAS, ROOT, SERVERS, SUFFIX, Layout)
+from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, OBSERVERS,
+                    PEOPLE, PORTS, PROXIES, REPLICAS, ROOT, SERVERS, SUFFIX,
+                    Layout)
 from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
 
@@ -86,7 +87,7 @@ class Cell:
         """Also what a crashed cell left."""
         self.layout.env.unlink(missing_ok=True)
         names = self.processes.names()
-        for stage in (PROXIES, REPLICAS, SERVERS, names):
+        for stage in ((*PROXIES, *OBSERVERS), REPLICAS, SERVERS, names):
             self.processes.stop([name for name in names if name in stage])
         self.remove_run_folder()
 
@@ -121,8 +122,10 @@ class Cell:
                     for name in REPLICAS]
         proxies = [daemons.Proxy(self.layout, self.settings, name)
                    for name in PROXIES]
+        observers = [daemons.Observer(self.layout, self.settings, name)
+                     for name in OBSERVERS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies]
+                *backends, *replicas, *proxies, *observers]
 
     def server(self, name):
         for server in self.servers():
@@ -374,7 +377,7 @@ def shown(path):
 
 
 def new_settings(layout):
-    names = ["admin", "sync", "replica", *SERVERS]
+    names = ["admin", "sync", "probe", *slapd.identities()]
     settings = {f"{name}_password": secrets.token_hex(12)
                 for name in names}
     settings["tsig"] = secrets.token_bytes(32).hex()

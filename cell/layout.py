@@ -32,7 +32,12 @@ PROXIES = {"proxy1": 1, "proxy2": 2}
 SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}
 DIRECTORIES = {"ldap1": 21, "ldap2": 22}
 DNS = {"dns1": 53}
-REPLICAS = {"replica1": "proxy1", "replica2": "proxy2"}  # and their hosts
+OBSERVERS = ("observer1",)  # proxies without listeners: with two proxies a
+#                             third one makes a majority of two
+REPLICAS = {"replica1": "proxy1", "replica2": "proxy2",
+            "replica3": "observer1"}  # and their hosts
+# Replicas that decide as well, in the order in which they have their say.
+DECIDERS = {"replica1": "decider1", "replica2": "decider2"}
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -107,7 +107,7 @@ log_in(struct back *back, struct buf *out)
 	else if (client->utf8)
 		back->step = STEP_UTF8;
 	else
-		back->step = step_after_utf8(back);
+		back->step = (int)step_after_utf8(back);
 	return BACK_MORE;
 }
 

@@ -13,6 +13,7 @@
 #include "proxy/control.h"
 #include "proxy/delivery.h"
 #include "proxy/learn.h"
+#include "proxy/seal.h"
 #include "proxy/session.h"
 
 #define ACCEPT_BATCH  8  /* connections taken at one event */
@@ -358,7 +359,9 @@ open_relay(struct relay *relay, const char **why)
 	if (router_open(
 		&relay->router, config->replica, &config->backend, why) < 0)
 		return -1;
-	return jail_enter(&relay->settings->jail, why);
+	if (jail_enter(&relay->settings->jail, why) < 0)
+		return -1;
+	return seal_process(why);
 }
 
 static void

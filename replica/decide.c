@@ -26,6 +26,10 @@ struct memory {
 	bool is_due;
 	int64_t due_ms;
 	bool told_held;
+
+	/* When its failure was last held back, and why; NULL: never. */
+	int64_t held_ms;
+	const char *held;
 };
 
 struct decide {
@@ -354,9 +358,9 @@ is_in_use(const struct run *run, const struct transition *newest)
 	       newest->time_us + newest->ramp * TIMESTAMP_SECOND > run->now_us;
 }
 
-/* NULL when its failure is to be written, else why not. */
+/* NULL when nothing holds its failure back at this moment, else why not. */
 static const char *
-held_back(
+hold_now(
     const struct run *run, const struct host *host, const struct count *count)
 {
 	struct peers peers = count_peers(run, host);
@@ -370,14 +374,41 @@ held_back(
 	return NULL;
 }
 
+/*
+ * Hosts that were struck together come back one after the other, and the last
+ * of them must not look as if it were the only one: what held its failure back
+ * does so a while longer.
+ */
+static const char *
+held_back(
+    const struct run *run, const struct host *host, const struct count *count)
+{
+	struct memory *memory = find_memory(run->decide, host);
+	const char *held = hold_now(run, host, count);
+
+	if (!memory)
+		return held;
+	if (held) {
+		memory->held = held;
+		memory->held_ms = run->mono_ms;
+	}
+	if (run->mono_ms - memory->held_ms >=
+	    run->decide->settings.hold_after_ms)
+		memory->held = NULL;
+	return memory->held;
+}
+
 static void
 make_failed(const struct run *run, const struct host *host,
     const struct transition *newest, struct decision *decision)
 {
 	struct count count = count_votes(run, host);
+	struct memory *memory = find_memory(run->decide, host);
 	const char *held;
 
 	decision->votes = count.down;
+	if (memory && !is_majority(run, count.struck))
+		memory->held = NULL;
 	if (!is_majority(run, count.down))
 		return;
 	held = held_back(run, host, &count);
