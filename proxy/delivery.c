@@ -423,6 +423,30 @@ add_recipient(struct delivery *delivery, struct recipient *recipient)
 	more[delivery->recipient_count++] = recipient;
 }
 
+/* A server without SMTPUTF8 takes ASCII alone, and it cuts names at the
+ * delimiter, quoted or not: what is left may be another account's name. */
+static bool
+is_plain(struct slice name, char delimiter)
+{
+	struct slice local = name, domain = slice_from("");
+
+	name_split_address(name, &local, &domain);
+	for (size_t i = 0; i < name.size; i++)
+		if ((unsigned char)name.data[i] >= 0x80)
+			return false;
+	return !delimiter || slice_find(local, delimiter) == SIZE_MAX;
+}
+
+/* The account's uid, or its address where the uid would not do. */
+static struct slice
+name_for_server(const struct account *account, char delimiter)
+{
+	if (!is_plain(account->uid, delimiter) && account->address.size > 0 &&
+	    is_plain(account->address, delimiter))
+		return account->address;
+	return account->uid;
+}
+
 /* "RCPT TO:<...> ..." as the server gets it. */
 static void
 ask_server(struct delivery *delivery, const struct account *account,
@@ -435,7 +459,7 @@ ask_server(struct delivery *delivery, const struct account *account,
 
 	if (delivery->relay->config->backend.name == CONFIG_NAME_UID &&
 	    account->uid.size > 0)
-		name = account->uid;
+		name = name_for_server(account, delimiter);
 	else
 		detail = slice_from("");
 	buf_add_string(&command, "RCPT TO:");
@@ -624,8 +648,7 @@ refuse_message(struct delivery *delivery)
 	}
 	for (size_t i = 0; i < delivery->back_count; i++)
 		if (is_in_use(delivery, delivery->backs[i]))
-			lmtp_back_fail(
-			    delivery->backs[i], "the message was refused");
+			lmtp_back_abandon(delivery->backs[i]);
 }
 
 /* To every server that takes it; what a failed one would have got is gone. */

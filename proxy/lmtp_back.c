@@ -126,14 +126,22 @@ wait_at_most(struct lmtp_back *back, long seconds)
 }
 
 void
-lmtp_back_fail(struct lmtp_back *back, const char *why)
+lmtp_back_abandon(struct lmtp_back *back)
 {
-	if (back->phase == PHASE_FAILED)
-		return;
 	drop_socket(back);
 	resolve_cancel(&back->query);
 	event_del(back->timer);
 	back->phase = PHASE_FAILED;
+	/* Nobody waits for what will never be taken. */
+	buf_free(&back->out);
+}
+
+void
+lmtp_back_fail(struct lmtp_back *back, const char *why)
+{
+	if (back->phase == PHASE_FAILED)
+		return;
+	lmtp_back_abandon(back);
 	back->tell(back->context, back, LMTP_NEWS_FAILED, 0, slice_from(why));
 }
 

@@ -57,6 +57,8 @@ size_t lmtp_back_waiting(const struct lmtp_back *back);
 void lmtp_back_finish(struct lmtp_back *back, size_t count);
 /* Closes the connection, whatever is under way on it, and tells so. */
 void lmtp_back_fail(struct lmtp_back *back, const char *why);
+/* The same without telling; it has failed then. */
+void lmtp_back_abandon(struct lmtp_back *back);
 /* Gives up a transaction whose message is not on its way. */
 void lmtp_back_reset(struct lmtp_back *back);
 

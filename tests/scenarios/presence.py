@@ -11,8 +11,8 @@ import time
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{6}) (.*)")
 LOGIN = re.compile(r"(?:imap|pop3)-login: Info: Login: user=<(.*)>, method=.*"
-                   r"session=<([^<>]*)>")
-END = re.compile(r"(?:imap|pop3)\(.*\)<\d+><([^<>]*)>: Info: "
+                   r"mpid=(\d+), .*session=<([^<>]*)>")
+END = re.compile(r"(?:imap|pop3)\(.*\)<(\d+)><([^<>]*)>: Info: "
                  r"(?:Disconnected|Logged out)")
 SAVED = re.compile(r"lmtp\((.*)\)<\d+><[^<>]*>:.*\bmsgid=(\S*) took=(\d+): "
                    r"(?:stored|saved) mail")
@@ -34,12 +34,12 @@ def stamped(lines):
 def read(server, lines, deaths=(), now=None):
     """All that one server's log tells. Who was there when it died left then."""
     now = now or time.time()
-    began, found = {}, []
+    began, ended, found = {}, {}, []
 
     def leave(session, moment):
         user, begin = began.pop(session)
-        found.append(Presence(user, server, begin, max(begin, moment),
-                              session))
+        found.append(Presence(user, server, min(begin, moment), moment,
+                              session[1]))
 
     deaths = sorted(deaths)
     for moment, text in stamped(lines):
@@ -50,9 +50,18 @@ def read(server, lines, deaths=(), now=None):
                 leave(session, death)
         login, end, saved = (kind.match(text) for kind in (LOGIN, END, SAVED))
         if login:
-            began[login[2]] = login[1], moment
-        elif end and end[1] in began:
-            leave(end[1], moment)
+            session = login[2], login[3]
+            began[session] = login[1], moment
+            # One whose client was gone already may end before its login is
+            # logged.
+            if session in ended:
+                leave(session, ended.pop(session))
+        elif end:
+            session = end[1], end[2]
+            if session in began:
+                leave(session, moment)
+            else:
+                ended[session] = moment
         elif saved:
             found.append(Presence(saved[1], server,
                                   moment - int(saved[3]) / 1000, moment,

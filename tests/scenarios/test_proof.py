@@ -135,11 +135,19 @@ class Proof:
 
     def placed_at(self, server):
         """Somebody whom it serves."""
-        for person in self.people:
-            if self.ctl("user", "map", person.uid, "--host").strip().split(
-                    ".")[0] == server:
-                return person
-        raise AssertionError(f"nobody is at {server}")
+        def look():
+            for person in self.people:
+                done = subprocess.run(
+                    [*daemons.control_command(self.cell.layout), "user",
+                     "map", person.uid, "--host"],
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                    text=True, timeout=30)
+                if done.stdout.split(".")[0].strip() == server:
+                    return person
+            return None
+        found = wait_until(look, SETTLES)
+        assert found, f"nobody is at {server}"
+        return found
 
     # -- load -----------------------------------------------------------------
 
@@ -227,7 +235,7 @@ class Proof:
         self.drains.append((name, time.time()))
         self.ctl("server", "drain", name, "--ramp", "0")
         time.sleep(3)
-        self.ctl("server", "up", name, "--ramp", str(RAMP))
+        self.ctl("server", "up", name, "--ramp", str(RAMP), "--wait")
 
     def reweight(self, name):
         for weight in ("400", "30", "100"):
@@ -392,6 +400,7 @@ def report(proof, found, pairs, twice, stored):
     for server, moment in proof.drains:
         late = [each.begin - moment for each in found
                 if each.server == server
+                and not each.user.startswith("probe-")
                 and moment < each.begin < moment + 3]
         proof.figures["last login after drain"].append(max(late, default=0))
     for name, values in proof.figures.items():
