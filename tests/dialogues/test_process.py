@@ -176,7 +176,7 @@ def test_reload(started, servers):
     session.use()
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}")
                                for pid in before), "end of old relays")
-    assert len(proxy.relays()) == 2
+    wait_until(lambda: len(proxy.relays()) == 2, "end of their slots")
     assert proxy.stop() == 0
 
 
@@ -352,7 +352,7 @@ def test_replica_comes_late(make_proxy, folder, servers):
     proxy = make_proxy()
     proxy.conf.write_text(proxy.text.replace(
         f'replica = "{folder}/replica"', f'replica = "{late}/replica"'))
-    proxy.start()
+    proxy.start(wait=False)
     wait_until(lambda: len(proxy.events("relay_failed")) > 2, "failures")
     replica = Replica(late)
     try:
