@@ -719,6 +719,7 @@ take_failure(
 	log_string(&line, "server", lmtp_back_server(back));
 	log_text(&line, "why", why);
 	log_send(&delivery->relay->log, &line);
+	relay_report(delivery->relay, lmtp_back_server(back));
 	for (size_t i = 0; i < delivery->recipient_count; i++)
 		if (delivery->recipients[i]->back == back)
 			set_reply(delivery->recipients[i], lost_reply());
