@@ -32,13 +32,16 @@ sys.dont_write_bytecode = True
 
 import daemons
 import dovecot
+import exchanger
 import imap
 import knot
 import slapd
 import tls
 import users
-from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, PEOPLE, PORTS,
-                    PROXIES, REPLICAS, ROOT, SERVERS, SUFFIX, Layout)
+from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, OBSERVERS,
+                    PEOPLE, PORTS, PROXIES, PUBLISHERS,
+                    REPLICAS, ROOT, SERVERS, SUFFIX,
+                    Layout)
 from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
 
@@ -86,7 +89,7 @@ class Cell:
         """Also what a crashed cell left."""
         self.layout.env.unlink(missing_ok=True)
         names = self.processes.names()
-        for stage in (PROXIES, REPLICAS, SERVERS, names):
+        for stage in ((*PROXIES, *OBSERVERS, *PUBLISHERS), REPLICAS, SERVERS, names):
             self.processes.stop([name for name in names if name in stage])
         self.remove_run_folder()
 
@@ -121,8 +124,13 @@ class Cell:
                     for name in REPLICAS]
         proxies = [daemons.Proxy(self.layout, self.settings, name)
                    for name in PROXIES]
+        observers = [daemons.Observer(self.layout, self.settings, name)
+                     for name in OBSERVERS]
+        publishers = [daemons.Publisher(self.layout, self.settings, name)
+                      for name in PUBLISHERS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies]
+                *backends, *replicas, *proxies, *observers, *publishers,
+                exchanger.Exchanger(self.layout, self.settings)]
 
     def server(self, name):
         for server in self.servers():
@@ -374,7 +382,7 @@ def shown(path):
 
 
 def new_settings(layout):
-    names = ["admin", "sync", "replica", *SERVERS]
+    names = ["admin", "sync", "probe", *slapd.identities()]
     settings = {f"{name}_password": secrets.token_hex(12)
                 for name in names}
     settings["tsig"] = secrets.token_bytes(32).hex()

@@ -5,9 +5,9 @@ import socket
 import ldap
 
 import users
-from layout import (ADMIN_DN, DAEMONS, DIRECTORIES, DNS, DNS_PORT, DOMAIN,
-                    LDAP_PORT, PEOPLE, POOL, PORTS, PROXIES, ROOT, SERVERS,
-                    SUFFIX)
+from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
+                    DOMAIN, LDAP_PORT, OBSERVERS, PEOPLE, POOL, PORTS, PROXIES,
+                    ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
 
 
@@ -80,13 +80,18 @@ def slapadd(directory, ldif):
          "-b", SUFFIX, "-l", ldif])
 
 
+def identities():
+    """Daemons that the directory knows, each by a name of its own."""
+    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values()]
+
+
 def entries(layout, settings):
     """The whole tree, parents first."""
     yield SUFFIX, attributes(["dcObject", "organization"], dc="cell",
                              o="The demo cell")
     for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons"):
         yield f"ou={unit},{SUFFIX}", attributes(["organizationalUnit"], ou=unit)
-    for name in ("sync", "replica", *SERVERS):
+    for name in ("sync", *identities()):
         yield f"cn={name},{DAEMONS}", attributes(
             ["applicationProcess", "simpleSecurityObject"], cn=name,
             userPassword=users.hash_password(settings[f"{name}_password"]))
@@ -101,10 +106,14 @@ def entries(layout, settings):
     for name in PROXIES:
         yield f"cn={name},ou=proxies,{SUFFIX}", attributes(
             ["postcellProxy"], cn=name, postcellState="up",
-            postcellService=mail_services(name, ("imap", "imaps")),
+            postcellService=mail_services(name, PORTS),
             postcellSite="here")
+    for name in OBSERVERS:
+        yield f"cn={name},ou=proxies,{SUFFIX}", attributes(
+            ["postcellProxy"], cn=name, postcellState="up",
+            postcellSite="here", description="It observes, and proxies nothing")
     yield from other_hosts()
-    for user in users.all_users():
+    for user in (*users.all_users(), *users.probes(settings)):
         yield users.entry(user)
 
 

@@ -14,7 +14,7 @@ import os
 import ldap.dn
 import ldif
 
-from layout import DOMAIN, PEOPLE
+from layout import DOMAIN, PEOPLE, SERVERS
 
 # login is what the person types; uid is what the directory has.
 User = collections.namedtuple("User", "login password uid mail local")
@@ -61,6 +61,12 @@ def all_users():
         users.append(User(login, password, uid or login,
                           mail or f"awkward{number}@{DOMAIN}", alias))
     return users
+
+
+def probes(settings):
+    """Accounts that observers log in with, one for each server."""
+    return [User(f"probe-{name}", settings["probe_password"], f"probe-{name}",
+                 f"probe-{name}@{DOMAIN}", None) for name in SERVERS]
 
 
 def write_list(path):

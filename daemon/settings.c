@@ -10,9 +10,11 @@
 
 #define SECTIONS_MAX    16
 #define ERROR_LINE_SIZE 1024
+#define FILE_SIZE_MAX   1048576
 
 struct settings {
 	cfg_t *cfg;
+	struct buf text; /* owned: the file, its remarks blanked */
 	cfg_opt_t *opts[SECTIONS_MAX];
 	void **arrays; /* lists and items handed out */
 	size_t array_count;
@@ -23,9 +25,9 @@ struct settings {
  * that is under way stands here. Configuration is read before any thread.
  */
 static struct {
-	const char *path;
 	const struct setting_section *sections;
 	size_t section_count;
+	const char *path;
 	struct buf *errors;
 	bool failed;
 } reading;
@@ -37,13 +39,9 @@ on_error(cfg_t *cfg, const char *format, va_list arguments)
 
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	reading.failed = true;
-	/* A section that comes once has a line, but not the file's name. */
-	if (cfg)
-		buf_printf(reading.errors, "%s:%d: %s\n",
-		    cfg->filename ? cfg->filename : reading.path, cfg->line,
-		    text);
-	else
-		buf_printf(reading.errors, "%s\n", text);
+	/* A section of libConfuse's does not know its file. */
+	buf_printf(reading.errors, "%s:%d: %s\n", reading.path,
+	    cfg ? cfg->line : 1, text);
 }
 
 static const struct setting *
@@ -124,7 +122,10 @@ row_option(const struct setting *row)
 		    CFGF_NONE);
 	case SETTING_LIST:
 		return (cfg_opt_t)CFG_STR_LIST(
-		    row->name, (char *)(uintptr_t)row->fallback, CFGF_NONE);
+		    /* NOLINTNEXTLINE(performance-no-int-to-ptr): declared
+		       without const, never written */
+		    row->name,
+		    (char *)(uintptr_t)row->fallback, CFGF_NONE);
 	case SETTING_TEXT:
 	case SETTING_CHOICE:
 		break;
@@ -232,6 +233,111 @@ store_section(struct settings *settings, cfg_t *cfg,
 	}
 }
 
+/* Octets of the file that part words, outside quotes. */
+static bool
+is_between_words(char c)
+{
+	return c == '\0' || strchr(" \t\r\n={}(),+;\"'", c);
+}
+
+/* Behind the quoted text that begins at `at`. */
+static size_t
+skip_quoted(const char *text, size_t at)
+{
+	char quote = text[at++];
+
+	while (text[at] != '\0' && text[at] != quote)
+		at += text[at] == '\\' && text[at + 1] != '\0' ? 2 : 1;
+	return text[at] == '\0' ? at : at + 1;
+}
+
+/* How long the remark is that begins at `at`; 0: none does. SIZE_MAX: it has
+ * no end. */
+static size_t
+remark_size(const char *text, size_t at)
+{
+	const char *end;
+
+	if (at > 0 && !is_between_words(text[at - 1]))
+		return 0;
+	if (text[at] == '#' || strncmp(text + at, "//", 2) == 0)
+		return strcspn(text + at, "\n");
+	if (strncmp(text + at, "/*", 2) != 0)
+		return 0;
+	end = strstr(text + at + 2, "*/");
+	return end ? (size_t)(end - text) + 2 - at : SIZE_MAX;
+}
+
+/*
+ * libConfuse counts the lines of remarks twice and more, and errors would name
+ * the wrong line: so it is shown none. -1 when one has no end.
+ */
+static int
+blank_remarks(char *text)
+{
+	for (size_t at = 0; text[at] != '\0';) {
+		size_t size = remark_size(text, at);
+
+		if (size == SIZE_MAX)
+			return -1;
+		if (text[at] == '"' || text[at] == '\'') {
+			at = skip_quoted(text, at);
+			continue;
+		}
+		if (size == 0)
+			size = 1;
+		else
+			for (size_t i = 0; i < size; i++)
+				if (text[at + i] != '\n')
+					text[at + i] = ' ';
+		at += size;
+	}
+	return 0;
+}
+
+/* Does the section of that name and title begin at `at`? */
+static bool
+begins_section(const char *text, size_t at, const char *name, const char *title)
+{
+	size_t size = strlen(name);
+
+	if ((at > 0 && !is_between_words(text[at - 1])) ||
+	    strncmp(text + at, name, size) != 0 ||
+	    !is_between_words(text[at + size]))
+		return false;
+	at += size + strspn(text + at + size, " \t\r\n");
+	if (text[at] == '"' || text[at] == '\'')
+		at++;
+	size = strlen(title);
+	return strncmp(text + at, title, size) == 0 &&
+	       is_between_words(text[at + size]);
+}
+
+/*
+ * The line on which a section begins; libConfuse knows where it ends. Without
+ * a name: the last line, and *open says how many braces are open there.
+ */
+static long
+section_line(const char *text, const char *name, const char *title, int *open)
+{
+	long line = 1;
+	int depth = 0;
+
+	for (size_t at = 0; text[at] != '\0';) {
+		size_t next = at + 1;
+
+		if (name && depth == 0 && begins_section(text, at, name, title))
+			return line;
+		if (text[at] == '"' || text[at] == '\'')
+			next = skip_quoted(text, at);
+		depth += text[at] == '{' ? 1 : text[at] == '}' ? -1 : 0;
+		for (; at < next; at++)
+			line += text[at] == '\n';
+	}
+	*open = depth;
+	return line;
+}
+
 static void
 store_items(struct settings *settings, const struct setting_section *section,
     char *target)
@@ -245,11 +351,14 @@ store_items(struct settings *settings, const struct setting_section *section,
 		cfg_t *cfg =
 		    cfg_getnsec(settings->cfg, section->name, (unsigned)i);
 		char *item = (char *)items->items + i * section->item_size;
+		int open;
 
 		store_section(settings, cfg, section, item);
 		*(const char **)(void *)(item + section->title_offset) =
 		    cfg_title(cfg);
-		*(long *)(void *)(item + section->line_offset) = cfg->line;
+		*(long *)(void *)(item + section->line_offset) =
+		    section_line(buf_string(&settings->text), section->name,
+			cfg_title(cfg), &open);
 	}
 }
 
@@ -268,20 +377,62 @@ store(struct settings *settings, const struct setting_section *sections,
 	}
 }
 
+/* 0; or -1 with errno, or 0 there when the content is at fault. */
+static int
+read_file(struct settings *settings, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	size_t got = 0;
+	int error = 0;
+	char *room;
+
+	if (!file)
+		return -1;
+	do {
+		room = buf_reserve(&settings->text, BUFSIZ);
+		got = room ? fread(room, 1, BUFSIZ, file) : 0;
+		if (got > 0)
+			buf_grow(&settings->text, got);
+	} while (got > 0);
+	error = ferror(file) ? errno : 0;
+	(void)fclose(file);
+	errno = error;
+	return error || settings->text.failed ||
+		       slice_find(buf_slice(&settings->text), '\0') != SIZE_MAX
+		   ? -1
+		   : 0;
+}
+
 static int
 parse(struct settings *settings, const char *path)
 {
-	FILE *file = fopen(path, "re");
-	int result;
+	long last;
+	int open;
 
-	if (!file) {
-		buf_printf(reading.errors, "%s: %s\n", path, strerror(errno));
+	if (read_file(settings, path) < 0) {
+		buf_printf(reading.errors, "%s: %s\n", path,
+		    errno ? strerror(errno)
+			  : "the file is too long or has a NUL");
 		return -1;
 	}
-	settings->cfg->filename = strdup(path);
-	result = cfg_parse_fp(settings->cfg, file);
-	(void)fclose(file);
-	return result == CFG_SUCCESS && !reading.failed ? 0 : -1;
+	if (settings->text.size == 0)
+		return 0;
+	last = section_line(settings->text.data, NULL, NULL, &open);
+	if (blank_remarks(settings->text.data) < 0) {
+		buf_printf(reading.errors, "%s:%ld: a remark has no end\n",
+		    path, last);
+		return -1;
+	}
+	last = section_line(settings->text.data, NULL, NULL, &open);
+	if (cfg_parse_buf(settings->cfg, settings->text.data) != CFG_SUCCESS ||
+	    reading.failed)
+		return -1;
+	/* libConfuse takes the end of the file for that of a section. */
+	if (open == 0)
+		return 0;
+	buf_printf(
+	    reading.errors, "%s:%ld: a section has no end\n", path, last);
+	return -1;
 }
 
 int
@@ -295,9 +446,10 @@ settings_read(struct settings **settings_out, const char *path,
 	*settings_out = NULL;
 	if (!settings)
 		abort();
-	reading.path = path;
+	settings->text = buf_bounded(FILE_SIZE_MAX);
 	reading.sections = sections;
 	reading.section_count = section_count;
+	reading.path = path;
 	reading.errors = errors;
 	reading.failed = false;
 	for (size_t i = section_count; i-- > 0;) {
@@ -330,6 +482,7 @@ settings_free(struct settings **settings)
 		return;
 	if (old->cfg)
 		cfg_free(old->cfg);
+	buf_free(&old->text);
 	for (size_t i = 0; i < SECTIONS_MAX; i++)
 		free(old->opts[i]);
 	for (size_t i = 0; i < old->array_count; i++)

@@ -26,6 +26,14 @@ struct memory {
 	bool is_due;
 	int64_t due_ms;
 	bool told_held;
+
+	/* Since when most say that it is down, and what holds is what it is. */
+	bool is_down;
+	int64_t down_ms, holds_us, holds_ms;
+
+	/* When its failure was last held back, and why; NULL: never. */
+	int64_t held_ms;
+	const char *held;
 };
 
 struct decide {
@@ -354,9 +362,9 @@ is_in_use(const struct run *run, const struct transition *newest)
 	       newest->time_us + newest->ramp * TIMESTAMP_SECOND > run->now_us;
 }
 
-/* NULL when its failure is to be written, else why not. */
+/* NULL when nothing holds its failure back at this moment, else why not. */
 static const char *
-held_back(
+hold_now(
     const struct run *run, const struct host *host, const struct count *count)
 {
 	struct peers peers = count_peers(run, host);
@@ -370,15 +378,71 @@ held_back(
 	return NULL;
 }
 
+/*
+ * Hosts that were struck together come back one after the other, and the last
+ * of them must not look as if it were the only one: what held its failure back
+ * does so a while longer.
+ */
+static const char *
+held_back(
+    const struct run *run, const struct host *host, const struct count *count)
+{
+	struct memory *memory = find_memory(run->decide, host);
+	const char *held = hold_now(run, host, count);
+
+	if (!memory)
+		return held;
+	if (held) {
+		memory->held = held;
+		memory->held_ms = run->mono_ms;
+	}
+	if (run->mono_ms - memory->held_ms >=
+	    run->decide->settings.hold_after_ms)
+		memory->held = NULL;
+	return memory->held;
+}
+
+/* Remembers what came first, the votes or the newest value. */
+static void
+remember_order(const struct run *run, const struct host *host,
+    const struct transition *newest)
+{
+	struct memory *memory = find_memory(run->decide, host);
+	bool down = is_majority(run, count_votes(run, host).down);
+
+	if (!memory)
+		return;
+	if (down && !memory->is_down)
+		memory->down_ms = run->mono_ms;
+	memory->is_down = down;
+	if (newest && memory->holds_us != newest->time_us) {
+		memory->holds_us = newest->time_us;
+		memory->holds_ms = run->mono_ms;
+	}
+}
+
+/* Whoever wrote the newest value knew of the votes, or the votes are old. */
+static bool
+has_grace(const struct run *run, const struct host *host)
+{
+	const struct memory *memory = find_memory(run->decide, host);
+
+	return memory && memory->down_ms < memory->holds_ms &&
+	       run->mono_ms - memory->holds_ms < run->decide->settings.grace_ms;
+}
+
 static void
 make_failed(const struct run *run, const struct host *host,
     const struct transition *newest, struct decision *decision)
 {
 	struct count count = count_votes(run, host);
+	struct memory *memory = find_memory(run->decide, host);
 	const char *held;
 
 	decision->votes = count.down;
-	if (!is_majority(run, count.down))
+	if (memory && !is_majority(run, count.struck))
+		memory->held = NULL;
+	if (!is_majority(run, count.down) || has_grace(run, host))
 		return;
 	held = held_back(run, host, &count);
 	decision->kind = held ? DECISION_HELD : DECISION_FAILED;
@@ -468,6 +532,7 @@ decide_host(
 		decision->why = "it has no transition yet";
 		return true;
 	}
+	remember_order(run, host, newest);
 	if (newest && newest->state == HOST_FAILED) {
 		make_return(run, host, newest, decision);
 	} else if (was_left_open(run, host, newest)) {

@@ -69,8 +69,10 @@ typedef void replica_changed(void *context, struct slice id);
 int replica_changes(struct replica *replica, uint64_t *since,
     replica_changed *changed, void *context, const char **why);
 
-/* Counts each change of pools and hosts; equal counts mean equal maps. 0 on
- * failure. */
+/*
+ * Counts each change of pools and hosts; equal counts mean equal maps, but for
+ * observers' votes and signs of life, which place nobody. 0 on failure.
+ */
 uint64_t replica_cell_generation(struct replica *replica);
 /*
  * The cell map as of now; the caller owns *cell. *generation is the count that

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/account.h"
+#include "lib/cell.h"
 #include "lib/record.h"
 #include "replica/clock.h"
 
@@ -24,7 +25,8 @@ struct store {
 	MDB_txn *txn; /* owned; NULL between transactions */
 	MDB_dbi meta, names, journal;
 	MDB_dbi tables[STORE_TABLE_COUNT];
-	bool cell_changed; /* in this transaction */
+	bool cell_changed; /* in this transaction, for readers */
+	bool cell_touched; /* in whatever way */
 	int failure;       /* the last code of LMDB that was not good */
 	int folder;        /* descriptor that holds the writer's lock */
 	store_ambiguous *ambiguous;
@@ -276,7 +278,7 @@ store_begin(struct store *store, const char **why)
 		store->txn = NULL;
 		return store_fail(store, code, why);
 	}
-	store->cell_changed = false;
+	store->cell_changed = store->cell_touched = false;
 	store->failure = 0;
 	return 0;
 }
@@ -294,7 +296,7 @@ store_commit(struct store *store, const char **why)
 	}
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
-	if (code == 0 && store->cell_changed && store->on_cell)
+	if (code == 0 && store->cell_touched && store->on_cell)
 		store->on_cell(store->cell_context);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
@@ -506,7 +508,7 @@ store_delete_from(struct store *store, enum store_table table, struct slice id,
 		return 0;
 	*changed = true;
 	if (table == STORE_CELL)
-		store->cell_changed = true;
+		store->cell_changed = store->cell_touched = true;
 	if (table == STORE_ACCOUNTS)
 		code = store_move_names(store, id, record, slice_from(""));
 	if (table == STORE_ACCOUNTS && code == 0)
@@ -538,6 +540,36 @@ store_delete(
 	return store_delete_but(store, STORE_TABLE_COUNT, id, changed, why);
 }
 
+/* The next field of a record that is not what observers say every moment. */
+static bool
+store_next_lasting(struct slice *rest, struct record_field *field)
+{
+	while (record_next(rest, field))
+		if (field->tag != CELL_VOTE && field->tag != CELL_ALIVE &&
+		    field->tag != CELL_CSN)
+			return true;
+	return false;
+}
+
+/* Readers need no new map for a vote: it places nobody. */
+static void
+store_touch_cell(struct store *store, struct slice old, struct slice record)
+{
+	struct record_field before, after;
+	bool more;
+
+	store->cell_touched = true;
+	do {
+		bool was_more = store_next_lasting(&old, &before);
+
+		more = store_next_lasting(&record, &after);
+		if (was_more != more ||
+		    (more && (before.tag != after.tag ||
+				 !slice_equal(before.value, after.value))))
+			store->cell_changed = true;
+	} while (more && !store->cell_changed);
+}
+
 int
 store_put(struct store *store, enum store_table table, struct slice id,
     struct slice record, bool *changed, const char **why)
@@ -554,7 +586,7 @@ store_put(struct store *store, enum store_table table, struct slice id,
 		return 0;
 	*changed = true;
 	if (table == STORE_CELL)
-		store->cell_changed = true;
+		store_touch_cell(store, old, record);
 	if (table == STORE_ACCOUNTS)
 		code = store_move_names(store, id, old, record);
 	if (table == STORE_ACCOUNTS && code == 0)

@@ -56,7 +56,7 @@ struct store_status {
 
 /* A name that leads to more than one account now. `key` as in layout.h. */
 typedef void store_ambiguous(void *context, struct slice key);
-/* Pools or hosts have changed, and readers see it. */
+/* Pools or hosts have changed, votes included, and readers see it. */
 typedef void store_cell_changed(void *context);
 
 /* path: folder, made when missing. size_max in octets. */

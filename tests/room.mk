@@ -15,6 +15,13 @@ tests/simulator/simulator_USES := $(simulator_TEST_USES)
 tests/simulator/simulator_PACKAGES := $(simulator_TEST_PACKAGES)
 TESTS += tests/simulator/simulator
 
+# tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
+# `make fuzz-NAME` lets libFuzzer look for more of them for FUZZ_TIME seconds.
+fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
+fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
+fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES))
+FUZZ_TIME ?= 60
+
 define unit
 $(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
 $(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
@@ -35,3 +42,14 @@ check-dialogues: all
 	tools/check --build $(BUILD) dialogues
 check-scenarios: all
 	tools/check --build $(BUILD) scenarios
+
+.PHONY: fuzz-%
+fuzz-%: tests/fuzz/%_test.c
+	@tools/bootstrap build lint
+	@mkdir -p build-fuzz/corpus/$*
+	$(MAKE) CC=clang BUILD=build-fuzz SAN=address,undefined FUZZ=1 DEV= \
+		CFLAGS='-g -fsanitize=fuzzer-no-link' LDFLAGS=-fsanitize=fuzzer \
+		build-fuzz/tests/fuzz/$*_test
+	build-fuzz/tests/fuzz/$*_test -max_total_time=$(FUZZ_TIME) -timeout=10 \
+		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$* tests/fuzz/corpus/$*
+include tests/bench/room.mk

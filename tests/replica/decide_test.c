@@ -144,6 +144,39 @@ static const struct step steps[] = {
 		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
 	    "failed m1 failed/100/0", 0 },
 
+	{ "brought up by hand before observers see it up", 0,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 2000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 5000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 O1,
+	    "", 0 },
+	{ NULL, 6000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "failed m1 failed/100/0", 0 },
+	{ "brought up by hand, and nobody ever sees it up", 0,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 2000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 7999,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 8000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "failed m1 failed/100/0", 0 },
+
 	/* Faults that strike several. */
 	{ "one is silent: suspected first", 0,
 	    POOL M1 M2 M3 OBSERVER("o1", LIVE SUSPECT("m1")), "", 0 },
@@ -155,7 +188,35 @@ static const struct step steps[] = {
 	{ NULL, 10,
 	    POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1") SILENT("m2")), "",
 	    0 },
-	{ NULL, 20, POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1")),
+	{ "struck together they come back one after the other", 0,
+	    POOL M1 M2 M3 OBSERVER(
+		"o1", LIVE SILENT("m1") SILENT("m2") SILENT("m3")),
+	    "held m1, held m2, held m3", 0 },
+	{ NULL, 5000,
+	    POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m2") SILENT("m3")), "",
+	    0 },
+	{ NULL, 5300, POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m3")), "", 0 },
+	{ NULL, 5600, POOL M1 M2 M3 O1, "", 0 },
+	{ "all but one of them come back", 0,
+	    POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1") SILENT("m2")),
+	    "held m1, held m2", 0 },
+	{ NULL, 1000, POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1")), "", 0 },
+	{ NULL, 9999, POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1")), "", 0 },
+	{ NULL, 10000, POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1")),
+	    "failed m1 failed/100/0", 0 },
+	{ "all were restarted at once", 0,
+	    POOL M1 M2 M3 OBSERVER(
+		"o1", LIVE REFUSED("m1") REFUSED("m2") REFUSED("m3")),
+	    "held m1, held m2, held m3", 0 },
+	{ NULL, 4000,
+	    POOL M1 M2 M3 OBSERVER("o1", LIVE REFUSED("m2") REFUSED("m3")), "",
+	    0 },
+	{ NULL, 4300, POOL M1 M2 M3 O1, "", 0 },
+	{ "one that was up in between is a case of its own", 0,
+	    POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1") SILENT("m2")),
+	    "held m1, held m2", 0 },
+	{ NULL, 3000, POOL M1 M2 M3 O1, "", 0 },
+	{ NULL, 3500, POOL M1 M2 M3 OBSERVER("o1", LIVE SILENT("m1")),
 	    "failed m1 failed/100/0", 0 },
 	{ "all are silent, the others only a moment later", 0,
 	    POOL M1 M2 M3 OBSERVER(
@@ -509,6 +570,8 @@ test_table(void **state)
 		.return_after_ms = DECIDE_RETURN_AFTER,
 		.wish_after_ms = DECIDE_WISH_AFTER,
 		.silent_after_ms = DECIDE_SILENT_AFTER,
+		.hold_after_ms = DECIDE_HOLD_AFTER,
+		.grace_ms = DECIDE_GRACE,
 	};
 	struct decide *decide = NULL;
 	const char *name = "";

@@ -4,6 +4,7 @@ import itertools
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -19,7 +20,27 @@ from directory import (ACL, LIMITS, REPLICA, SUFFIX, Directory, base_ldif,
 from replicad import REPLICAD, Replicad
 
 PEOPLE = f"ou=people,{SUFFIX}"
-ports = itertools.count(10400)
+
+
+class Ports:
+    """Free ones, begun anywhere, so that two runs at once do not meet."""
+
+    def __init__(self):
+        self.order = itertools.cycle(
+            random.sample(range(10000, 11000), 1000))
+
+    def __next__(self):
+        while True:
+            port = next(self.order)
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("0.0.0.0", port))
+                    return port
+                except OSError:
+                    continue
+
+
+ports = Ports()
 
 
 def person(uid):
