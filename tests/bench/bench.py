@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -107,8 +108,9 @@ class Bench:
         self.back = f"{options.net}.1"
         self.results = {}
         self.peers = []
+        self.sink = None
 
-    def __enter__(self):
+    def open(self):
         os.chmod(self.folder, 0o755)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
@@ -129,13 +131,13 @@ class Bench:
                                self.back, self.build, users)
             self.peers.append(peer)
             self.start(peer)
-        return self
 
-    def __exit__(self, *_):
+    def close(self):
         for peer in self.peers:
             peer.stop()
-        self.sink.terminate()
-        self.sink.wait()
+        if self.sink:
+            self.sink.terminate()
+            self.sink.wait()
 
     def start(self, peer):
         peer.start()
@@ -143,7 +145,7 @@ class Bench:
             if service.startswith("imap"):
                 tls = service == "imaps"
                 wait_until(lambda: self.try_login(peer.address, PORTS[service],
-                                                  tls), f"{peer.name}")
+                                                  tls), peer.name)
 
     def load_command(self, arguments, address, port):
         return [self.build / "tests/bench/load", "-u", USERS,
@@ -297,6 +299,7 @@ def main():
                                     + [h[0] for h in HOLDS] + ["replica"]))
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.rounds = options.rounds or (9 if options.long else 5)
     options.peers = options.peers.split(",")
     only = set(filter(None, options.only.split(",")))
@@ -307,10 +310,14 @@ def main():
     text = ""
     if not only or only - {"replica"}:
         with tempfile.TemporaryDirectory(prefix="postcell-bench-") as folder:
-            with Bench(options, folder) as bench:
+            bench = Bench(options, folder)
+            try:
+                bench.open()
                 for number in range(options.rounds):
                     bench.round(number)
                 bench.holds()
+            finally:
+                bench.close()
         report["results"] = bench.results
         text += table(bench.results, options.peers)
         (out / "bench.svg").write_text(

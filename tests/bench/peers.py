@@ -9,7 +9,7 @@ import time
 BACK_PORTS = {"imap": 20143, "pop3": 20110, "lmtp": 20024}
 PORTS = {"imap": 20143, "imaps": 20993, "pop3": 20110, "pop3s": 20995,
          "lmtp": 20024}
-SESSIONS = 9500  # descriptors for both sides fit below a limit of 20,000
+SESSIONS = 9400  # descriptors for both sides fit below a limit of 20,000
 PROXY_CORE, LOAD_CORE = "0", str(min(1, (os.cpu_count() or 1) - 1))
 
 
@@ -131,7 +131,8 @@ class Haproxy(Peer):
     def launch(self):
         (self.folder / "both.pem").write_text(
             self.certificate.read_text() + self.key.read_text())
-        text = (f"global\n nbthread 1\n maxconn {SESSIONS}\n"
+        text = (f"global\n nbthread 1\n"
+                f" maxconn {SESSIONS}\n maxpipes 100\n"
                 "defaults\n mode tcp\n option splice-auto\n"
                 " timeout connect 5s\n timeout client 1h\n timeout server 1h\n")
         for service, port in PORTS.items():
