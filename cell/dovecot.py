@@ -11,6 +11,8 @@ from server import Server, find_program
 
 # Owns the mail when root starts the cell; no account needs to be behind it.
 MAIL_ID = 31143
+# Where mail and indexes are; mail: the shared store, name: the server's.
+MAIL_LOCATION = "maildir:~/Maildir"
 
 
 class Dovecot(Server):
@@ -36,6 +38,8 @@ class Dovecot(Server):
             log=self.log, address=self.address, domain=DOMAIN,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
+            mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
+                                               name=self.name),
             **identities(), **PORTS)
 
     def prepare(self):
