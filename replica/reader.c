@@ -10,6 +10,8 @@
 #include "replica/clock.h"
 #include "replica/layout.h"
 
+#define CHANGES_MAX 256 /* ids copied out of one view */
+
 struct replica {
 	MDB_env *env; /* owned */
 	MDB_txn *txn; /* owned; reset between look-ups */
@@ -322,10 +324,17 @@ replica_find_by_id(struct replica *replica, struct slice id, struct buf *store,
 	return result;
 }
 
+/* Ids from the journal, copied out of the view. */
+struct changes {
+	char ids[CHANGES_MAX][ACCOUNT_ID_SIZE];
+	size_t count;
+	bool more; /* not all of them had room */
+};
+
 /* Of the journal: what comes after *since. As replica_changes(). */
 static int
-replica_read_journal(MDB_cursor *cursor, uint64_t *since,
-    replica_changed *changed, void *context)
+replica_read_journal(
+    MDB_cursor *cursor, uint64_t *since, struct changes *changes)
 {
 	uint64_t first = 0, last = 0, next = *since + 1;
 	MDB_val key, value;
@@ -345,17 +354,22 @@ replica_read_journal(MDB_cursor *cursor, uint64_t *since,
 	}
 	key = (MDB_val){ sizeof(next), &next };
 	code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	while (code == 0) {
-		changed(context, layout_slice(value));
+	while (code == 0 && changes->count < CHANGES_MAX) {
+		memcpy(since, key.mv_data, sizeof(*since));
+		if (value.mv_size == ACCOUNT_ID_SIZE)
+			memcpy(changes->ids[changes->count++], value.mv_data,
+			    ACCOUNT_ID_SIZE);
 		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
-	*since = last;
+	changes->more = code == 0;
+	if (!changes->more)
+		*since = last;
 	return 0;
 }
 
-int
-replica_changes(struct replica *replica, uint64_t *since,
-    replica_changed *changed, void *context, const char **why)
+static int
+replica_take_changes(struct replica *replica, uint64_t *since,
+    struct changes *changes, const char **why)
 {
 	MDB_cursor *cursor = NULL;
 	int code, result;
@@ -364,13 +378,33 @@ replica_changes(struct replica *replica, uint64_t *since,
 		return -1;
 	code = mdb_cursor_open(replica->txn, replica->journal, &cursor);
 	if (code == 0) {
-		result = replica_read_journal(cursor, since, changed, context);
+		result = replica_read_journal(cursor, since, changes);
 		mdb_cursor_close(cursor);
 	} else {
 		*why = layout_error(code);
 		result = -1;
 	}
 	replica_end(replica);
+	return result;
+}
+
+/* Each is told when the view is over: whoever hears of it looks it up, and
+ * there is but one view at a time. */
+int
+replica_changes(struct replica *replica, uint64_t *since,
+    replica_changed *changed, void *context, const char **why)
+{
+	struct changes changes;
+	int result;
+
+	do {
+		changes.count = 0;
+		changes.more = false;
+		result = replica_take_changes(replica, since, &changes, why);
+		for (size_t i = 0; i < changes.count; i++)
+			changed(
+			    context, slice_of(changes.ids[i], ACCOUNT_ID_SIZE));
+	} while (result == 0 && changes.more);
 	return result;
 }
 

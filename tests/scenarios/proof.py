@@ -268,6 +268,14 @@ class Proof:
                 time.time() - begin)
             time.sleep(1.5)
 
+    def move_users(self):
+        names = users.ORDINARY[::2]
+        for number, name in enumerate(names):
+            self.ctl("user", "move", name, list(SERVERS)[number % 3])
+        time.sleep(2)
+        for name in names:
+            self.ctl("user", "unpin", name)
+
     def restart_proxy(self, name, kill):
         if kill:
             self.cell.processes.signal(name, signal.SIGKILL)
@@ -277,7 +285,8 @@ class Proof:
             self.cell.stop_server(name)
         self.cell.start_server(name)
 
-    restart_directory = restart_proxy
+    def restart_directory(self, name, kill):
+        self.restart_proxy(name, kill)
 
     def calm(self):
         assert wait_until(self.is_calm, SETTLES, 0.2), [
@@ -288,13 +297,14 @@ class Proof:
         mbox1, mbox2, mbox3 = SERVERS
         first, second = PROXIES
         steps = [
+            (self.move_users,),
             (self.kill, mbox2), (self.calm,), (self.drain, mbox1),
             (self.freeze, mbox3), (self.calm,), (self.reweight, mbox1),
             (self.restart_proxy, second, False),
             (self.restart_directory, "ldap1", False), (self.drain, mbox2),
             (self.restart_proxy, first, True),
             (self.restart_directory, "ldap2", True), (self.calm,),
-            (self.kill, mbox1), (self.calm,),
+            (self.kill, mbox1), (self.calm,), (self.move_users,),
             (self.freeze, mbox2), (self.calm,), (self.drain, mbox3),
             (self.kill, mbox3), (self.calm,), (self.freeze, mbox1),
             (self.calm,), (self.reweight, mbox3),
