@@ -17,7 +17,8 @@ END = re.compile(r"(?:imap|pop3)\(.*\)<(\d+)><([^<>]*)>: Info: "
 SAVED = re.compile(r"lmtp\((.*)\)<\d+><[^<>]*>:.*\bmsgid=(\S*) took=(\d+): "
                    r"(?:stored|saved) mail")
 # What Dovecot says when indexes were used by two at once.
-DAMAGE = re.compile(r"(?:Error|Panic|Fatal):")
+DAMAGE = re.compile(r"(?:imap|pop3|lmtp)\(.*\)(?:<\d+><[^<>]*>)?: "
+                    r"(?:Error|Panic|Fatal|Warning): ")
 
 Presence = collections.namedtuple("Presence", "user server begin end what")
 
