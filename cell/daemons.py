@@ -17,6 +17,8 @@ USER = "nobody"
 RETURN_AFTER = 300
 # Program in the run folder that deciders run once a decision; "": none.
 ON_MOVE = ""
+# ms until a server that a probe hears nothing from is silent
+PROBE_TIMEOUT = 1000
 # ms that each decider leaves the one before it to write
 DECIDER_DELAY = 500
 
@@ -130,7 +132,7 @@ class Proxy(Daemon):
             uris=self.quoted_uris(), bind_dn=f"cn={self.name},{DAEMONS}",
             directory_password=self.write_password(
                 f"{self.name}.password", self.name), name=self.name,
-            probe_password=self.write_password(
+            probe_timeout=PROBE_TIMEOUT, probe_password=self.write_password(
                 f"{self.name}-probe.password", "probe"))
         self.write_control_conf(run)
 

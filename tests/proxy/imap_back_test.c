@@ -261,6 +261,9 @@ act(struct talk *talk, enum back_action action, struct buf *out)
 		buf_printf(out, "[ACCEPTED %s|%s]", buf_string(&back->untagged),
 		    buf_string(&back->reply));
 		return false;
+	case BACK_CHALLENGE:
+		buf_printf(out, "[CHALLENGE %s]", buf_string(&back->challenge));
+		return true;
 	case BACK_REFUSED:
 		buf_printf(out, "[REFUSED %s]", buf_string(&back->reply));
 		return false;
