@@ -172,20 +172,13 @@ on_reap(evutil_socket_t fd, short what, void *context)
 static void
 retire(struct relay *relay)
 {
-	struct session *session, *next;
-
 	relay->retiring = true;
 	set_accepting(relay, false);
-	/* Where the next generation does not listen any more, nobody may seem
-	 * to. */
+	/* Who is there may still log in, within limits.login_time. Where the
+	 * next generation does not listen any more, nobody may seem to. */
 	for (size_t i = 0; i < relay->settings->listener_count; i++)
 		close(relay->settings->listeners[i].fd);
 	event_del(relay->parent_event);
-	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
-	     session = next) {
-		next = session_next(session);
-		session_retire(session);
-	}
 	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
 	     delivery; delivery = delivery_next(delivery))
 		delivery_retire(delivery);

@@ -434,18 +434,6 @@ session_time_out(struct session *session)
 }
 
 void
-session_retire(struct session *session)
-{
-	struct login *login = session->login;
-
-	if (session->state != SESSION_FRONT)
-		return;
-	login->front.protocol->goodbye(&login->front,
-	    "This proxy is being restarted, connect again.", &login->front_out);
-	session_close(session, "retired");
-}
-
-void
 session_stop(struct session *session)
 {
 	struct login *login = session->login;
