@@ -12,6 +12,8 @@ from server import Server, find_program
 
 # Owns the mail when root starts the cell; no account needs to be behind it.
 MAIL_ID = 31143
+# Where mail and indexes are; mail: the shared store, name: the server's.
+MAIL_LOCATION = "maildir:~/Maildir"
 
 
 class Dovecot(Server):
@@ -39,6 +41,8 @@ class Dovecot(Server):
             key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
             exchanger=self.layout.addresses[next(iter(EXCHANGERS))],
             exchanger_port=EXCHANGER_PORT,
+            mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
+                                               name=self.name),
             **identities(), **PORTS)
 
     def prepare(self):

@@ -38,6 +38,8 @@ OBSERVERS = ("observer1",)  # proxies without listeners: with two proxies a
 #                             third one makes a majority of two
 REPLICAS = {"replica1": "proxy1", "replica2": "proxy2",
             "replica3": "observer1"}  # and their hosts
+# Who publishes the names, each beside a replica.
+PUBLISHERS = {"zone1": "proxy1", "zone2": "proxy2"}
 # Replicas that decide as well, in the order in which they have their say.
 DECIDERS = {"replica1": "decider1", "replica2": "decider2"}
 

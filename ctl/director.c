@@ -10,8 +10,8 @@
 #include "ctl/import.h"
 #include "ctl/output.h"
 
-#define INPUT_MAX  (4U * 1024U * 1024U)
-#define OUTPUT_MAX (16U * 1024U * 1024U)
+#define INPUT_MAX  ((size_t)4 * 1024 * 1024)
+#define OUTPUT_MAX ((size_t)16 * 1024 * 1024)
 #define CHUNK      65536
 
 static int

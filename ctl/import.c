@@ -10,6 +10,7 @@
 #define NOTES_MAX   65536
 #define WORDS_MAX   64
 #define ADDRESS_MAX INET6_ADDRSTRLEN
+#define HIDDEN_KEY  "/etc/postcell/tls/key.pem"
 
 /* What the login services of Dovecot 2.3 listen on unless told otherwise. */
 static const struct listener_row {
@@ -520,8 +521,13 @@ add_tls(struct import *import, struct buf *out)
 	struct slice minimum = setting(import, "", "ssl_min_protocol");
 	struct slice ciphers = setting(import, "", "ssl_cipher_list");
 
-	if (certificate.size == 0 || key.size == 0)
+	if (certificate.size == 0)
 		return;
+	if (key.size == 0) {
+		key = slice_from(HIDDEN_KEY);
+		note(import, "ssl_key", key,
+		    "is a guess: doveconf shows the key's file with -nP only");
+	}
 	(void)buf_add_string(out, "\ntls {\n");
 	add_text(out, "\tcertificate", certificate);
 	add_text(out, "\tkey", key);

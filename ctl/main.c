@@ -137,13 +137,13 @@ static const struct verb_row verb_rows[] = {
 	    1, 0, 0, ctl_replica_get },
 	{ "replica", "dump", "", "all that the replica holds", 0, 0, 0, 0,
 	    ctl_replica_dump },
+	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
+	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
+	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
 	{ "zone", "show", "", "what this host publishes in DNS", 0, 0, 0, 0,
 	    ctl_zone_show },
 	{ "zone", "diff", "", "what it has yet to change there", 0, 0, 0, 0,
 	    ctl_zone_diff },
-	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
-	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
-	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
 };
 
 enum option_letter {

@@ -10,9 +10,10 @@
 #include "proxy/lmtp_back.h"
 #include "proxy/lmtp_parse.h"
 
-#define CHUNK     16384 /* octets read at once */
-#define BACKS_MAX 64    /* servers in one session */
-#define REPLY_MAX 4096  /* octets of one recipient's reply */
+#define CHUNK       16384 /* octets read at once */
+#define BACKS_MAX   64    /* servers in one session */
+#define REPLY_MAX   512   /* octets of one recipient's reply */
+#define COMMAND_MAX 4096  /* octets of one command to a server */
 #define WATERMARK                                                              \
 	65536 /* octets waiting for a server that stop the reading             \
 	       */
@@ -57,7 +58,8 @@ struct delivery {
 	struct event *timer; /* owned: idle, stall, or guard of a recipient */
 	struct event
 	    *grace; /* owned: moved accounts' servers are left at its end */
-	struct event *reaper; /* owned */
+	struct event *reaper;  /* owned */
+	struct event *sweeper; /* owned: servers that failed are freed */
 	struct buf in, out;
 	bool tls, greeted, retiring;
 	struct buf
@@ -94,10 +96,15 @@ recipient_free(struct recipient *recipient)
 	free(recipient);
 }
 
-/* Forgets the message and its recipients; the servers stay connected. */
+/*
+ * Forgets the message and its recipients. The servers stay connected and forget
+ * theirs: one that still had some of it would mix it with the next.
+ */
 static void
 forget_transaction(struct delivery *delivery)
 {
+	for (size_t i = 0; i < delivery->back_count; i++)
+		lmtp_back_reset(delivery->backs[i]);
 	for (size_t i = 0; i < delivery->recipient_count; i++)
 		recipient_free(delivery->recipients[i]);
 	delivery->recipient_count = 0;
@@ -107,19 +114,37 @@ forget_transaction(struct delivery *delivery)
 	delivery->end = (struct lmtp_end){ 0 };
 	delivery->size = 0;
 	evtimer_del(delivery->grace);
+	event_active(delivery->sweeper, EV_TIMEOUT, 1);
 }
 
-/* A server that failed is of no use for the next message either. */
-static void
-drop_failed_backs(struct delivery *delivery)
+static bool
+is_in_use(const struct delivery *delivery, const struct lmtp_back *back)
 {
+	if (delivery->placing && delivery->placing->back == back)
+		return true;
+	for (size_t i = 0; i < delivery->recipient_count; i++)
+		if (delivery->recipients[i]->back == back)
+			return true;
+	return false;
+}
+
+/* Servers that failed are of no use for the next message. From the loop: it may
+ * have been one of them that told what led here. */
+static void
+on_sweep(evutil_socket_t fd, short what, void *context)
+{
+	struct delivery *delivery = context;
 	size_t kept = 0;
 
+	(void)fd;
+	(void)what;
 	for (size_t i = 0; i < delivery->back_count; i++) {
-		if (lmtp_back_has_failed(delivery->backs[i]))
-			lmtp_back_free(&delivery->backs[i]);
+		struct lmtp_back *back = delivery->backs[i];
+
+		if (lmtp_back_has_failed(back) && !is_in_use(delivery, back))
+			lmtp_back_free(&back);
 		else
-			delivery->backs[kept++] = delivery->backs[i];
+			delivery->backs[kept++] = back;
 	}
 	delivery->back_count = kept;
 }
@@ -149,13 +174,15 @@ on_reap(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	LIST_REMOVE(delivery, link);
-	forget_transaction(delivery);
 	for (size_t i = 0; i < delivery->back_count; i++)
 		lmtp_back_free(&delivery->backs[i]);
+	delivery->back_count = 0;
+	forget_transaction(delivery);
 	event_free(delivery->front_event);
 	event_free(delivery->timer);
 	event_free(delivery->grace);
 	event_free(delivery->reaper);
+	event_free(delivery->sweeper);
 	buf_free(&delivery->in);
 	buf_free(&delivery->out);
 	buf_free(&delivery->mail);
@@ -230,6 +257,9 @@ arm(struct delivery *delivery)
 	    delivery);
 	if (event_add(delivery->front_event, NULL) < 0)
 		abort();
+	/* What TLS holds already nothing will announce. */
+	if (wants_input(delivery) && stream_has_pending(&delivery->front))
+		event_active(delivery->front_event, EV_READ, 1);
 }
 
 /* Sends what waits for the client. False when the session ended. */
@@ -259,7 +289,8 @@ close_with(struct delivery *delivery, const char *text)
 	evtimer_add(delivery->timer, &patience);
 	if (!flush(delivery))
 		return;
-	stream_finish(&delivery->front);
+	if (delivery->out.size == 0)
+		stream_finish(&delivery->front);
 	arm(delivery);
 }
 
@@ -279,6 +310,16 @@ say(struct delivery *delivery, const char *text)
 
 /* ---- recipients ---- */
 
+/* A message is with the servers, or about to be. */
+static bool
+has_message(const struct delivery *delivery)
+{
+	return delivery->state == DELIVERY_STARTING ||
+	       delivery->state == DELIVERY_STREAMING ||
+	       delivery->state == DELIVERY_FINISHING;
+}
+
+/* Outside of a message DATA will find that it is lost. */
 static void
 on_moved(void *context, const char *why)
 {
@@ -287,11 +328,20 @@ on_moved(void *context, const char *why)
 	struct timeval grace = { 0, DELIVERY_GRACE * 1000L };
 
 	(void)why;
+	if (recipient->lost)
+		return;
 	recipient->lost = true;
 	stats_add(delivery->relay->settings->slot, STATS_MOVED, 1);
-	if (delivery->state == DELIVERY_STREAMING ||
-	    delivery->state == DELIVERY_FINISHING)
+	if ((has_message(delivery) || recipient == delivery->placing) &&
+	    !evtimer_pending(delivery->grace, NULL))
 		evtimer_add(delivery->grace, &grace);
+}
+
+static bool
+must_leave(const struct recipient *recipient)
+{
+	return recipient && recipient->lost && !recipient->done &&
+	       !lmtp_back_has_failed(recipient->back);
 }
 
 /* The servers of moved accounts that still have not answered are left. */
@@ -302,16 +352,15 @@ on_grace(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < delivery->recipient_count; i++) {
-		struct recipient *recipient = delivery->recipients[i];
-
-		if (recipient->lost && !recipient->done &&
-		    !lmtp_back_has_failed(recipient->back))
-			lmtp_back_fail(recipient->back, "an account was moved");
-		if (delivery->state != DELIVERY_STREAMING &&
-		    delivery->state != DELIVERY_FINISHING)
-			return;
+	if (must_leave(delivery->placing)) {
+		lmtp_back_fail(delivery->placing->back, "an account was moved");
+		return;
 	}
+	for (size_t i = 0;
+	     has_message(delivery) && i < delivery->recipient_count; i++)
+		if (must_leave(delivery->recipients[i]))
+			lmtp_back_fail(delivery->recipients[i]->back,
+			    "an account was moved");
 }
 
 /* The server of that route, connected now if it is not yet. NULL: too many. */
@@ -374,26 +423,50 @@ add_recipient(struct delivery *delivery, struct recipient *recipient)
 	more[delivery->recipient_count++] = recipient;
 }
 
+/* A server without SMTPUTF8 takes ASCII alone, and it cuts names at the
+ * delimiter, quoted or not: what is left may be another account's name. */
+static bool
+is_plain(struct slice name, char delimiter)
+{
+	struct slice local = name, domain = slice_from("");
+
+	name_split_address(name, &local, &domain);
+	for (size_t i = 0; i < name.size; i++)
+		if ((unsigned char)name.data[i] >= 0x80)
+			return false;
+	return !delimiter || slice_find(local, delimiter) == SIZE_MAX;
+}
+
+/* The account's uid, or its address where the uid would not do. */
+static struct slice
+name_for_server(const struct account *account, char delimiter)
+{
+	if (!is_plain(account->uid, delimiter) && account->address.size > 0 &&
+	    is_plain(account->address, delimiter))
+		return account->address;
+	return account->uid;
+}
+
 /* "RCPT TO:<...> ..." as the server gets it. */
 static void
 ask_server(struct delivery *delivery, const struct account *account,
     struct slice detail, const struct route *route)
 {
 	struct recipient *recipient = delivery->placing;
-	struct buf command = buf_bounded(REPLY_MAX);
+	struct buf command = buf_bounded(COMMAND_MAX);
 	struct slice name = buf_slice(&delivery->address);
 	char delimiter = delivery->relay->config->delivery.delimiter[0];
 
 	if (delivery->relay->config->backend.name == CONFIG_NAME_UID &&
 	    account->uid.size > 0)
-		name = account->uid;
+		name = name_for_server(account, delimiter);
 	else
 		detail = slice_from("");
 	buf_add_string(&command, "RCPT TO:");
 	lmtp_add_path(&command, name, delimiter, detail);
 	buf_add_slice(&command, buf_slice(&delivery->path));
-	recipient->back = find_back(delivery, route);
-	if (!recipient->back || command.failed) {
+	recipient->back = command.failed ? NULL : find_back(delivery, route);
+	if (!recipient->back) {
 		buf_free(&command);
 		answer_recipient(delivery,
 		    slice_from("452 4.5.3 Too many servers at once."));
@@ -468,6 +541,21 @@ lost_reply(void)
 	    "451 4.3.0 The server of the mailbox failed, try again later.");
 }
 
+/* What a server said as the last word on a recipient, fit for the client. */
+static struct slice
+last_word(unsigned code, struct slice text)
+{
+	if (code / 100 == 3)
+		return slice_from(
+		    "451 4.3.0 The server of the mailbox is not set up right.");
+	if (text.size <= REPLY_MAX)
+		return text;
+	if (code / 100 == 2)
+		return slice_from("250 2.0.0 Done.");
+	return code / 100 == 4 ? slice_from("451 4.0.0 Not now.")
+			       : slice_from("550 5.0.0 Refused.");
+}
+
 static bool
 all_done(const struct delivery *delivery)
 {
@@ -493,9 +581,8 @@ answer_message(struct delivery *delivery)
 	delivery->messages++;
 	stats_add(
 	    delivery->relay->settings->slot, STATS_BYTES_IN, delivery->size);
-	forget_transaction(delivery);
-	drop_failed_backs(delivery);
 	delivery->state = DELIVERY_COMMAND;
+	forget_transaction(delivery);
 	take_commands(delivery);
 }
 
@@ -523,24 +610,32 @@ count_waiting(const struct delivery *delivery, const struct lmtp_back *back)
 static void
 end_message(struct delivery *delivery)
 {
-	bool refuse =
-	    delivery->end.bare && !delivery->relay->config->delivery.bare_lf;
-
 	delivery->state = DELIVERY_FINISHING;
 	wait_idle(delivery, delivery->relay->config->limits.idle_time);
 	for (size_t i = 0; i < delivery->back_count; i++) {
 		struct lmtp_back *back = delivery->backs[i];
 		size_t count = count_waiting(delivery, back);
 
-		if (count == 0 || lmtp_back_has_failed(back))
-			continue;
-		if (!refuse)
+		if (count > 0 && !lmtp_back_has_failed(back))
 			lmtp_back_finish(back, count);
 	}
 	finish_message(delivery);
 }
 
-/* A message that must not be: its end never reaches a server. */
+/* A line of "." that may seem an end is not even passed where lines may end
+ * anyhow. */
+static bool
+must_refuse(const struct delivery *delivery)
+{
+	return delivery->end.loose ||
+	       (delivery->end.bare &&
+		   !delivery->relay->config->delivery.bare_lf);
+}
+
+/*
+ * A message that must not be. At once, not at its end: a server that takes LF
+ * for CRLF would see its end where we do not, and take the rest for commands.
+ */
 static void
 refuse_message(struct delivery *delivery)
 {
@@ -552,7 +647,8 @@ refuse_message(struct delivery *delivery)
 			"550 5.6.0 The message has a CR or LF by itself."));
 	}
 	for (size_t i = 0; i < delivery->back_count; i++)
-		lmtp_back_fail(delivery->backs[i], "the message was refused");
+		if (is_in_use(delivery, delivery->backs[i]))
+			lmtp_back_abandon(delivery->backs[i]);
 }
 
 /* To every server that takes it; what a failed one would have got is gone. */
@@ -573,13 +669,12 @@ pass_content(struct delivery *delivery, struct slice content)
 static void
 stream_content(struct delivery *delivery)
 {
-	bool refuse_bare = !delivery->relay->config->delivery.bare_lf;
 	struct slice input = buf_slice(&delivery->in);
 	bool done;
 	size_t size = lmtp_find_end(&delivery->end, input, &done);
 
 	delivery->size += size;
-	if (done && refuse_bare && delivery->end.bare)
+	if (must_refuse(delivery))
 		refuse_message(delivery);
 	else
 		pass_content(delivery, slice_first(input, size));
@@ -608,9 +703,8 @@ begin_content(struct delivery *delivery)
 	if (!any) {
 		say(delivery,
 		    "451 4.3.0 No server of the recipients takes the message now.");
-		forget_transaction(delivery);
-		drop_failed_backs(delivery);
 		delivery->state = DELIVERY_COMMAND;
+		forget_transaction(delivery);
 		take_commands(delivery);
 		return;
 	}
@@ -674,21 +768,23 @@ take_data_reply(struct delivery *delivery, struct lmtp_back *back,
 		if (recipient->back != back)
 			continue;
 		recipient->started = code == 354;
+		/* Whatever it means by 2xx, it has no message to accept. */
 		if (code != 354)
-			set_reply(recipient, text);
+			set_reply(recipient,
+			    last_word(code / 100 == 2 ? 354 : code, text));
 	}
 	begin_content(delivery);
 }
 
 static void
-take_result(
-    struct delivery *delivery, const struct lmtp_back *back, struct slice text)
+take_result(struct delivery *delivery, const struct lmtp_back *back,
+    unsigned code, struct slice text)
 {
 	for (size_t i = 0; i < delivery->recipient_count; i++) {
 		struct recipient *recipient = delivery->recipients[i];
 
 		if (recipient->back == back && !recipient->done) {
-			set_reply(recipient, text);
+			set_reply(recipient, last_word(code, text));
 			break;
 		}
 	}
@@ -705,13 +801,14 @@ take_recipient_reply(
 		add_recipient(delivery, recipient);
 		delivery->placing = NULL;
 	}
-	answer_recipient(delivery, text);
+	answer_recipient(delivery, last_word(code, text));
 	take_commands(delivery);
 }
 
+/* Unless it was we who left it. */
 static void
-take_failure(
-    struct delivery *delivery, const struct lmtp_back *back, struct slice why)
+log_failure(const struct delivery *delivery, const struct lmtp_back *back,
+    struct slice why)
 {
 	struct log_line line = log_line(LOG_LEVEL_WARNING, "server_failed");
 
@@ -720,6 +817,15 @@ take_failure(
 	log_text(&line, "why", why);
 	log_send(&delivery->relay->log, &line);
 	relay_report(delivery->relay, lmtp_back_server(back));
+}
+
+static void
+take_failure(
+    struct delivery *delivery, const struct lmtp_back *back, struct slice why)
+{
+	if (is_in_use(delivery, back))
+		log_failure(delivery, back, why);
+	event_active(delivery->sweeper, EV_TIMEOUT, 1);
 	for (size_t i = 0; i < delivery->recipient_count; i++)
 		if (delivery->recipients[i]->back == back)
 			set_reply(delivery->recipients[i], lost_reply());
@@ -731,6 +837,9 @@ take_failure(
 		begin_content(delivery);
 	} else if (delivery->state == DELIVERY_FINISHING) {
 		finish_message(delivery);
+	} else if (delivery->state == DELIVERY_STREAMING) {
+		/* The others need not wait for it any more. */
+		arm(delivery);
 	}
 }
 
@@ -753,11 +862,14 @@ tell(void *context, struct lmtp_back *back, enum lmtp_news news, unsigned code,
 		break;
 	case LMTP_NEWS_RESULT:
 		if (delivery->state == DELIVERY_FINISHING)
-			take_result(delivery, back, text);
+			take_result(delivery, back, code, text);
 		break;
 	case LMTP_NEWS_ROOM:
-		if (delivery->state == DELIVERY_STREAMING)
+		if (delivery->state == DELIVERY_STREAMING) {
+			wait_idle(delivery,
+			    delivery->relay->config->limits.write_stall_time);
 			arm(delivery);
+		}
 		break;
 	case LMTP_NEWS_FAILED:
 		take_failure(delivery, back, text);
@@ -866,8 +978,6 @@ static void
 run_rset(struct delivery *delivery, struct slice arguments)
 {
 	(void)arguments;
-	for (size_t i = 0; i < delivery->back_count; i++)
-		lmtp_back_reset(delivery->backs[i]);
 	forget_transaction(delivery);
 	say(delivery, "250 2.0.0 Forgotten.");
 }
@@ -903,6 +1013,7 @@ begin_tls(struct delivery *delivery)
 		return;
 	}
 	delivery->state = DELIVERY_TLS;
+	wait_idle(delivery, delivery->relay->config->limits.login_time);
 	arm(delivery);
 }
 
@@ -1067,6 +1178,8 @@ on_front(evutil_socket_t fd, short what, void *context)
 	}
 	if (!flush(delivery))
 		return;
+	if (delivery->state == DELIVERY_CLOSING && delivery->out.size == 0)
+		stream_finish(&delivery->front);
 	while (wants_input(delivery)) {
 		result = stream_fill(&delivery->front, &delivery->in, CHUNK);
 		if (result == STREAM_AGAIN)
@@ -1099,6 +1212,10 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	    !delivery->placing->back) {
 		place_recipient(delivery);
 		take_commands(delivery);
+	} else if (delivery->state == DELIVERY_STREAMING &&
+		   is_blocked(delivery)) {
+		wait_idle(
+		    delivery, delivery->relay->config->limits.write_stall_time);
 	} else if (delivery->state == DELIVERY_COMMAND) {
 		close_with(delivery, "421 4.4.2 Idle for too long.");
 	} else {
@@ -1130,8 +1247,9 @@ delivery_accept(struct relay *relay, const struct listener *listener, int fd,
 	delivery->timer = evtimer_new(relay->base, on_timer, delivery);
 	delivery->grace = evtimer_new(relay->base, on_grace, delivery);
 	delivery->reaper = evtimer_new(relay->base, on_reap, delivery);
+	delivery->sweeper = evtimer_new(relay->base, on_sweep, delivery);
 	if (!delivery->front_event || !delivery->timer || !delivery->grace ||
-	    !delivery->reaper)
+	    !delivery->reaper || !delivery->sweeper)
 		abort();
 	delivery->in = buf_bounded(line_size + CHUNK);
 	delivery->out = buf_bounded(
@@ -1164,6 +1282,10 @@ delivery_retire(struct delivery *delivery)
 void
 delivery_stop(struct delivery *delivery)
 {
+	if (delivery->state == DELIVERY_FINISHING) {
+		delivery->retiring = true;
+		return;
+	}
 	if (delivery->state == DELIVERY_COMMAND) {
 		say(delivery, "421 4.3.2 This proxy is being stopped.");
 		if (!flush(delivery))

@@ -28,7 +28,11 @@ void delivery_accept(struct relay *relay, const struct listener *listener,
 
 /* The relay retires: ends it between two messages. */
 void delivery_retire(struct delivery *delivery);
-/* The proxy stops: ends it at once. */
+/*
+ * The proxy stops: ends it at once; but not a message that the servers may have
+ * stored already, whose hub would send it again for want of an answer. That is
+ * ended as soon as it is answered.
+ */
 void delivery_stop(struct delivery *delivery);
 struct delivery *delivery_next(struct delivery *delivery);
 

@@ -45,3 +45,9 @@ front_may_login(const struct front *front)
 {
 	return front->tls || front->plaintext;
 }
+
+bool
+front_takes_passwords(const struct front *front)
+{
+	return front_may_login(front) && front->mechanisms & 1U << SASL_PLAIN;
+}

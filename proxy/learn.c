@@ -199,6 +199,7 @@ speak(struct lesson *lesson)
 		if (flush(lesson))
 			succeed(lesson);
 		return;
+	case BACK_CHALLENGE:
 	case BACK_REFUSED:
 	case BACK_UNAVAILABLE:
 	case BACK_BROKEN:

@@ -9,10 +9,9 @@
 #include "proxy/lmtp_parse.h"
 #include "proxy/relay.h"
 
-#define REPLY_SIZE_MAX 4096
-#define OUT_SIZE_MAX   ((size_t)4 * 65536)
-#define CONTENT_TIMEOUT                                                        \
-	300 /* s for the results of a message, RFC 5321 4.5.3.2.6 */
+#define REPLY_SIZE_MAX   4096
+#define OUT_SIZE_MAX     ((size_t)4 * 65536)
+#define RESULT_TIMEOUT   600 /* s for each result, RFC 5321 section 4.5.3.2.6 */
 #define EXPECTATIONS_MAX 8
 
 /* What the next reply will be about. */
@@ -127,15 +126,36 @@ wait_at_most(struct lmtp_back *back, long seconds)
 }
 
 void
-lmtp_back_fail(struct lmtp_back *back, const char *why)
+lmtp_back_abandon(struct lmtp_back *back)
 {
-	if (back->phase == PHASE_FAILED)
-		return;
 	drop_socket(back);
 	resolve_cancel(&back->query);
 	event_del(back->timer);
 	back->phase = PHASE_FAILED;
+	/* Nobody waits for what will never be taken. */
+	buf_free(&back->out);
+}
+
+void
+lmtp_back_fail(struct lmtp_back *back, const char *why)
+{
+	if (back->phase == PHASE_FAILED)
+		return;
+	lmtp_back_abandon(back);
 	back->tell(back->context, back, LMTP_NEWS_FAILED, 0, slice_from(why));
+}
+
+/* Content that the server does not take must not wait for ever. */
+static void
+watch_content(struct lmtp_back *back, bool moved)
+{
+	if (lmtp_back_is_busy(back))
+		return;
+	if (back->out.size == 0)
+		event_del(back->timer);
+	else if (moved || !evtimer_pending(back->timer, NULL))
+		wait_at_most(
+		    back, back->relay->config->limits.write_stall_time);
 }
 
 /* False when it failed. */
@@ -154,6 +174,7 @@ flush(struct lmtp_back *back)
 		return false;
 	}
 	arm(back);
+	watch_content(back, before > back->out.size);
 	if (before > back->out.size)
 		back->tell(
 		    back->context, back, LMTP_NEWS_ROOM, 0, slice_from(""));
@@ -298,8 +319,10 @@ read_replies(struct lmtp_back *back)
 			    back, "the server answers what was not asked");
 			return;
 		}
-		if (back->expected_count == 0 && back->results == 0)
+		if (!lmtp_back_is_busy(back))
 			event_del(back->timer);
+		else if (expectation == EXPECT_RESULT)
+			wait_at_most(back, RESULT_TIMEOUT);
 		/* A reply before TLS must be the last thing said before TLS. */
 		if (expectation == EXPECT_STARTTLS && input.size > 0) {
 			lmtp_back_fail(back, "the server speaks on before TLS");
@@ -531,6 +554,12 @@ lmtp_back_server(const struct lmtp_back *back)
 }
 
 bool
+lmtp_back_is_busy(const struct lmtp_back *back)
+{
+	return back->expected_count > 0 || back->results > 0;
+}
+
+bool
 lmtp_back_has_failed(const struct lmtp_back *back)
 {
 	return back->phase == PHASE_FAILED;
@@ -593,7 +622,7 @@ void
 lmtp_back_finish(struct lmtp_back *back, size_t count)
 {
 	back->results = count;
-	wait_at_most(back, CONTENT_TIMEOUT);
+	wait_at_most(back, RESULT_TIMEOUT);
 }
 
 void

@@ -32,11 +32,14 @@ typedef void lmtp_tell(void *context, struct lmtp_back *back,
 /* NULL without memory. context is borrowed. */
 struct lmtp_back *lmtp_back_new(struct relay *relay, const struct route *route,
     lmtp_tell *tell, void *context);
-/* Closes the connection at once; `tell` is not called any more. */
+/* Closes the connection at once; `tell` is not called any more. Never from
+ * inside `tell`. */
 void lmtp_back_free(struct lmtp_back **back);
 
 /* Name of the server in the cell; lives as long as the back. */
 const char *lmtp_back_server(const struct lmtp_back *back);
+/* Something was asked that is not answered yet. */
+bool lmtp_back_is_busy(const struct lmtp_back *back);
 bool lmtp_back_has_failed(const struct lmtp_back *back);
 
 /*
@@ -54,7 +57,9 @@ size_t lmtp_back_waiting(const struct lmtp_back *back);
 void lmtp_back_finish(struct lmtp_back *back, size_t count);
 /* Closes the connection, whatever is under way on it, and tells so. */
 void lmtp_back_fail(struct lmtp_back *back, const char *why);
-/* Gives up a transaction that has not come to DATA. */
+/* The same without telling; it has failed then. */
+void lmtp_back_abandon(struct lmtp_back *back);
+/* Gives up a transaction whose message is not on its way. */
 void lmtp_back_reset(struct lmtp_back *back);
 
 #endif

@@ -190,6 +190,27 @@ lmtp_reply_offers(struct slice text, const char *keyword)
 	return false;
 }
 
+/* A line of "." ends here, and not, or not yet, as the end of a message does.
+ */
+static bool
+is_loose(const struct lmtp_end *end, char c)
+{
+	if (end->dot == 2 && c == '\n')
+		return true;
+	if (end->dot == 2 && c == '\r')
+		return end->matched != 3;
+	return end->matched == 4 && end->last == '\r' && c != '\n';
+}
+
+/* How the line stands after this octet, whatever ends lines. */
+static unsigned
+next_dot(unsigned dot, char c)
+{
+	if (c == '\r' || c == '\n')
+		return 1;
+	return dot == 1 && c == '.' ? 2 : 0;
+}
+
 size_t
 lmtp_find_end(struct lmtp_end *end, struct slice data, bool *done)
 {
@@ -200,6 +221,7 @@ lmtp_find_end(struct lmtp_end *end, struct slice data, bool *done)
 		/* The line of DATA itself ended in CRLF. */
 		end->begun = true;
 		end->matched = 2;
+		end->dot = 1;
 		end->last = '\n';
 	}
 	for (size_t i = 0; i < data.size; i++) {
@@ -208,6 +230,8 @@ lmtp_find_end(struct lmtp_end *end, struct slice data, bool *done)
 		if ((c == '\n' && end->last != '\r') ||
 		    (end->last == '\r' && c != '\n'))
 			end->bare = true;
+		end->loose = end->loose || is_loose(end, c);
+		end->dot = next_dot(end->dot, c);
 		end->last = c;
 		if (c == pattern[end->matched])
 			end->matched++;

@@ -55,6 +55,13 @@ struct lmtp_end {
 	unsigned matched; /* octets of CRLF "." CRLF so far */
 	bool begun;
 	bool bare; /* a CR or LF was seen that is not part of CRLF */
+	/*
+	 * A line of "." alone was seen that is no end, since not both its ends
+	 * are CRLF. A server that is less strict takes it for one, and what
+	 * follows for commands: nothing from there on may go to a server.
+	 */
+	bool loose;
+	unsigned dot; /* the line so far: 1 empty, 2 ".", 0 something else */
 	char last;
 };
 

@@ -8,6 +8,7 @@
 
 #define POLL_INTERVAL   40 /* ms between looks at the replica */
 #define RECORD_SIZE_MAX 65536
+#define LATE_PAUSE      1000 /* ms between two words on moves that came late */
 
 static struct follower_list *
 bucket_of(struct moves *moves, const char *id)
@@ -51,6 +52,47 @@ arm_next(
 		abort();
 }
 
+/* Had it to leave that server a guard ago already? */
+static bool
+is_late(const struct follower *follower, const struct account *account,
+    int64_t now_us)
+{
+	const struct cell *cell = follower->relay->router.cell;
+	const struct pool *pool = placement(account, cell, now_us).pool;
+	int64_t guard_us = 1000 * (int64_t)(pool ? pool->guard_ms : POOL_GUARD);
+	int64_t then_us = now_us - guard_us;
+	struct placement then = placement(account, cell, then_us);
+
+	if (pool && !pool->affinity)
+		return false;
+	/* A move is waited for even before its moment. */
+	if (account->moved && then_us < account->moved_us)
+		return false;
+	if (then.kind == PLACEMENT_SERVER)
+		return !slice_is(then.server->name, follower->server);
+	return then.kind != PLACEMENT_HOST ||
+	       !slice_is(then.host, follower->server);
+}
+
+static void
+warn_if_late(const struct follower *follower, const struct account *account,
+    int64_t now_us)
+{
+	struct relay *relay = follower->relay;
+	int64_t now_ms = relay_now_ms();
+	struct log_line line;
+
+	if (now_ms - relay->moves.late_ms < LATE_PAUSE ||
+	    !is_late(follower, account, now_us))
+		return;
+	relay->moves.late_ms = now_ms;
+	line = log_line(LOG_LEVEL_ERROR, "late_move");
+	log_string(&line, "server", follower->server);
+	log_string(&line, "why",
+	    "a move was learnt of later than the guard; an account may have been with two servers");
+	log_send(&relay->log, &line);
+}
+
 /* An account that cannot be looked up now stays where it is: nothing is known.
  */
 static void
@@ -70,10 +112,12 @@ ask(struct follower *follower)
 	} else if (result == REPLICA_FOUND) {
 		why = route_lost(&relay->router, &account, follower->server,
 		    follower->logged_in, now_us);
-		if (why)
+		if (why) {
+			warn_if_late(follower, &account, now_us);
 			follower->moved(follower->context, why);
-		else
+		} else {
 			arm_next(follower, &account, now_us);
+		}
 	}
 	buf_free(&store);
 }

@@ -6,6 +6,9 @@
  * the account changes, when the map of the cell changes, and at the moment
  * from which the answer may be another by itself; and is told when it may not
  * stay.
+ *
+ * One who should have left longer ago than the guard may have been with two
+ * servers at once: event=late_move says so, at most once a second.
  */
 #ifndef PROXY_MOVES_H
 #define PROXY_MOVES_H
@@ -44,6 +47,7 @@ struct moves {
 	struct event *poll;            /* owned */
 	uint64_t journal; /* what was seen of the replica's journal */
 	uint64_t digest;  /* of the map that all were asked with */
+	int64_t late_ms;  /* when it was last said that a move came late */
 };
 
 void moves_open(struct relay *relay);

@@ -16,9 +16,10 @@
 #include "proxy/seal.h"
 #include "proxy/session.h"
 
-#define ACCEPT_BATCH 8  /* connections taken at one event */
-#define CLOSING_TIME 5  /* s for the last words */
-#define REPORT_PAUSE 50 /* ms between two reports of servers that fail */
+#define ACCEPT_BATCH  8  /* connections taken at one event */
+#define CLOSING_TIME  5  /* s for the last words */
+#define REPORT_PAUSE  50 /* ms between two reports of servers that fail */
+#define STOP_PATIENCE 2  /* s for the answers to messages */
 
 int64_t
 relay_now_ms(void)
@@ -192,11 +193,13 @@ retire(struct relay *relay)
 		event_base_loopbreak(relay->base);
 }
 
-/* SIGTERM: the whole proxy stops, and every session with it. */
+/* SIGTERM: the whole proxy stops, and every session with it; messages that are
+ * all but delivered have a moment. */
 static void
 on_stop(evutil_socket_t signal_number, short what, void *context)
 {
 	struct relay *relay = context;
+	struct timeval patience = { STOP_PATIENCE, 0 };
 	struct session *session;
 
 	(void)signal_number;
@@ -209,7 +212,9 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
 	     delivery; delivery = delivery_next(delivery))
 		delivery_stop(delivery);
-	event_base_loopbreak(relay->base);
+	event_base_loopexit(relay->base, &patience);
+	if (relay->session_count == 0)
+		event_base_loopbreak(relay->base);
 }
 
 /* The parent says nothing; that it closed its end says all. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base64.h"
 #include "proxy/line.h"
 
 #define CRLF "\r\n"
@@ -51,12 +52,6 @@ broken(struct back *back, const char *why)
 {
 	back->why = why;
 	return BACK_BROKEN;
-}
-
-static const char *
-mechanism(const struct back *back)
-{
-	return sasl_mechanism_text(sasl_back_mechanism(back->credentials));
 }
 
 /* ---- XCLIENT ---- */
@@ -159,7 +154,7 @@ log_in(struct back *back, struct buf *out)
 {
 	if (!(back->capabilities & BIT_MECHANISM))
 		return broken(back, "back end does not offer the mechanism");
-	buf_printf(out, "AUTH %s ", mechanism(back));
+	buf_printf(out, "AUTH %s ", back_mechanism(back));
 	sasl_add_initial(out, back->credentials, back->user);
 	buf_add_string(out, CRLF);
 	back->step = STEP_AUTH;
@@ -209,7 +204,7 @@ read_extension(struct back *back, struct slice line)
 	}
 	while (slice_is_nocase(keyword, "AUTH") &&
 	       slice_next_word(&rest, ' ', &word))
-		if (slice_is_nocase(word, mechanism(back)))
+		if (slice_is_nocase(word, back_mechanism(back)))
 			back->capabilities |= BIT_MECHANISM;
 	while (slice_is_nocase(keyword, "XCLIENT") &&
 	       slice_next_word(&rest, ' ', &word))
@@ -231,13 +226,17 @@ keep(struct back *back, struct slice line)
 }
 
 static enum back_action
-take_auth(struct back *back, unsigned code)
+take_auth(struct back *back, unsigned code, struct slice text)
 {
 	if (code == 235)
 		return BACK_ACCEPTED;
 	if (code >= 400 && code <= 599)
 		return BACK_REFUSED;
-	return broken(back, "back end asks for more than it was promised");
+	if (code != 334)
+		return broken(
+		    back, "back end answers AUTH with what is no answer");
+	buf_clear(&back->reply);
+	return back_take_challenge(back, slice_trim(text));
 }
 
 static enum back_action
@@ -261,7 +260,7 @@ take_xclient(struct back *back, unsigned code, struct buf *out)
 
 /* The last line of a reply. */
 static enum back_action
-take_reply(struct back *back, unsigned code, struct buf *out)
+take_reply(struct back *back, unsigned code, struct slice text, struct buf *out)
 {
 	if (code == 421) {
 		back->why = "back end said 421 before login";
@@ -284,7 +283,7 @@ take_reply(struct back *back, unsigned code, struct buf *out)
 	case STEP_AUTH:
 		break;
 	}
-	return take_auth(back, code);
+	return take_auth(back, code, text);
 }
 
 /* "250-text" or "250 text" or "250", RFC 5321 section 4.2 */
@@ -306,7 +305,8 @@ take_line(struct back *back, struct slice line, struct buf *out)
 	back->greeted = back->step == STEP_EHLO && !last;
 	if (action != BACK_MORE || !last)
 		return action;
-	return take_reply(back, (unsigned)code, out);
+	return take_reply(
+	    back, (unsigned)code, slice_from_offset(line, 4), out);
 }
 
 static enum back_action
@@ -336,8 +336,17 @@ smtp_secured(struct back *back, struct buf *out)
 	return say_ehlo(back, back->client->host_name, out);
 }
 
+static void
+smtp_respond(struct back *back, struct slice response, struct buf *out)
+{
+	(void)back;
+	base64_encode(out, response);
+	buf_add_string(out, CRLF);
+}
+
 const struct back_protocol smtp_back = {
 	.service = SERVICE_SUBMISSION,
 	.input = smtp_input,
 	.secured = smtp_secured,
+	.respond = smtp_respond,
 };

@@ -9,7 +9,6 @@
 #define CRLF "\r\n"
 
 struct smtp_state {
-	bool in_sasl;      /* the next line is a response, not a command */
 	bool said_ehlo;    /* since TLS */
 	uint64_t unwanted; /* octets of a refused BDAT still to come */
 };
@@ -192,9 +191,6 @@ static enum front_action
 take_sasl(struct front *front, enum front_sasl result,
     const struct buf *challenge, const char *why, struct buf *out)
 {
-	struct smtp_state *state = front->state;
-
-	state->in_sasl = result == FRONT_SASL_CHALLENGE;
 	switch (result) {
 	case FRONT_SASL_CHALLENGE:
 		buf_add_string(out, "334 ");
@@ -203,6 +199,8 @@ take_sasl(struct front *front, enum front_sasl result,
 		return FRONT_MORE;
 	case FRONT_SASL_LOGIN:
 		return FRONT_LOGIN;
+	case FRONT_SASL_RESPONSE:
+		return FRONT_RESPONSE;
 	case FRONT_SASL_CANCELLED:
 		return refuse_command(
 		    front, out, "501 5.7.0 Authentication cancelled.");
@@ -322,9 +320,7 @@ line_size(const struct front *front)
 static enum front_action
 refuse_line(struct front *front, enum line_result result, struct buf *out)
 {
-	struct smtp_state *state = front->state;
-
-	state->in_sasl = false;
+	front->in_sasl = false;
 	if (result == LINE_TOO_LONG)
 		return close_with(front, out, "Line too long.");
 	return refuse_command(front, out,
@@ -362,7 +358,7 @@ smtp_input(struct front *front, struct slice *input, struct buf *out)
 			return FRONT_MORE;
 		if (result != LINE_DONE)
 			action = refuse_line(front, result, out);
-		else if (state->in_sasl)
+		else if (front->in_sasl)
 			action = take_response(front, line, out);
 		else
 			action = run_command(front, line, out);
@@ -388,6 +384,14 @@ static void
 smtp_greet(struct front *front, struct buf *out)
 {
 	buf_printf(out, "220 %s ESMTP ready." CRLF, front->settings->host_name);
+}
+
+static void
+smtp_challenge(struct front *front, struct slice challenge, struct buf *out)
+{
+	buf_add_string(out, "334 ");
+	front_sasl_challenge(front, challenge, out);
+	buf_add_string(out, CRLF);
 }
 
 static void
@@ -438,6 +442,7 @@ const struct front_protocol smtp_front = {
 	.close = smtp_close,
 	.greet = smtp_greet,
 	.input = smtp_input,
+	.challenge = smtp_challenge,
 	.accept = smtp_accept,
 	.refuse = smtp_refuse,
 	.goodbye = smtp_goodbye,

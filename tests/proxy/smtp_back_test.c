@@ -21,7 +21,8 @@ enum {
 	ODD,
 	LONG,
 	ENDLESS,
-	LEARN
+	LEARN,
+	SCRAM
 };
 
 static const struct back_login logins[] = {
@@ -52,6 +53,11 @@ static const struct back_login logins[] = {
 	    .user = "bob",
 	    .password = "secret",
 	    .hello = PLUSSES TEN TEN TEN },
+	[SCRAM] = { .authorise = "",
+	    .user = "bob",
+	    .password = "",
+	    .mechanism = SASL_SCRAM_SHA_1,
+	    .message = "n,,n=bob,r=x" },
 	[LEARN] = { .authorise = "",
 	    .user = "",
 	    .password = "",
@@ -141,7 +147,22 @@ static const struct back_row rows[] = {
 	{ BOB, TEXT(HI CAN "334 \r\n"),
 	    EHLO AUTH "[BROKEN back end asks for more than it was promised]" },
 	{ BOB, TEXT(HI CAN "250 ok\r\n"),
-	    EHLO AUTH "[BROKEN back end asks for more than it was promised]" },
+	    EHLO AUTH "[BROKEN back end answers AUTH with what is no answer]" },
+
+	/* a relayed mechanism */
+	{ SCRAM,
+	    TEXT(HI "250-mbox\r\n250 AUTH SCRAM-SHA-1\r\n334 Yw==\r\n"
+		    "334 ZA==\r\n" OK),
+	    EHLO
+	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\n[CHALLENGE c]YW5zd2Vy\r\n"
+	    "[CHALLENGE d]YW5zd2Vy\r\n" IN },
+	{ SCRAM,
+	    TEXT(HI "250-mbox\r\n250 AUTH SCRAM-SHA-1\r\n334 Yw==\r\n"
+		    "535 no\r\n"),
+	    EHLO
+	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\n[CHALLENGE c]YW5zd2Vy\r\n"
+	    "[REFUSED 535 no]" },
+	{ SCRAM, TEXT(HI CAN), EHLO NO_AUTH },
 
 	/* what is no SMTP, or makes no sense */
 	{ BOB, TEXT("554 go away\r\n"),

@@ -119,6 +119,24 @@ static const struct front_row rows[] = {
 	    HI BASE64 "334 \r\n" BASE64 },
 	{ TLS, TEXT("EHLO me\r\nAUTH PLAIN\r\nAGJv\nNOOP\r\n"),
 	    HI "334 \r\n" ENDING OK },
+	/* relayed mechanisms */
+	{ TLS | RELAYS,
+	    TEXT(
+		"EHLO me\r\nAUTH SCRAM-SHA-256 biwsbj1ib2Iscj14\r\nYz1iaXdz\r\n\r\n"
+		"*\r\nNOOP\r\n"),
+	    FIRST "250 AUTH PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER "
+		  "XOAUTH2\r\n"
+		  "[LOGIN |bob|SCRAM-SHA-256 n,,n=bob,r=x]334 Yw==\r\n"
+		  "[RESPONSE c=biws]334 Yw==\r\n[RESPONSE ]334 Yw==\r\n"
+		  "501 5.7.0 Authentication cancelled.\r\n" OK },
+	{ TLS | TOKENS,
+	    TEXT(
+		"EHLO me\r\nAUTH XOAUTH2\r\ndXNlcj1ib2IBYXV0aD1CZWFyZXIgdAEB\r\nNOOP\nNOOP\r\n"),
+	    FIRST
+	    "250 AUTH XOAUTH2\r\n334 \r\n"
+	    "[LOGIN |bob|XOAUTH2 user=bob\1auth=Bearer t\1\1]334 Yw==\r\n" ENDING
+		OK },
+
 	{ TLS, TEXT("EHLO me\r\nAUTH\r\nAUTH GSSAPI\r\n"),
 	    HI "504 5.5.4 This mechanism is not spoken here.\r\n"
 	       "504 5.5.4 This mechanism is not spoken here.\r\n" },
