@@ -291,6 +291,74 @@ test_generation(void **state)
 }
 
 static void
+put_observer(struct store *store, const char *vote, const char *alive,
+    const char *wish, bool *changed)
+{
+	struct buf record = buf_bounded(LAYOUT_RECORD_MAX);
+	uint8_t id[LAYOUT_ID_SIZE];
+	const char *why = "";
+
+	(void)record_add(&record, CELL_ID, scratch_id(id, 9));
+	(void)record_add(&record, CELL_KIND, slice_from("proxy"));
+	(void)record_add(&record, CELL_NAME, slice_from("proxy1"));
+	(void)record_add(&record, CELL_STATE, slice_from(wish));
+	if (vote[0] != '\0')
+		(void)record_add(&record, CELL_VOTE, slice_from(vote));
+	(void)record_add(&record, CELL_ALIVE, slice_from(alive));
+	assert_int_equal(store_put(store, STORE_CELL, scratch_id(id, 9),
+			     buf_slice(&record), changed, &why),
+	    0);
+	buf_free(&record);
+}
+
+static void
+count_call(void *context)
+{
+	++*(unsigned *)context;
+}
+
+/* What observers say is told to deciders, and makes no reader read anew. */
+static void
+test_votes(void **state)
+{
+	static const struct {
+		const char *vote, *alive, *wish;
+		bool counts;
+	} rows[] = {
+		{ "", "20260102030405Z", "up", true },
+		{ "", "20260102030410Z", "up", false },
+		{ "mbox1 down", "20260102030410Z", "up", false },
+		{ "mbox2 down", "20260102030415Z", "up", false },
+		{ "mbox2 down", "20260102030415Z", "drain", true },
+		{ "", "20260102030415Z", "drain", false },
+	};
+
+	char *path = scratch_new();
+	uint64_t before = 0;
+	unsigned calls = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct store *store = open_store(
+		    path, i == 0 ? STORE_FOUND_NONE : STORE_FOUND_GOOD);
+		bool changed;
+
+		store_on_cell(store, count_call, &calls);
+		put_observer(
+		    store, rows[i].vote, rows[i].alive, rows[i].wish, &changed);
+		assert_true(changed);
+		close_store(store);
+		assert_int_equal(calls, i + 1);
+		if (rows[i].counts)
+			assert_true(generation(path) > before);
+		else
+			assert_int_equal(generation(path), before);
+		before = generation(path);
+	}
+	scratch_free(path);
+}
+
+static void
 test_cell(void **state)
 {
 	char *path = scratch_new();
@@ -591,6 +659,7 @@ main(void)
 		cmocka_unit_test(test_change_and_delete),
 		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_generation),
+		cmocka_unit_test(test_votes),
 		cmocka_unit_test(test_cell),
 		cmocka_unit_test(test_meta),
 		cmocka_unit_test(test_format),

@@ -8,6 +8,7 @@ happen, the deciders' own word that they held back is waited for.
 import concurrent.futures
 import contextlib
 import os
+import pathlib
 import signal
 import time
 
@@ -182,6 +183,44 @@ def test_observers_are_alive_and_say_nothing(failing):
     assert failing.votes() == []
 
 
+def children(failing, name):
+    """Pids of a proxy's processes by what they are: health, auth, relay."""
+    found = {}
+    for pid in failing.cell.processes.members(name):
+        with contextlib.suppress(OSError):
+            comm = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+            found.setdefault(comm, set()).add(pid)
+    return found
+
+
+@pytest.mark.parametrize("name", ["proxy1", "observer1"])
+def test_a_reload_goes_on_observing(failing, name):
+    before = children(failing, name)
+    assert len(before["auth"]) == len(before["health"]) == 1
+    os.kill(failing.cell.processes.pid(name), signal.SIGHUP)
+
+    def is_replaced():
+        now = children(failing, name)
+        return all(len(now.get(role, ())) == 1 and now[role] != before[role]
+                   for role in ("auth", "health"))
+    assert wait_until(is_replaced, 10)
+    alive = failing.values(name, "postcellAlive", "proxy")
+    assert wait_until(lambda: failing.values(
+        name, "postcellAlive", "proxy") != alive, 10)
+
+
+@pytest.mark.parametrize("role", ["auth", "health"])
+def test_an_observer_that_lost_a_process_starts_it_again(failing, role):
+    before = children(failing, "observer1")[role]
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: children(failing, "observer1").get(
+        role, before) - before, 10)
+    alive = failing.values("observer1", "postcellAlive", "proxy")
+    assert wait_until(lambda: failing.values(
+        "observer1", "postcellAlive", "proxy") != alive, 12)
+
+
 def test_every_host_has_a_base(failing):
     for name in SERVERS:
         assert failing.values(name, "postcellTransition")[0].endswith(
@@ -193,7 +232,7 @@ def test_every_host_has_a_base(failing):
 def test_who_may_write_what(failing):
     uri = failing.cell.layout.ldap_uris[0]
     vote = (ldap.MOD_ADD, "postcellVote", b"nobody down")
-    value = b"20260101000000.000000Z 0 failed 100"
+    value = b"19700101000000.000001Z 0 up 100"
     transition = (ldap.MOD_ADD, "postcellTransition", value)
     wish = (ldap.MOD_REPLACE, "postcellState", b"down")
     cases = [
@@ -326,6 +365,8 @@ def test_the_second_decider_decides_without_the_first(failing):
                          ids=["killed", "silent"])
 def test_a_server_fails_while_a_directory_server_does(failing, number):
     other = failing.connect(failing.cell.layout.ldap_uris[1])
+    assert wait_until(lambda: failing.state("mbox2", directory=other) == "up",
+                      10)
     failing.signal("ldap1", number)
     try:
         failing.signal("mbox2", signal.SIGKILL)
