@@ -299,7 +299,8 @@ def main():
                                     + [h[0] for h in HOLDS] + ["replica"]))
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Stopped early, it still says what it has.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options.rounds = options.rounds or (9 if options.long else 5)
     options.peers = options.peers.split(",")
     only = set(filter(None, options.only.split(",")))
@@ -316,6 +317,8 @@ def main():
                 for number in range(options.rounds):
                     bench.round(number)
                 bench.holds()
+            except KeyboardInterrupt:
+                print("bench: what is done so far:", file=sys.stderr)
             finally:
                 bench.close()
         report["results"] = bench.results
