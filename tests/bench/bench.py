@@ -287,6 +287,12 @@ def machine():
             "packages": [line for line in versions if line]}
 
 
+def stop_early(*_):
+    # timeout(1) asks twice.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
@@ -300,7 +306,7 @@ def main():
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
     # Stopped early, it still says what it has.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, stop_early)
     options.rounds = options.rounds or (9 if options.long else 5)
     options.peers = options.peers.split(",")
     only = set(filter(None, options.only.split(",")))
