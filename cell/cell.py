@@ -32,13 +32,15 @@ sys.dont_write_bytecode = True
 
 import daemons
 import dovecot
+import exchanger
 import imap
 import knot
 import slapd
 import tls
 import users
 from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, OBSERVERS,
-                    PEOPLE, PORTS, PROXIES, REPLICAS, ROOT, SERVERS, SUFFIX,
+                    PEOPLE, PORTS, PROXIES, PUBLISHERS,
+                    REPLICAS, ROOT, SERVERS, SUFFIX,
                     Layout)
 from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
@@ -87,7 +89,7 @@ class Cell:
         """Also what a crashed cell left."""
         self.layout.env.unlink(missing_ok=True)
         names = self.processes.names()
-        for stage in ((*PROXIES, *OBSERVERS), REPLICAS, SERVERS, names):
+        for stage in ((*PROXIES, *OBSERVERS, *PUBLISHERS), REPLICAS, SERVERS, names):
             self.processes.stop([name for name in names if name in stage])
         self.remove_run_folder()
 
@@ -124,8 +126,11 @@ class Cell:
                    for name in PROXIES]
         observers = [daemons.Observer(self.layout, self.settings, name)
                      for name in OBSERVERS]
+        publishers = [daemons.Publisher(self.layout, self.settings, name)
+                      for name in PUBLISHERS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies, *observers]
+                *backends, *replicas, *proxies, *observers, *publishers,
+                exchanger.Exchanger(self.layout, self.settings)]
 
     def server(self, name):
         for server in self.servers():

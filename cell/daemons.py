@@ -4,7 +4,8 @@ import os
 import pwd
 import socket
 
-from layout import (ADMIN_DN, DAEMONS, DECIDERS, HOST, PORTS, PROXIES,
+from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, PORTS, PROXIES,
+                    PUBLISHERS,
                     REPLICAS, SUFFIX)
 
 from process import Trouble
@@ -22,7 +23,8 @@ PROBE_TIMEOUT = 1000
 DECIDER_DELAY = 500
 
 # What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s", "sieve", "lmtp")
+LISTENERS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions",
+             "sieve", "lmtp")
 
 
 class Daemon(Server):
@@ -81,11 +83,8 @@ class Replica(Daemon):
     def make(self):
         make_host_folder(self.layout, self.host)
         replica = self.layout.replica(self.host)
-        replica.mkdir(mode=0o700)
+        own_folder(replica)
         password = self.write_password(f"{self.name}.password", "replica")
-        if os.getuid() == 0:
-            account = pwd.getpwnam(USER)
-            os.chown(replica, account.pw_uid, account.pw_gid)
         self.write_conf(
             "replicad.conf.in", self.conf.name, replica=replica, user=USER,
             providers=self.quoted_uris(), suffix=SUFFIX,
@@ -158,6 +157,56 @@ class Observer(Proxy):
 
     def listeners(self):
         return ""
+
+
+ZONED_HOST = """
+host "{name}" {{
+	name = "{name}.{domain}"
+	addresses = {{ "{address}" }}
+}}
+"""
+
+
+class Publisher(Daemon):
+    program = "postcell-zoned"
+
+    def __init__(self, layout, settings, name):
+        super().__init__(layout, settings, name)
+        self.host = PUBLISHERS[name]
+
+    @property
+    def run(self):
+        return self.layout.run / self.name
+
+    def make(self):
+        make_host_folder(self.layout, self.host)
+        own_folder(self.run)
+        secret = self.layout.conf / "zoned.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(self.settings["tsig"] + "\n")
+        self.write_conf(
+            "zoned.conf.in", self.conf.name, name=self.name, user=USER,
+            replica=self.layout.replica(self.host), domain=DOMAIN,
+            run=self.run, dns=self.layout.dns,
+            secret=secret,
+            host_name=HOST, hosts="".join(
+                ZONED_HOST.format(name=name, domain=DOMAIN, address=address)
+                for name, address in self.layout.addresses.items()))
+
+    def is_up(self):
+        """Its control socket is there."""
+        return (self.run / "zoned.sock").exists()
+
+    def prepare(self):
+        (self.run / "zoned.sock").unlink(missing_ok=True)
+
+
+def own_folder(path):
+    """A folder of the user that a daemon becomes."""
+    path.mkdir(mode=0o700)
+    if os.getuid() == 0:
+        account = pwd.getpwnam(USER)
+        os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def make_host_folder(layout, host):

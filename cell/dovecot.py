@@ -5,7 +5,8 @@ import os
 import pwd
 import socket
 
-from layout import DAEMONS, DOMAIN, PEOPLE, PORTS
+from layout import (DAEMONS, DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
+                    PORTS)
 from process import Trouble
 from server import Server, find_program
 
@@ -38,6 +39,8 @@ class Dovecot(Server):
             log=self.log, address=self.address, domain=DOMAIN,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
+            exchanger=self.layout.addresses[next(iter(EXCHANGERS))],
+            exchanger_port=EXCHANGER_PORT,
             mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
                                                name=self.name),
             **identities(), **PORTS)

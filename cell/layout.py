@@ -27,15 +27,19 @@ PORTS = {
 }
 LDAP_PORT = 31389
 DNS_PORT = 31053
+EXCHANGER_PORT = 31025
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
 SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}
 DIRECTORIES = {"ldap1": 21, "ldap2": 22}
 DNS = {"dns1": 53}
+EXCHANGERS = {"mx1": 41}
 OBSERVERS = ("observer1",)  # proxies without listeners: with two proxies a
 #                             third one makes a majority of two
 REPLICAS = {"replica1": "proxy1", "replica2": "proxy2",
             "replica3": "observer1"}  # and their hosts
+# Who publishes the names, each beside a replica.
+PUBLISHERS = {"zone1": "proxy1", "zone2": "proxy2"}
 # Replicas that decide as well, in the order in which they have their say.
 DECIDERS = {"replica1": "decider1", "replica2": "decider2"}
 
@@ -51,7 +55,7 @@ class Layout:
         self.net = net
         self.addresses = {
             name: f"{net}.{last}"
-            for group in (PROXIES, SERVERS, DIRECTORIES, DNS)
+            for group in (PROXIES, SERVERS, DIRECTORIES, DNS, EXCHANGERS)
             for name, last in group.items()
         }
         self.log = self.folder / "log"

@@ -106,7 +106,7 @@ def entries(layout, settings):
     for name in PROXIES:
         yield f"cn={name},ou=proxies,{SUFFIX}", attributes(
             ["postcellProxy"], cn=name, postcellState="up",
-            postcellService=mail_services(name, ("imap", "imaps")),
+            postcellService=mail_services(name, PORTS),
             postcellSite="here")
     for name in OBSERVERS:
         yield f"cn={name},ou=proxies,{SUFFIX}", attributes(

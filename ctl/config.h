@@ -42,7 +42,7 @@ struct config {
  * Reads the file; `path` NULL: the default one, which may be missing. 0; or -1
  * with every fault as a line in errors.
  */
-int config_read(struct config **config, const char *path, struct buf *errors);
+int config_read(struct config **out, const char *path, struct buf *errors);
 void config_free(struct config **config);
 
 /* The options' rows as text, for tests of the manual page. */

@@ -13,13 +13,13 @@
 
 #include "replica/entry.h"
 
-#define CONNECT_TIME 5  /* s for a connection and its handshake */
-#define ANSWER_TIME  10 /* s for an answer */
+#define CONNECT_TIME 5 /* s for a connection and its handshake */
+#define ANSWER_TIME  5 /* s for an answer */
 #define PASSWORD_MAX 4096
 #define PARTS_MAX    128
 #define VALUES_MAX   4096
-#define RECORD_MAX   (1024U * 1024U)
-#define WHY_MAX      2048
+#define RECORD_MAX   ((size_t)1024 * 1024)
+#define WHY_MAX      ((size_t)16384)
 
 struct directory {
 	const struct config_directory *config; /* borrowed */
@@ -214,7 +214,7 @@ static enum directory_result
 try_servers(struct directory *directory, struct buf *password)
 {
 	const struct setting_list *uris = &directory->config->uris;
-	struct buf faults = buf_bounded(WHY_MAX * 8);
+	struct buf faults = buf_bounded(WHY_MAX);
 	enum directory_result result = DIRECTORY_LOST;
 
 	for (size_t i = 0; i < uris->count && result == DIRECTORY_LOST; i++) {
@@ -264,7 +264,7 @@ directory_open(struct directory **out, const struct ctl *ctl)
 	if (!directory)
 		abort();
 	directory->config = ctl->directory;
-	directory->why = buf_bounded(WHY_MAX * 8);
+	directory->why = buf_bounded(WHY_MAX);
 	/* A server that closes must be an error, not an end. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	code = directory_exit(directory, try_servers(directory, &password));
@@ -375,10 +375,13 @@ static enum directory_result
 search(struct directory *directory, const char *base, int scope,
     const char *filter, LDAPMessage **answer)
 {
-	char **attributes = (char **)(uintptr_t)entry_attributes;
+	union {
+		const char *const *given;
+		char **wanted;
+	} attributes = { .given = entry_attributes };
 	struct timeval patience = { ANSWER_TIME, 0 };
 	int code = ldap_search_ext_s(directory->ldap, base, scope, filter,
-	    attributes, 0, NULL, NULL, &patience, LDAP_NO_LIMIT, answer);
+	    attributes.wanted, 0, NULL, NULL, &patience, LDAP_NO_LIMIT, answer);
 
 	return keep_why(directory, code, "search", slice_from(base), NULL);
 }
@@ -457,6 +460,18 @@ directory_account(struct directory *directory, struct slice dn,
 
 /* ---- writing ---- */
 
+/* libldap takes what it only reads as if it wrote to it. */
+static char *
+writable(const char *text)
+{
+	union {
+		const char *given;
+		char *wanted;
+	} pointer = { .given = text };
+
+	return pointer.wanted;
+}
+
 /* The parts as libldap wants them; they borrow from the caller's. */
 struct mods {
 	LDAPMod mods[PARTS_MAX];
@@ -489,7 +504,7 @@ mods_of(const struct directory_part *parts, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct slice value = parts[i].value;
 
-		mods->values[i].bv_val = (char *)(uintptr_t)value.data;
+		mods->values[i].bv_val = writable(value.data);
 		mods->values[i].bv_len = value.size;
 		if (!goes_on(parts, i)) {
 			LDAPMod *mod = &mods->mods[mod_count];
@@ -497,7 +512,7 @@ mods_of(const struct directory_part *parts, size_t count)
 			list_size += i > 0;
 			mod->mod_op =
 			    operations[parts[i].kind] | LDAP_MOD_BVALUES;
-			mod->mod_type = (char *)(uintptr_t)parts[i].attribute;
+			mod->mod_type = writable(parts[i].attribute);
 			mod->mod_bvalues =
 			    value.size > 0 ? &mods->lists[list_size] : NULL;
 			mods->pointers[mod_count++] = mod;

@@ -40,14 +40,14 @@ struct directory_part {
 	struct slice value; /* empty: all values; borrowed for the call */
 };
 
-/* EX_OK; or an exit status after a complaint, and *directory NULL. */
-int directory_open(struct directory **directory, const struct ctl *ctl);
+/* EX_OK; or an exit status after a complaint, and *out NULL. */
+int directory_open(struct directory **out, const struct ctl *ctl);
 void directory_free(struct directory **directory);
 const char *directory_suffix(const struct directory *directory);
 
-/* Pools and hosts as they are there now; the caller owns *cell. */
+/* Pools and hosts as they are there now; the caller owns *out. */
 enum directory_result directory_cell(
-    struct directory *directory, struct cell **cell);
+    struct directory *directory, struct cell **out);
 /*
  * An entry as an account, and whether it has the class postcellAccount. The
  * account borrows from `record`, an empty buffer.

@@ -247,13 +247,14 @@ describe_history(const struct host *host)
 
 	for (size_t i = 0; i < host->transition_count; i++) {
 		const struct transition *value = &host->transitions[i];
+		struct slice time =
+		    slice_first(value->text, slice_find(value->text, ' '));
 
-		json_array_append_new(history,
-		    json_pack("{s:o, s:i, s:s, s:i}", "time",
-			output_moment(value->time_us > 0 ? value->time_us : 1),
-			"ramp", (int)value->ramp, "state",
-			host_state_text(value->state), "weight",
-			(int)value->weight));
+		json_array_append_new(
+		    history, json_pack("{s:o, s:i, s:s, s:i}", "time",
+				 output_text(time), "ramp", (int)value->ramp,
+				 "state", host_state_text(value->state),
+				 "weight", (int)value->weight));
 	}
 	return history;
 }

@@ -10,6 +10,7 @@
 #include "ctl/check.h"
 #include "ctl/config.h"
 #include "ctl/ctl.h"
+#include "ctl/director.h"
 #include "ctl/enrol.h"
 #include "ctl/hosts.h"
 #include "ctl/map.h"
@@ -35,7 +36,9 @@ enum option_bit {
 	OPTION_RAMP = 1 << 4,
 	OPTION_HOST = 1 << 5,
 	OPTION_WAIT = 1 << 6,
-	OPTION_ONCE = 1 << 7
+	OPTION_ONCE = 1 << 7,
+	OPTION_SUFFIX = 1 << 8,
+	OPTION_PROXYD = 1 << 9
 };
 
 #define CHANGE (OPTION_RAMP | OPTION_WAIT)
@@ -134,6 +137,9 @@ static const struct verb_row verb_rows[] = {
 	    1, 0, 0, ctl_replica_get },
 	{ "replica", "dump", "", "all that the replica holds", 0, 0, 0, 0,
 	    ctl_replica_dump },
+	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
+	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
+	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
 	{ "zone", "show", "", "what this host publishes in DNS", 0, 0, 0, 0,
 	    ctl_zone_show },
 	{ "zone", "diff", "", "what it has yet to change there", 0, 0, 0, 0,
@@ -150,7 +156,9 @@ enum option_letter {
 	LETTER_RAMP,
 	LETTER_HOST,
 	LETTER_WAIT,
-	LETTER_ONCE
+	LETTER_ONCE,
+	LETTER_SUFFIX,
+	LETTER_PROXYD
 };
 
 static const struct option longs[] = {
@@ -168,6 +176,8 @@ static const struct option longs[] = {
 	{ "host", no_argument, NULL, LETTER_HOST },
 	{ "wait", no_argument, NULL, LETTER_WAIT },
 	{ "once", no_argument, NULL, LETTER_ONCE },
+	{ "suffix", required_argument, NULL, LETTER_SUFFIX },
+	{ "proxyd", required_argument, NULL, LETTER_PROXYD },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -375,6 +385,12 @@ take_verb_option(struct command *command, int letter)
 	case LETTER_WAIT:
 		options->wait = true;
 		break;
+	case LETTER_SUFFIX:
+		options->suffix = optarg;
+		break;
+	case LETTER_PROXYD:
+		options->proxyd = optarg;
+		break;
 	default:
 		options->once = true;
 		break;
@@ -415,18 +431,79 @@ take_option(struct command *command, int letter)
 	}
 }
 
+/* Of "NAME" or "NAME=VALUE", whole names alone; NULL for none. */
+static const struct option *
+find_long(struct slice text)
+{
+	struct slice name = slice_first(text, slice_find(text, '='));
+
+	for (size_t i = 0; longs[i].name; i++)
+		if (slice_is(name, longs[i].name))
+			return &longs[i];
+	return NULL;
+}
+
+/* One "--NAME" behind the verb, its value perhaps in the next argument. */
+static int
+take_long(struct command *command, char **arguments, int *at)
+{
+	struct slice text = slice_from(arguments[*at] + 2);
+	const struct option *option = find_long(text);
+	size_t equals = slice_find(text, '=');
+	bool wants = option && option->has_arg == required_argument;
+
+	optarg = NULL;
+	if (wants && equals != SIZE_MAX)
+		optarg = arguments[*at] + 2 + equals + 1;
+	else if (wants && arguments[*at + 1])
+		optarg = arguments[++*at];
+	if (option && wants == (optarg != NULL) &&
+	    (wants || equals == SIZE_MAX))
+		return take_option(command, option->val);
+	ctl_complain(arguments[*at], !option ? "there is no such option"
+				     : wants ? "needs a value"
+					     : "takes no value");
+	return EX_USAGE;
+}
+
+/*
+ * Parts options from words behind the verb. A single hyphen begins a word
+ * there, for it may begin a user's name.
+ */
+static int
+take_words(struct command *command, char **arguments, int *count)
+{
+	bool options = true;
+
+	*count = 0;
+	for (int i = 0; arguments[i]; i++) {
+		int code = CTL_NO;
+
+		if (options && strcmp(arguments[i], "--") == 0)
+			options = false;
+		else if (options && strncmp(arguments[i], "--", 2) == 0)
+			code = take_long(command, arguments, &i);
+		else
+			arguments[(*count)++] = arguments[i];
+		if (code != CTL_NO)
+			return code;
+	}
+	return CTL_NO;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct command command = { .ctl.options = { .weight = CTL_ABSENT,
 				       .ramp = CTL_ABSENT } };
-	int letter, code;
+	int letter, code, count;
 
 	while (
-	    (letter = getopt_long(argc, argv, "c:r:jh", longs, NULL)) != -1) {
+	    (letter = getopt_long(argc, argv, "+c:r:jh", longs, NULL)) != -1) {
 		code = take_option(&command, letter);
 		if (code != CTL_NO)
 			return code;
 	}
-	return run_verb(&command, argc - optind, argv + optind);
+	code = take_words(&command, argv + optind, &count);
+	return code != CTL_NO ? code : run_verb(&command, count, argv + optind);
 }

@@ -7,7 +7,7 @@
 #include "lib/buf.h"
 #include "lib/timestamp.h"
 
-#define TEXT_SIZE_MAX (4U * 1024U * 1024U)
+#define TEXT_SIZE_MAX ((size_t)4 * 1024 * 1024)
 
 int
 output_json(json_t *value)

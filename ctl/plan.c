@@ -5,7 +5,7 @@
 #include "lib/placement.h"
 #include "lib/timestamp.h"
 
-#define RECORD_MAX (4U * 1024U * 1024U)
+#define RECORD_MAX ((size_t)4 * 1024 * 1024)
 
 size_t
 plan_place(

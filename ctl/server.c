@@ -354,6 +354,7 @@ change_host(const struct ctl *ctl, const char *verb, int count, char **words)
 		code = write_change(&writing);
 	if (code == EX_OK)
 		code = tell(&writing);
+	(void)fflush(stdout);
 	if (code == EX_OK && ctl->options.wait && writing.changed &&
 	    writing.complete.wanted.state != HOST_FAILED)
 		code = progress_wait(

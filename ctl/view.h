@@ -39,7 +39,7 @@ int view_accounts(const struct view *view, view_each *each, void *context);
  * The account of that name. EX_OK; or an exit status after a complaint. The
  * account borrows from `store`, an empty buffer of VIEW_RECORD_MAX.
  */
-#define VIEW_RECORD_MAX (1024U * 1024U)
+#define VIEW_RECORD_MAX ((size_t)1024 * 1024)
 int view_find(const struct view *view, const char *name, struct buf *store,
     struct account *account);
 

@@ -122,7 +122,10 @@ row_option(const struct setting *row)
 		    CFGF_NONE);
 	case SETTING_LIST:
 		return (cfg_opt_t)CFG_STR_LIST(
-		    row->name, (char *)(uintptr_t)row->fallback, CFGF_NONE);
+		    /* NOLINTNEXTLINE(performance-no-int-to-ptr): declared
+		       without const, never written */
+		    row->name,
+		    (char *)(uintptr_t)row->fallback, CFGF_NONE);
 	case SETTING_TEXT:
 	case SETTING_CHOICE:
 		break;

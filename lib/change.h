@@ -65,8 +65,8 @@ int64_t change_move_time(const struct account *account, int64_t now_us);
 /*
  * True when a host is down and has been so for all accounts for CHANGE_KEEP:
  * only then may its entry be deleted, renamed, given to another pool or given
- * other services, none of which has a guard; and only while no other hand brings
- * it up, for whoever has learnt of its end forgets what it was.
+ * other services, none of which has a guard; and only while no other hand
+ * brings it up, for whoever has learnt of its end forgets what it was.
  */
 bool change_is_settled(const struct host *host, int64_t now_us);
 

@@ -15,10 +15,12 @@
 #include "proxy/sasl.h"
 
 enum back_action {
-	BACK_MORE,     /* send the output, wait for more input */
-	BACK_STARTTLS, /* send nothing, drop all input, TLS, then secured() */
-	BACK_ACCEPTED, /* logged in: reply and untagged are for the client */
-	BACK_REFUSED,  /* the back end said no: reply is for the client */
+	BACK_MORE,      /* send the output, wait for more input */
+	BACK_STARTTLS,  /* send nothing, drop all input, TLS, then secured() */
+	BACK_CHALLENGE, /* send nothing: `challenge` is for the client, whose
+			   answer goes to respond() */
+	BACK_ACCEPTED,  /* logged in: reply and untagged are for the client */
+	BACK_REFUSED,   /* the back end said no: reply is for the client */
 	BACK_UNAVAILABLE, /* it says that it cannot serve now: why */
 	BACK_BROKEN       /* it does not speak the protocol: why */
 };
@@ -45,9 +47,11 @@ struct back {
 	int step;              /* the protocol's own */
 	unsigned capabilities; /* the protocol's own bits */
 	bool secured;
+	bool greeted; /* SMTP: a line of the reply to EHLO was seen */
 	struct buf
 	    untagged; /* owned: whole lines that came between login and reply */
-	struct buf reply; /* owned: the reply after its tag, without CRLF */
+	struct buf reply;     /* owned: the reply after its tag, without CRLF */
+	struct buf challenge; /* owned: octets, of a relayed mechanism */
 	/* Not NULL: nobody logs in, ACCEPTED comes when all that this service
 	 * has to offer (offer.h) is in here. Borrowed. */
 	struct buf *offer;
@@ -60,6 +64,9 @@ struct back_protocol {
 	    struct back *back, struct slice *input, struct buf *out);
 	/* After STARTTLS is done: what to say first. */
 	enum back_action (*secured)(struct back *back, struct buf *out);
+	/* Adds the client's answer to a CHALLENGE. */
+	void (*respond)(
+	    struct back *back, struct slice response, struct buf *out);
 };
 
 /* NULL for a service that has no back yet. */
@@ -74,5 +81,13 @@ void back_open(struct back *back, const struct back_protocol *protocol,
     struct slice user, enum service_tls tls, size_t line_size);
 /* Also takes a back of zeros. */
 void back_close(struct back *back);
+
+/*
+ * For the machines: text is what the server asks with, in base64. CHALLENGE
+ * where a relayed mechanism is under way, else BROKEN.
+ */
+enum back_action back_take_challenge(struct back *back, struct slice text);
+/* The mechanism that this login needs; static. */
+const char *back_mechanism(const struct back *back);
 
 #endif

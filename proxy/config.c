@@ -58,6 +58,8 @@ static const struct setting listen_rows[] = {
 	{ "tls", SETTING_CHOICE, LISTEN(tls_choice), "default", 0, 0,
 	    listener_tls_words },
 	{ "plaintext", SETTING_SWITCH, LISTEN(plaintext), "no", 0, 0, NULL },
+	{ "mechanisms", SETTING_LIST, LISTEN(mechanism_names),
+	    "{\"PLAIN\", \"LOGIN\"}", 0, 0, NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -185,6 +187,28 @@ derive_service(struct config_listener *listener)
 }
 
 static void
+derive_mechanisms(const struct config *config, struct config_listener *listener,
+    struct buf *errors)
+{
+	for (size_t i = 0; i < listener->mechanism_names.count; i++) {
+		const char *name = listener->mechanism_names.items[i];
+		enum sasl_mechanism mechanism;
+
+		if (sasl_mechanism_parse(slice_from(name), &mechanism) == 0)
+			listener->mechanisms |= 1U << mechanism;
+		else
+			buf_printf(errors,
+			    "%s:%ld: listen \"%s\": mechanism \"%s\" is not spoken here\n",
+			    config->path, listener->line, listener->title,
+			    name);
+	}
+	if (listener->mechanisms == 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" has no mechanisms: nobody could log in\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
@@ -194,6 +218,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
 		    config->path, listener->line, listener->title);
+	derive_mechanisms(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);

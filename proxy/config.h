@@ -34,10 +34,12 @@ struct config_listener {
 	long port;                     /* 0: the scheme's */
 	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
 	bool plaintext; /* credentials without TLS */
+	struct setting_list mechanism_names; /* of SASL */
 
 	/* derived by config_read */
 	enum service_kind service;
 	enum service_tls tls;
+	unsigned mechanisms; /* a bit 1 << enum sasl_mechanism for each */
 };
 
 struct config_backend {

@@ -4,10 +4,10 @@
  * On the control socket (UNIX stream, run_dir/proxyd.sock) a client writes one
  * line, a verb and its arguments, and reads one JSON object to the end of the
  * stream; on failure the object has "error". Between health process and
- * relays a question ("who 17", "flush 18 mbox1") is one datagram (SOCK_SEQPACKET), and so is the
- * answer: the question again and a memfd with the JSON text, so that neither
- * ever has to wait for the other to read. Unasked, a relay says which server it
- * failed at ("failed mbox2").
+ * relays a question ("who 17", "flush 18 mbox1") is one datagram
+ * (SOCK_SEQPACKET), and so is the answer: the question again and a memfd with
+ * the JSON text, so that neither ever has to wait for the other to read.
+ * Unasked, a relay says which server it failed at ("failed mbox2").
  */
 #ifndef PROXY_CONTROL_H
 #define PROXY_CONTROL_H

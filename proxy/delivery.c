@@ -325,7 +325,7 @@ on_moved(void *context, const char *why)
 {
 	struct recipient *recipient = context;
 	struct delivery *delivery = recipient->delivery;
-	struct timeval grace = { 0, DELIVERY_GRACE * 1000 };
+	struct timeval grace = { 0, DELIVERY_GRACE * 1000L };
 
 	(void)why;
 	if (recipient->lost)

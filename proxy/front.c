@@ -3,6 +3,7 @@
 #include "proxy/imap_front.h"
 #include "proxy/pop3_front.h"
 #include "proxy/sieve_front.h"
+#include "proxy/smtp_front.h"
 
 const struct front_protocol *
 front_protocol(enum service_kind service)
@@ -12,6 +13,7 @@ front_protocol(enum service_kind service)
 		    [SERVICE_IMAP] = &imap_front,
 		    [SERVICE_POP3] = &pop3_front,
 		    [SERVICE_SIEVE] = &sieve_front,
+		    [SERVICE_SUBMISSION] = &smtp_front,
 	    };
 
 	return protocols[service];
@@ -44,12 +46,8 @@ front_may_login(const struct front *front)
 	return front->tls || front->plaintext;
 }
 
-void
-front_add_text(struct buf *out, struct slice text)
+bool
+front_takes_passwords(const struct front *front)
 {
-	for (size_t i = 0; i < text.size; i++) {
-		unsigned char c = (unsigned char)text.data[i];
-
-		buf_add_char(out, c < 0x20 || c == 0x7f ? '?' : text.data[i]);
-	}
+	return front_may_login(front) && front->mechanisms & 1U << SASL_PLAIN;
 }

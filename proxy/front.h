@@ -26,6 +26,8 @@ enum front_action {
 	FRONT_MORE,     /* send the output, wait for more input */
 	FRONT_STARTTLS, /* send the output, drop all input that came with it,
 			   then TLS */
+	FRONT_RESPONSE, /* credentials.message answers the back end's challenge
+			 */
 	FRONT_LOGIN, /* credentials are complete; answer with accept or refuse
 		      */
 	FRONT_CLOSE  /* send the output, then close */
@@ -66,6 +68,7 @@ struct front {
 	unsigned bad_commands;
 	struct credentials credentials; /* owned */
 	struct sasl sasl;
+	bool in_sasl;           /* the next line is a response, not a command */
 	const char *closed_why; /* static: set with FRONT_CLOSE, for the log */
 	bool utf8;              /* POP3: the client said UTF8 (RFC 6856) */
 	char hello[FRONT_HELLO_SIZE]; /* SMTP: its EHLO, printable; or "" */
@@ -82,6 +85,10 @@ struct front_protocol {
 	void (*secured)(struct front *front, struct buf *out);
 	enum front_action (*input)(
 	    struct front *front, struct slice *input, struct buf *out);
+	/* Passes the back end's challenge on (octets, not base64); a RESPONSE
+	 * will come, or with MORE the client gave up: in_sasl is false then. */
+	void (*challenge)(
+	    struct front *front, struct slice challenge, struct buf *out);
 	/* reply: the back end's, after its tag; untagged: whole lines before
 	 * it. */
 	void (*accept)(struct front *front, struct slice reply,
@@ -104,8 +111,7 @@ void front_close(struct front *front);
 
 /* May credentials be said now? */
 bool front_may_login(const struct front *front);
-
-/* Adds text that is not ours: control octets are said as "?". */
-void front_add_text(struct buf *out, struct slice text);
+/* And as a plain password, by whatever command? */
+bool front_takes_passwords(const struct front *front);
 
 #endif

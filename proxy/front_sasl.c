@@ -35,16 +35,21 @@ take(struct front *front, struct slice text, struct buf *challenge,
 	struct buf next = buf_bounded(64);
 	enum front_sasl result = FRONT_SASL_NOT_BASE64;
 
+	front->in_sasl = false;
 	if (base64_decode(&response, text) < 0)
 		goto out;
 	switch (sasl_respond(&front->sasl, buf_slice(&response),
 	    &front->credentials, &next, why)) {
 	case SASL_CHALLENGE:
 		base64_encode(challenge, buf_slice(&next));
+		front->in_sasl = true;
 		result = FRONT_SASL_CHALLENGE;
 		break;
 	case SASL_COMPLETE:
 		result = FRONT_SASL_LOGIN;
+		break;
+	case SASL_RELAY:
+		result = FRONT_SASL_RESPONSE;
 		break;
 	case SASL_FAILED:
 		result = FRONT_SASL_FAILED;
@@ -66,6 +71,7 @@ front_sasl_begin(struct front *front, enum sasl_mechanism mechanism,
 	if (!initial)
 		base64_encode(challenge, buf_slice(&first));
 	buf_free(&first);
+	front->in_sasl = true;
 	if (!initial)
 		return FRONT_SASL_CHALLENGE;
 	return take(front, slice_is(*initial, "=") ? slice_from("") : *initial,
@@ -76,7 +82,16 @@ enum front_sasl
 front_sasl_respond(struct front *front, struct slice text,
     struct buf *challenge, const char **why)
 {
+	front->in_sasl = false;
 	if (slice_is(text, "*"))
 		return FRONT_SASL_CANCELLED;
 	return take(front, text, challenge, why);
+}
+
+void
+front_sasl_challenge(
+    struct front *front, struct slice challenge, struct buf *out)
+{
+	front->in_sasl = true;
+	base64_encode(out, challenge);
 }

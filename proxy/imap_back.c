@@ -1,5 +1,6 @@
 #include "proxy/imap_back.h"
 
+#include "lib/base64.h"
 #include "proxy/imap_scan.h"
 
 #define CRLF "\r\n"
@@ -24,7 +25,7 @@ enum imap_capability {
 	CAPABILITY_KNOWN = 1,
 	CAPABILITY_STARTTLS = 2,
 	CAPABILITY_ID = 4,
-	CAPABILITY_PLAIN = 8,
+	CAPABILITY_MECHANISM = 8, /* the one that is needed */
 	CAPABILITY_SASL_IR = 16,
 	CAPABILITY_LOGIN_DISABLED = 32
 };
@@ -35,7 +36,6 @@ static const struct {
 } capability_names[] = {
 	{ "STARTTLS", CAPABILITY_STARTTLS },
 	{ "ID", CAPABILITY_ID },
-	{ "AUTH=PLAIN", CAPABILITY_PLAIN },
 	{ "SASL-IR", CAPABILITY_SASL_IR },
 	{ "LOGINDISABLED", CAPABILITY_LOGIN_DISABLED },
 };
@@ -63,10 +63,15 @@ read_capabilities(struct back *back, struct slice list)
 	struct slice word;
 
 	back->capabilities = CAPABILITY_KNOWN;
-	while (slice_next_word(&rest, ' ', &word))
+	while (slice_next_word(&rest, ' ', &word)) {
 		for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
 			if (slice_is_nocase(word, capability_names[i].name))
 				back->capabilities |= capability_names[i].bit;
+		if (slice_starts_nocase(word, "AUTH=") &&
+		    slice_is_nocase(
+			slice_from_offset(word, 5), back_mechanism(back)))
+			back->capabilities |= CAPABILITY_MECHANISM;
+	}
 }
 
 static enum back_action
@@ -119,7 +124,10 @@ log_in(struct back *back, struct buf *out)
 {
 	if (back->capabilities & CAPABILITY_ID)
 		add_id(back, out);
-	if (!(back->capabilities & CAPABILITY_PLAIN)) {
+	if (!(back->capabilities & CAPABILITY_MECHANISM)) {
+		if (sasl_back_mechanism(back->credentials) != SASL_PLAIN)
+			return broken(
+			    back, "back end does not offer the mechanism");
 		if (back->capabilities & CAPABILITY_LOGIN_DISABLED)
 			return broken(back,
 			    "back end offers neither AUTH=PLAIN nor LOGIN");
@@ -129,7 +137,7 @@ log_in(struct back *back, struct buf *out)
 		add_login(back, out);
 		return BACK_MORE;
 	}
-	buf_add_string(out, TAG_LOGIN " AUTHENTICATE PLAIN");
+	buf_printf(out, TAG_LOGIN " AUTHENTICATE %s", back_mechanism(back));
 	back->step = STEP_AUTHENTICATE;
 	if (back->capabilities & CAPABILITY_SASL_IR) {
 		buf_add_char(out, ' ');
@@ -196,7 +204,7 @@ take_untagged(struct back *back, struct slice line)
 }
 
 static enum back_action
-take_continuation(struct back *back, struct buf *out)
+take_continuation(struct back *back, struct slice line, struct buf *out)
 {
 	switch ((enum imap_step)back->step) {
 	case STEP_AUTHENTICATE:
@@ -215,10 +223,12 @@ take_continuation(struct back *back, struct buf *out)
 		buf_add_string(out, CRLF);
 		back->step = STEP_REPLY;
 		return BACK_MORE;
+	case STEP_REPLY:
+		return back_take_challenge(
+		    back, slice_trim(slice_from_offset(line, 1)));
 	case STEP_GREETING:
 	case STEP_CAPABILITY:
 	case STEP_STARTTLS:
-	case STEP_REPLY:
 		break;
 	}
 	return broken(back, "back end asks for more than it was promised");
@@ -271,7 +281,7 @@ take_line(struct back *back, struct slice line, struct buf *out)
 	if (back->step == STEP_GREETING)
 		return take_greeting(back, line, out);
 	if (line.size > 0 && line.data[0] == '+')
-		return take_continuation(back, out);
+		return take_continuation(back, line, out);
 	if (slice_starts_nocase(line, "* "))
 		return take_untagged(back, line);
 	return take_tagged(back, line, out);
@@ -311,8 +321,17 @@ imap_secured(struct back *back, struct buf *out)
 	return ask_capabilities(back, out);
 }
 
+static void
+imap_respond(struct back *back, struct slice response, struct buf *out)
+{
+	(void)back;
+	base64_encode(out, response);
+	buf_add_string(out, CRLF);
+}
+
 const struct back_protocol imap_back = {
 	.service = SERVICE_IMAP,
 	.input = imap_input,
 	.secured = imap_secured,
+	.respond = imap_respond,
 };

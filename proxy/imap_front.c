@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "lib/base64.h"
+#include "proxy/front_sasl.h"
 #include "proxy/imap_scan.h"
 
 #define CRLF "\r\n"
@@ -11,13 +11,13 @@
 struct imap_state {
 	struct imap_scanner scanner;
 	struct buf tag; /* owned: of the command under way */
-	bool in_sasl;   /* the next line is a response, not a command */
 };
 
 /* Where a command is legal, and what it needs. */
 enum command_flag {
 	COMMAND_BEFORE_TLS = 1, /* only while TLS is offered and not on */
-	COMMAND_LOGIN = 2       /* only where credentials may be said */
+	COMMAND_LOGIN = 2,      /* only where credentials may be said */
+	COMMAND_PASSWORD = 4    /* only where passwords are taken */
 };
 
 struct command {
@@ -33,13 +33,10 @@ add_capabilities(const struct front *front, struct buf *out)
 	buf_add_string(out, "CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID");
 	if (front->tls_offered && !front->tls)
 		buf_add_string(out, " STARTTLS");
-	if (!front_may_login(front)) {
+	if (!front_takes_passwords(front))
 		buf_add_string(out, " LOGINDISABLED");
-		return;
-	}
-	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++)
-		buf_printf(out, " AUTH=%s",
-		    sasl_mechanism_text((enum sasl_mechanism)i));
+	if (front_may_login(front))
+		front_sasl_list(front, " AUTH=", out);
 }
 
 /* TAG + " " + text + CRLF; "*" where there is no tag. */
@@ -152,49 +149,61 @@ run_login(struct front *front, struct slice arguments, struct buf *out)
 }
 
 static enum front_action
-sasl_result(struct front *front, enum sasl_result result,
+take_sasl(struct front *front, enum front_sasl result,
     const struct buf *challenge, const char *why, struct buf *out)
 {
 	struct imap_state *state = front->state;
 
-	state->in_sasl = result == SASL_CHALLENGE;
-	if (result == SASL_COMPLETE)
-		return FRONT_LOGIN;
-	if (result == SASL_CHALLENGE) {
+	switch (result) {
+	case FRONT_SASL_CHALLENGE:
 		buf_add_string(out, "+ ");
-		base64_encode(out, buf_slice(challenge));
+		buf_add_slice(out, buf_slice(challenge));
 		buf_add_string(out, CRLF);
 		return FRONT_MORE;
+	case FRONT_SASL_LOGIN:
+		return FRONT_LOGIN;
+	case FRONT_SASL_RESPONSE:
+		return FRONT_RESPONSE;
+	case FRONT_SASL_CANCELLED:
+		return refuse_command(
+		    front, out, "BAD Authentication cancelled.");
+	case FRONT_SASL_NOT_BASE64:
+		return refuse_command(
+		    front, out, "BAD Response is not base64.");
+	case FRONT_SASL_FAILED:
+		break;
 	}
 	buf_add_slice(out, buf_slice(&state->tag));
 	buf_printf(out, " NO [AUTHENTICATIONFAILED] %s." CRLF, why);
 	return FRONT_MORE;
 }
 
-/* Base64 of a response, "=" for an empty initial one, "*" to cancel. */
+/* Base64 of a response, or "*" to cancel. */
 static enum front_action
 take_response(struct front *front, struct slice text, struct buf *out)
 {
-	struct imap_state *state = front->state;
-	struct buf response = buf_bounded(front->settings->line_size);
-	struct buf challenge = buf_bounded(64);
+	struct buf challenge = buf_bounded(FRONT_SASL_CHALLENGE_SIZE_MAX);
 	enum front_action action;
-	enum sasl_result result;
+	enum front_sasl result;
 	const char *why = "";
 
-	state->in_sasl = false;
-	if (slice_is(text, "*")) {
-		action =
-		    refuse_command(front, out, "BAD Authentication cancelled.");
-	} else if (base64_decode(&response, text) < 0) {
-		action =
-		    refuse_command(front, out, "BAD Response is not base64.");
-	} else {
-		result = sasl_respond(&front->sasl, buf_slice(&response),
-		    &front->credentials, &challenge, &why);
-		action = sasl_result(front, result, &challenge, why, out);
-	}
-	buf_wipe(&response);
+	result = front_sasl_respond(front, text, &challenge, &why);
+	action = take_sasl(front, result, &challenge, why, out);
+	buf_free(&challenge);
+	return action;
+}
+
+static enum front_action
+begin_sasl(struct front *front, enum sasl_mechanism mechanism,
+    const struct slice *initial, struct buf *out)
+{
+	struct buf challenge = buf_bounded(FRONT_SASL_CHALLENGE_SIZE_MAX);
+	enum front_action action;
+	enum front_sasl result;
+	const char *why = "";
+
+	result = front_sasl_begin(front, mechanism, initial, &challenge, &why);
+	action = take_sasl(front, result, &challenge, why, out);
 	buf_free(&challenge);
 	return action;
 }
@@ -202,33 +211,24 @@ take_response(struct front *front, struct slice text, struct buf *out)
 static enum front_action
 run_authenticate(struct front *front, struct slice arguments, struct buf *out)
 {
-	struct buf challenge = buf_bounded(64);
 	enum sasl_mechanism mechanism;
-	enum front_action action;
-	enum sasl_result result;
 	struct slice name;
 
 	if (!imap_take_space(&arguments) || !imap_take_atom(&arguments, &name))
 		return refuse_command(
 		    front, out, "BAD AUTHENTICATE takes a mechanism.");
-	if (sasl_mechanism_parse(name, &mechanism) < 0) {
+	if (front_sasl_find(front, name, &mechanism) < 0) {
 		say(front, out,
 		    "NO [CANNOT] This mechanism is not spoken here.");
 		return FRONT_MORE;
 	}
-	result = sasl_start(&front->sasl, mechanism, &challenge);
-	if (imap_take_end(&arguments)) {
-		action = sasl_result(front, result, &challenge, "", out);
-		buf_free(&challenge);
-		return action;
-	}
-	buf_free(&challenge);
-	if (!imap_take_space(&arguments) || imap_take_end(&arguments))
+	if (imap_take_end(&arguments))
+		return begin_sasl(front, mechanism, NULL, out);
+	if (!imap_take_space(&arguments) || arguments.size <= 2)
 		return refuse_command(
 		    front, out, "BAD AUTHENTICATE takes one initial response.");
 	arguments.size -= 2;
-	return take_response(
-	    front, slice_is(arguments, "=") ? slice_from("") : arguments, out);
+	return begin_sasl(front, mechanism, &arguments, out);
 }
 
 static const struct command commands[] = {
@@ -237,7 +237,7 @@ static const struct command commands[] = {
 	{ "ID", 0, run_id },
 	{ "LOGOUT", 0, run_logout },
 	{ "STARTTLS", COMMAND_BEFORE_TLS, run_starttls },
-	{ "LOGIN", COMMAND_LOGIN, run_login },
+	{ "LOGIN", COMMAND_LOGIN | COMMAND_PASSWORD, run_login },
 	{ "AUTHENTICATE", COMMAND_LOGIN, run_authenticate },
 };
 
@@ -279,6 +279,11 @@ run_command(struct front *front, struct slice text, struct buf *out)
 		    "NO [PRIVACYREQUIRED] Credentials only after STARTTLS.");
 		return FRONT_MORE;
 	}
+	if ((command->flags & COMMAND_PASSWORD) &&
+	    !front_takes_passwords(front)) {
+		say(front, out, "NO [CANNOT] Passwords are not taken here.");
+		return FRONT_MORE;
+	}
 	return command->run(front, text, out);
 }
 
@@ -294,12 +299,12 @@ refuse_scan(struct front *front, enum imap_scan result, struct slice text,
 	struct imap_state *state = front->state;
 	struct slice tag;
 
-	if (!state->in_sasl) {
+	if (!front->in_sasl) {
 		buf_clear(&state->tag);
 		if (imap_take_tag(&text, &tag) && imap_take_space(&text))
 			buf_add_slice(&state->tag, tag);
 	}
-	state->in_sasl = false;
+	front->in_sasl = false;
 	if (result == IMAP_SCAN_LINE_ENDING)
 		return refuse_command(front, out, "BAD Lines end in CRLF.");
 	if (result == IMAP_SCAN_LITERAL_TOO_LARGE)
@@ -334,7 +339,7 @@ imap_input(struct front *front, struct slice *input, struct buf *out)
 		imap_scanner_reset(&state->scanner);
 		if (result != IMAP_SCAN_COMMAND)
 			action = refuse_scan(front, result, text, out);
-		else if (state->in_sasl)
+		else if (front->in_sasl)
 			action = take_response(
 			    front, slice_first(text, size - 2), out);
 		else
@@ -375,6 +380,14 @@ imap_greet(struct front *front, struct buf *out)
 	buf_add_string(out, "* OK [");
 	add_capabilities(front, out);
 	buf_printf(out, "] %s ready." CRLF, front->settings->host_name);
+}
+
+static void
+imap_challenge(struct front *front, struct slice challenge, struct buf *out)
+{
+	buf_add_string(out, "+ ");
+	front_sasl_challenge(front, challenge, out);
+	buf_add_string(out, CRLF);
 }
 
 static void
@@ -440,6 +453,7 @@ const struct front_protocol imap_front = {
 	.close = imap_close,
 	.greet = imap_greet,
 	.input = imap_input,
+	.challenge = imap_challenge,
 	.accept = imap_accept,
 	.refuse = imap_refuse,
 	.goodbye = imap_goodbye,

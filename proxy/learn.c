@@ -49,17 +49,10 @@ struct lesson {
 struct learner {
 	struct relay *relay; /* borrowed */
 	TAILQ_HEAD(, lesson) lessons;
-	unsigned asked; /* lessons not idle */
+	struct back_client client; /* ourselves, who do not log in */
+	unsigned asked;            /* lessons not idle */
 	uint64_t generation;
 	bool has_map;
-};
-
-static const struct back_client nobody = {
-	.address = "127.0.0.1",
-	.local_address = "127.0.0.1",
-	.session = "learn",
-	.host_name = "localhost",
-	.hello = "",
 };
 
 /* ---- what was learned ---- */
@@ -73,6 +66,8 @@ join(struct learner *learner, enum service_kind kind)
 
 	buf_free(common);
 	TAILQ_FOREACH (lesson, &learner->lessons, link) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
+		 * off the list */
 		if (lesson->kind != kind || !lesson->known)
 			continue;
 		if (offer_join(kind, common, buf_slice(&lesson->lines), first) <
@@ -204,6 +199,7 @@ speak(struct lesson *lesson)
 		if (flush(lesson))
 			succeed(lesson);
 		return;
+	case BACK_CHALLENGE:
 	case BACK_REFUSED:
 	case BACK_UNAVAILABLE:
 	case BACK_BROKEN:
@@ -224,8 +220,9 @@ step_connect(struct lesson *lesson)
 		fail(lesson, strerrordesc_np(error));
 		return;
 	}
-	back_open(&lesson->back, back_protocol(lesson->kind), &nobody, NULL,
-	    slice_from(""), lesson->tls, LINE_SIZE);
+	back_open(&lesson->back, back_protocol(lesson->kind),
+	    &lesson->learner->client, NULL, slice_from(""), lesson->tls,
+	    LINE_SIZE);
 	lesson->back.offer = &lesson->heard;
 	lesson->state = LESSON_SPEAK;
 	if (lesson->tls == SERVICE_TLS_IMPLICIT)
@@ -481,6 +478,13 @@ learner_new(struct relay *relay)
 	if (!learner)
 		abort();
 	learner->relay = relay;
+	learner->client = (struct back_client){
+		.address = "",
+		.local_address = "",
+		.session = "",
+		.host_name = relay->config->host_name,
+		.hello = "",
+	};
 	TAILQ_INIT(&learner->lessons);
 	learner_tick(learner);
 	return learner;
@@ -492,6 +496,8 @@ learner_free(struct learner **learner)
 	if (!*learner)
 		return;
 	while (!TAILQ_EMPTY(&(*learner)->lessons))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
+		 * off the list */
 		lesson_free(TAILQ_FIRST(&(*learner)->lessons));
 	free(*learner);
 	*learner = NULL;

@@ -34,3 +34,13 @@ line_fault_text(enum line_result result)
 	}
 	return "a line is malformed";
 }
+
+void
+line_add_text(struct buf *out, struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+
+		buf_add_char(out, c < 0x20 || c == 0x7f ? '?' : text.data[i]);
+	}
+}

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "lib/buf.h"
 #include "lib/slice.h"
 
 enum line_result {
@@ -26,5 +27,8 @@ enum line_result line_take(
 
 /* Static text for what is wrong with a line; for ENDING, OCTET and TOO_LONG. */
 const char *line_fault_text(enum line_result result);
+
+/* Adds text that is not ours as part of a line: a control octet becomes "?". */
+void line_add_text(struct buf *out, struct slice text);
 
 #endif

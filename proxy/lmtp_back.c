@@ -10,7 +10,7 @@
 #include "proxy/relay.h"
 
 #define REPLY_SIZE_MAX   4096
-#define OUT_SIZE_MAX     (4 * 65536)
+#define OUT_SIZE_MAX     ((size_t)4 * 65536)
 #define RESULT_TIMEOUT   600 /* s for each result, RFC 5321 section 4.5.3.2.6 */
 #define EXPECTATIONS_MAX 8
 

@@ -112,7 +112,7 @@ lmtp_add_path(
     struct buf *out, struct slice name, char delimiter, struct slice detail)
 {
 	struct slice local = name, domain = slice_from("");
-	struct buf whole = buf_bounded(2 * NAME_SIZE_MAX);
+	struct buf whole = buf_bounded((size_t)2 * NAME_SIZE_MAX);
 
 	name_split_address(name, &local, &domain);
 	buf_add_slice(&whole, local);

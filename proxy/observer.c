@@ -21,9 +21,9 @@
  * A silent host is voted down that much later than due: whoever was struck
  * by the same fault and is probed in the same round is announced by then.
  */
-#define OBSERVER_LINGER_MS 150
-#define OBSERVER_TLS_EVERY 10 /* rounds */
-#define OBSERVER_HOST_SIZE 254
+#define OBSERVER_LINGER_MS  150
+#define OBSERVER_DEEP_EVERY 10 /* rounds, for what is costly */
+#define OBSERVER_HOST_SIZE  254
 
 /* One service of a target. */
 struct watched {
@@ -280,17 +280,40 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 		watched->addresses = *list;
 }
 
+static bool
+can_log_in(const struct observer *observer, const struct target *target,
+    enum service_kind kind)
+{
+	return observer->config->probe.user && target->kind == HOST_SERVER &&
+	       target->services[kind].there && probe_can_log_in(kind);
+}
+
+/* The one by which a server shows each time that its mail store works. */
+static bool
+is_first_login(const struct observer *observer, const struct target *target,
+    enum service_kind kind)
+{
+	unsigned first = 0;
+
+	while (first < kind &&
+	       !can_log_in(observer, target, (enum service_kind)first))
+		first++;
+	return first == kind && can_log_in(observer, target, kind);
+}
+
 static enum probe_depth
 choose_depth(const struct observer *observer, struct watched *watched)
 {
 	enum service_kind kind = watched->service.kind;
+	bool deep;
 
 	watched->round++;
-	if (observer->config->probe.user && probe_can_log_in(kind) &&
-	    watched->target->kind == HOST_SERVER)
+	if (is_first_login(observer, watched->target, kind))
 		return PROBE_LOGIN;
-	if (watched->service.tls != SERVICE_TLS_NONE &&
-	    (watched->round + kind) % OBSERVER_TLS_EVERY == 0)
+	deep = (watched->round + kind) % OBSERVER_DEEP_EVERY == 0;
+	if (deep && can_log_in(observer, watched->target, kind))
+		return PROBE_LOGIN;
+	if (deep && watched->service.tls != SERVICE_TLS_NONE)
 		return PROBE_TLS;
 	return watched->failed_depth;
 }
@@ -302,6 +325,7 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 		.kind = watched->service.kind,
 		.tls = watched->service.tls,
 		.port = watched->service.port,
+		.name = observer->config->host_name,
 		.host = watched->host,
 		.addresses = &watched->addresses,
 		.context = observer->context,

@@ -3,9 +3,9 @@
  * keeps what it holds of them (observe.h), and tells the auth process.
  *
  * Part of the health process. One service of each kind that a host has is
- * probed, the first of the kind: each time as deep as an account allows, else
- * by its greeting, and now and then by its certificate too. Itself it leaves to
- * others.
+ * probed, the first of the kind: by its greeting, and now and then as deep as
+ * an account or its certificate allow. A server is logged in to each time, by
+ * one service, IMAP if it has it. Itself the proxy leaves to others.
  */
 #ifndef PROXY_OBSERVER_H
 #define PROXY_OBSERVER_H

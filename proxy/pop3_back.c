@@ -1,5 +1,6 @@
 #include "proxy/pop3_back.h"
 
+#include "lib/base64.h"
 #include "proxy/line.h"
 
 #define CRLF "\r\n"
@@ -29,10 +30,10 @@ enum pop3_step {
 };
 
 enum pop3_bit {
-	BIT_XCLIENT = 1,    /* offered in the greeting */
-	BIT_AUTH_TRIED = 2, /* and refused without a reason */
-	BIT_SASL_PLAIN = 4,
-	BIT_INITIAL = 8 /* AUTH was sent with an initial response */
+	BIT_XCLIENT = 1,   /* offered in the greeting */
+	BIT_MECHANISM = 2, /* the one that is needed is offered */
+	BIT_INITIAL = 4,   /* AUTH was sent with an initial response */
+	BIT_CHALLENGED = 8 /* the server knows the mechanism */
 };
 
 static enum back_action
@@ -60,12 +61,10 @@ static void
 add_auth(struct back *back, struct buf *out)
 {
 	struct buf initial = buf_bounded(out->size_max);
-	const char *name =
-	    sasl_mechanism_text(sasl_back_mechanism(back->credentials));
 
 	sasl_add_initial(&initial, back->credentials, back->user);
-	buf_printf(out, "AUTH %s", name);
-	if (initial.size + sizeof("AUTH OAUTHBEARER " CRLF) <=
+	buf_printf(out, "AUTH %s", back_mechanism(back));
+	if (initial.size + sizeof("AUTH SCRAM-SHA-256 " CRLF) <=
 	    COMMAND_SIZE_MAX) {
 		buf_add_char(out, ' ');
 		buf_add_slice(out, buf_slice(&initial));
@@ -182,11 +181,11 @@ take_reply(struct back *back, struct slice line, struct buf *out)
 			   : broken(back, "back end's reply is too long");
 	if (!is_error(line))
 		return broken(back, "back end's reply is not +OK or -ERR");
-	if (has_reason(line) || back->step == STEP_PASS)
+	if (has_reason(line) || back->step == STEP_PASS ||
+	    back->capabilities & BIT_CHALLENGED)
 		return refused(back, line);
 	if (refused(back, line) == BACK_BROKEN)
 		return BACK_BROKEN;
-	back->capabilities |= BIT_AUTH_TRIED;
 	return ask_capabilities(back, out);
 }
 
@@ -194,15 +193,21 @@ take_reply(struct back *back, struct slice line, struct buf *out)
 static enum back_action
 take_auth(struct back *back, struct slice line, struct buf *out)
 {
+	bool relayed = sasl_is_relayed(back->credentials->mechanism);
+	struct slice text;
+
 	if (line.size == 0 || line.data[0] != '+' || is_ok(line)) {
 		if (is_ok(line) && back->step == STEP_AUTH)
 			return broken(back,
 			    "back end accepts before it has the password");
 		return take_reply(back, line, out);
 	}
-	if (back->step == STEP_REPLY)
-		return broken(
-		    back, "back end asks for more than it was promised");
+	text = slice_trim(slice_from_offset(line, 1));
+	if (back->step == STEP_REPLY || (relayed && text.size > 0)) {
+		back->step = STEP_REPLY;
+		back->capabilities |= BIT_CHALLENGED;
+		return back_take_challenge(back, text);
+	}
 	sasl_add_initial(out, back->credentials, back->user);
 	buf_add_string(out, CRLF);
 	back->step = STEP_REPLY;
@@ -218,7 +223,7 @@ try_user(struct back *back, struct buf *out)
 	if (sasl_back_mechanism(back->credentials) != SASL_PLAIN ||
 	    back->credentials->authorise.size > 0)
 		return broken(back,
-		    "back end offers no SASL PLAIN, which these credentials need");
+		    "back end does not offer the mechanism that these credentials need");
 	if (slice_find(password, '\r') != SIZE_MAX ||
 	    slice_find(password, '\n') != SIZE_MAX ||
 	    slice_find(back->user, '\r') != SIZE_MAX ||
@@ -240,7 +245,7 @@ decide(struct back *back, struct buf *out)
 		buf_add_string(out, "QUIT" CRLF);
 		return BACK_ACCEPTED;
 	}
-	if (back->capabilities & BIT_SASL_PLAIN)
+	if (back->capabilities & BIT_MECHANISM)
 		return BACK_REFUSED;
 	buf_clear(&back->reply);
 	return try_user(back, out);
@@ -267,12 +272,13 @@ take_capa_list(struct back *back, struct slice line, struct buf *out)
 
 	if (slice_is(line, "."))
 		return decide(back, out);
-	if (slice_starts_nocase(line, "SASL "))
-		while (slice_next_word(&words, ' ', &word))
-			if (slice_is_nocase(word, "PLAIN"))
-				back->capabilities |= BIT_SASL_PLAIN;
-	if (!back->offer)
+	if (!back->offer) {
+		while (slice_starts_nocase(line, "SASL ") &&
+		       slice_next_word(&words, ' ', &word))
+			if (slice_is_nocase(word, back_mechanism(back)))
+				back->capabilities |= BIT_MECHANISM;
 		return BACK_MORE;
+	}
 	buf_add_slice(back->offer, line);
 	if (buf_add_char(back->offer, '\n') < 0)
 		return broken(back, "back end has too many capabilities");
@@ -342,8 +348,17 @@ pop3_secured(struct back *back, struct buf *out)
 	return log_in(back, out);
 }
 
+static void
+pop3_respond(struct back *back, struct slice response, struct buf *out)
+{
+	(void)back;
+	base64_encode(out, response);
+	buf_add_string(out, CRLF);
+}
+
 const struct back_protocol pop3_back = {
 	.service = SERVICE_POP3,
 	.input = pop3_input,
 	.secured = pop3_secured,
+	.respond = pop3_respond,
 };

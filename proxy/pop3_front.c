@@ -8,7 +8,6 @@
 #define CRLF "\r\n"
 
 struct pop3_state {
-	bool in_sasl;  /* the next line is a response, not a command */
 	bool has_user; /* USER was said: PASS may come */
 };
 
@@ -16,7 +15,8 @@ struct pop3_state {
 enum command_flag {
 	COMMAND_BEFORE_TLS = 1, /* only while TLS is offered and not on */
 	COMMAND_LOGIN = 2,      /* only where credentials may be said */
-	COMMAND_BARE = 4        /* takes no argument */
+	COMMAND_BARE = 4,       /* takes no argument */
+	COMMAND_PASSWORD = 8    /* only where passwords are taken */
 };
 
 struct command {
@@ -63,8 +63,10 @@ run_capa(struct front *front, struct slice argument, struct buf *out)
 	buf_add_string(out, "RESP-CODES" CRLF "AUTH-RESP-CODE" CRLF);
 	if (front->tls_offered && !front->tls)
 		buf_add_string(out, "STLS" CRLF);
+	if (front_takes_passwords(front))
+		buf_add_string(out, "USER" CRLF);
 	if (front_may_login(front)) {
-		buf_add_string(out, "USER" CRLF "SASL");
+		buf_add_string(out, "SASL");
 		front_sasl_list(front, " ", out);
 		buf_add_string(out, CRLF);
 	}
@@ -131,9 +133,6 @@ static enum front_action
 take_sasl(struct front *front, enum front_sasl result,
     const struct buf *challenge, const char *why, struct buf *out)
 {
-	struct pop3_state *state = front->state;
-
-	state->in_sasl = result == FRONT_SASL_CHALLENGE;
 	switch (result) {
 	case FRONT_SASL_CHALLENGE:
 		buf_add_string(out, "+ ");
@@ -142,6 +141,8 @@ take_sasl(struct front *front, enum front_sasl result,
 		return FRONT_MORE;
 	case FRONT_SASL_LOGIN:
 		return FRONT_LOGIN;
+	case FRONT_SASL_RESPONSE:
+		return FRONT_RESPONSE;
 	case FRONT_SASL_CANCELLED:
 		return refuse_command(front, out, "Authentication cancelled.");
 	case FRONT_SASL_NOT_BASE64:
@@ -240,8 +241,8 @@ run_lang(struct front *front, struct slice argument, struct buf *out)
 static const struct command commands[] = {
 	{ "CAPA", COMMAND_BARE, run_capa },
 	{ "STLS", COMMAND_BARE | COMMAND_BEFORE_TLS, run_stls },
-	{ "USER", COMMAND_LOGIN, run_user },
-	{ "PASS", COMMAND_LOGIN, run_pass },
+	{ "USER", COMMAND_LOGIN | COMMAND_PASSWORD, run_user },
+	{ "PASS", COMMAND_LOGIN | COMMAND_PASSWORD, run_pass },
 	{ "AUTH", COMMAND_LOGIN, run_auth },
 	{ "UTF8", COMMAND_BARE, run_utf8 },
 	{ "LANG", 0, run_lang },
@@ -280,6 +281,10 @@ run_command(struct front *front, struct slice line, struct buf *out)
 		    out, "-ERR [AUTH] Credentials only after STLS." CRLF);
 		return FRONT_MORE;
 	}
+	if ((command->flags & COMMAND_PASSWORD) &&
+	    !front_takes_passwords(front))
+		return refuse_command(
+		    front, out, "Passwords are not taken here.");
 	return command->run(front, argument, out);
 }
 
@@ -287,19 +292,15 @@ run_command(struct front *front, struct slice line, struct buf *out)
 static size_t
 line_size(const struct front *front)
 {
-	const struct pop3_state *state = front->state;
-
 	return front->settings->line_size +
-	       (state->in_sasl ? front->settings->literal_size : 0);
+	       (front->in_sasl ? front->settings->literal_size : 0);
 }
 
 /* A faulty line in place of a response ends the exchange. */
 static enum front_action
 refuse_line(struct front *front, enum line_result result, struct buf *out)
 {
-	struct pop3_state *state = front->state;
-
-	state->in_sasl = false;
+	front->in_sasl = false;
 	if (result == LINE_TOO_LONG)
 		return close_with(front, out, "Line too long.");
 	return refuse_command(front, out,
@@ -311,7 +312,6 @@ refuse_line(struct front *front, enum line_result result, struct buf *out)
 static enum front_action
 pop3_input(struct front *front, struct slice *input, struct buf *out)
 {
-	struct pop3_state *state = front->state;
 	enum front_action action = FRONT_MORE;
 
 	while (action == FRONT_MORE) {
@@ -323,7 +323,7 @@ pop3_input(struct front *front, struct slice *input, struct buf *out)
 			return FRONT_MORE;
 		if (result != LINE_DONE)
 			action = refuse_line(front, result, out);
-		else if (state->in_sasl)
+		else if (front->in_sasl)
 			action = take_response(front, line, out);
 		else
 			action = run_command(front, line, out);
@@ -352,12 +352,20 @@ pop3_greet(struct front *front, struct buf *out)
 }
 
 static void
+pop3_challenge(struct front *front, struct slice challenge, struct buf *out)
+{
+	buf_add_string(out, "+ ");
+	front_sasl_challenge(front, challenge, out);
+	buf_add_string(out, CRLF);
+}
+
+static void
 pop3_accept(struct front *front, struct slice reply, struct slice untagged,
     struct buf *out)
 {
 	(void)front;
 	(void)untagged;
-	front_add_text(out, reply);
+	line_add_text(out, reply);
 	buf_add_string(out, CRLF);
 }
 
@@ -379,7 +387,7 @@ pop3_refuse(struct front *front, const struct refusal *refusal, struct buf *out)
 		buf_add_string(out, "-ERR [SYS/TEMP] ");
 		break;
 	}
-	front_add_text(out, refusal->text);
+	line_add_text(out, refusal->text);
 	buf_add_string(out, CRLF);
 }
 
@@ -396,6 +404,7 @@ const struct front_protocol pop3_front = {
 	.close = pop3_close,
 	.greet = pop3_greet,
 	.input = pop3_input,
+	.challenge = pop3_challenge,
 	.accept = pop3_accept,
 	.refuse = pop3_refuse,
 	.goodbye = pop3_goodbye,

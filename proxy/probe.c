@@ -269,6 +269,8 @@ fill_client(struct probe *probe)
 		.local_address = probe->client_address,
 		.local_port = address_port(&address),
 		.session = "probe",
+		.host_name = probe->request.name,
+		.hello = "",
 	};
 }
 
@@ -443,6 +445,7 @@ take_back(struct probe *probe)
 	case BACK_REFUSED:
 		end(probe, PROBE_SILENT, "it refuses the probe's login");
 		return;
+	case BACK_CHALLENGE:
 	case BACK_UNAVAILABLE:
 	case BACK_BROKEN:
 		end(probe, PROBE_SILENT, probe->back.why);

@@ -38,6 +38,7 @@ struct probe_request {
 	enum service_kind kind;
 	enum service_tls tls;
 	uint16_t port;
+	const char *name; /* what we call ourselves */
 	const char *host; /* name in the certificate */
 	const struct address_list *addresses;
 	enum probe_depth depth;

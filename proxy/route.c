@@ -221,7 +221,7 @@ find_without_detail(struct router *router, struct slice address, char delimiter,
     const char **why)
 {
 	struct slice local = address, domain = slice_from("");
-	struct buf plain = buf_bounded(2 * NAME_SIZE_MAX);
+	struct buf plain = buf_bounded((size_t)2 * NAME_SIZE_MAX);
 	enum replica_result result = REPLICA_UNKNOWN;
 	size_t at;
 

@@ -70,7 +70,7 @@ const char *route_lost(const struct router *router,
  */
 enum route_result route_mail(struct router *router, struct slice address,
     char delimiter, int64_t now_us, struct buf *store, struct account *account,
-    struct slice *detail, struct route *route);
+    struct slice *detail, struct route *found);
 
 /*
  * store: gets the account's record; *account borrows from it and is set on all

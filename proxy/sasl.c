@@ -1,7 +1,5 @@
 #include "proxy/sasl.h"
 
-#include <stdbool.h>
-
 #include "lib/base64.h"
 
 void
@@ -11,6 +9,7 @@ credentials_init(struct credentials *credentials)
 	credentials->authorise = buf_bounded(SASL_NAME_SIZE_MAX);
 	credentials->user = buf_bounded(SASL_NAME_SIZE_MAX);
 	credentials->password = buf_bounded(SASL_PASSWORD_SIZE_MAX);
+	credentials->message = buf_bounded(SASL_MESSAGE_SIZE_MAX);
 }
 
 void
@@ -19,6 +18,7 @@ credentials_wipe(struct credentials *credentials)
 	buf_wipe(&credentials->authorise);
 	buf_wipe(&credentials->user);
 	buf_wipe(&credentials->password);
+	buf_wipe(&credentials->message);
 }
 
 struct slice
@@ -32,6 +32,10 @@ credentials_owner(const struct credentials *credentials)
 static const char *const mechanism_texts[] = {
 	[SASL_PLAIN] = "PLAIN",
 	[SASL_LOGIN] = "LOGIN",
+	[SASL_SCRAM_SHA_1] = "SCRAM-SHA-1",
+	[SASL_SCRAM_SHA_256] = "SCRAM-SHA-256",
+	[SASL_OAUTHBEARER] = "OAUTHBEARER",
+	[SASL_XOAUTH2] = "XOAUTH2",
 };
 _Static_assert(
     ARRAY_SIZE(mechanism_texts) == SASL_MECHANISM_COUNT, "a text for each");
@@ -52,6 +56,12 @@ sasl_mechanism_parse(struct slice name, enum sasl_mechanism *mechanism)
 		}
 	}
 	return -1;
+}
+
+bool
+sasl_is_relayed(enum sasl_mechanism mechanism)
+{
+	return mechanism != SASL_PLAIN && mechanism != SASL_LOGIN;
 }
 
 enum sasl_result
@@ -123,6 +133,135 @@ respond_login(struct sasl *sasl, struct slice response,
 	return SASL_CHALLENGE;
 }
 
+/* saslname = 1*(value-safe-char / "=2C" / "=3D"), RFC 5801 section 4 */
+static bool
+set_saslname(struct buf *field, struct slice name)
+{
+	struct buf value = buf_bounded(SASL_NAME_SIZE_MAX);
+	bool is_good = true;
+
+	for (size_t i = 0; i < name.size && is_good; i++) {
+		struct slice escape =
+		    slice_first(slice_from_offset(name, i), 3);
+
+		if (name.data[i] != '=') {
+			buf_add_char(&value, name.data[i]);
+			continue;
+		}
+		is_good = slice_is_nocase(escape, "=2c") ||
+			  slice_is_nocase(escape, "=3d");
+		buf_add_char(
+		    &value, slice_is_nocase(escape, "=2c") ? ',' : '=');
+		i += 2;
+	}
+	is_good =
+	    is_good && !value.failed && set(field, buf_slice(&value), false);
+	buf_free(&value);
+	return is_good;
+}
+
+/* What stands before the next comma, and the comma, off *rest. */
+static bool
+take_field(struct slice *rest, struct slice *field)
+{
+	size_t comma = slice_find(*rest, ',');
+
+	if (comma == SIZE_MAX)
+		return false;
+	*field = slice_first(*rest, comma);
+	*rest = slice_from_offset(*rest, comma + 1);
+	return true;
+}
+
+/* gs2-header = ("n" / "y") "," ["a=" saslname] ",", RFC 5801 section 4 */
+static bool
+take_gs2_header(struct slice *rest, struct buf *authorise)
+{
+	struct slice binding, name;
+
+	buf_clear(authorise);
+	if (!take_field(rest, &binding) || !take_field(rest, &name) ||
+	    !(slice_is(binding, "n") || slice_is(binding, "y")))
+		return false;
+	if (name.size == 0)
+		return true;
+	return slice_starts_nocase(name, "a=") &&
+	       set_saslname(authorise, slice_from_offset(name, 2));
+}
+
+/* gs2-header "n=" saslname "," nonce ..., RFC 5802 section 7 */
+static bool
+read_scram(struct slice message, struct credentials *credentials)
+{
+	struct slice name;
+
+	if (!take_gs2_header(&message, &credentials->authorise) ||
+	    !take_field(&message, &name) || !slice_starts_nocase(name, "n=") ||
+	    !slice_starts_nocase(message, "r="))
+		return false;
+	return set_saslname(&credentials->user, slice_from_offset(name, 2));
+}
+
+/* gs2-header kvsep ..., RFC 7628 section 3.1; the user is its authzid. */
+static bool
+read_oauthbearer(struct slice message, struct credentials *credentials)
+{
+	if (!take_gs2_header(&message, &credentials->user) ||
+	    credentials->user.size == 0)
+		return false;
+	buf_clear(&credentials->authorise);
+	return message.size > 0 && message.data[0] == '\1';
+}
+
+/* "user=" name ^A "auth=Bearer " token ^A ^A */
+static bool
+read_xoauth2(struct slice message, struct credentials *credentials)
+{
+	size_t end = slice_find(message, '\1');
+
+	buf_clear(&credentials->authorise);
+	return end != SIZE_MAX && slice_starts_nocase(message, "user=") &&
+	       set(&credentials->user,
+		   slice_from_offset(slice_first(message, end), 5), false);
+}
+
+/* The first message of a relayed mechanism, for what we need of it. */
+static enum sasl_result
+respond_first(enum sasl_mechanism mechanism, struct slice message,
+    struct credentials *credentials, const char **why)
+{
+	bool is_good;
+
+	if (mechanism == SASL_OAUTHBEARER)
+		is_good = read_oauthbearer(message, credentials);
+	else if (mechanism == SASL_XOAUTH2)
+		is_good = read_xoauth2(message, credentials);
+	else
+		is_good = read_scram(message, credentials);
+	if (!is_good || !set(&credentials->message, message, false)) {
+		*why = "the first message is malformed or names no user";
+		return SASL_FAILED;
+	}
+	buf_clear(&credentials->password);
+	if (slice_equal(buf_slice(&credentials->authorise),
+		buf_slice(&credentials->user)))
+		buf_clear(&credentials->authorise);
+	return SASL_COMPLETE;
+}
+
+static enum sasl_result
+respond_relayed(struct sasl *sasl, struct slice message,
+    struct credentials *credentials, const char **why)
+{
+	if (sasl->step++ == 0)
+		return respond_first(
+		    sasl->mechanism, message, credentials, why);
+	if (set(&credentials->message, message, true))
+		return SASL_RELAY;
+	*why = "a message is too long or has a NUL";
+	return SASL_FAILED;
+}
+
 enum sasl_result
 sasl_respond(struct sasl *sasl, struct slice response,
     struct credentials *credentials, struct buf *challenge, const char **why)
@@ -135,6 +274,11 @@ sasl_respond(struct sasl *sasl, struct slice response,
 	case SASL_LOGIN:
 		return respond_login(
 		    sasl, response, credentials, challenge, why);
+	case SASL_SCRAM_SHA_1:
+	case SASL_SCRAM_SHA_256:
+	case SASL_OAUTHBEARER:
+	case SASL_XOAUTH2:
+		return respond_relayed(sasl, response, credentials, why);
 	case SASL_MECHANISM_COUNT:
 		break;
 	}
@@ -157,6 +301,10 @@ sasl_add_initial(
 	    buf_bounded(2 * SASL_NAME_SIZE_MAX + SASL_PASSWORD_SIZE_MAX + 2);
 	bool master = credentials->authorise.size > 0;
 
+	if (sasl_is_relayed(credentials->mechanism)) {
+		base64_encode(out, buf_slice(&credentials->message));
+		return;
+	}
 	if (master)
 		buf_add_slice(&message, user);
 	buf_add_char(&message, '\0');

@@ -1,21 +1,37 @@
 /*
  * sasl: the mechanisms in which a client tells us who it is, RFC 4422.
  *
- * PLAIN (RFC 4616) and LOGIN (obsolete, still spoken). The exchange is decoded
- * octets both ways; base64 and line endings are the protocol's business. Pure.
+ * PLAIN (RFC 4616) and LOGIN (obsolete, still spoken) end in a name and a
+ * password. SCRAM (RFC 5802, 7677), OAUTHBEARER (RFC 7628) and XOAUTH2
+ * (Google's) are relayed: their first message names the user, so that the
+ * account can be routed, and from then on the server and the client talk to
+ * each other. What such a message says is not changed, the user's name
+ * included: the server must know the account by what its user types. Channel
+ * binding cannot be had.
+ *
+ * The exchange is decoded octets both ways; base64 and line endings are the
+ * protocol's business. Pure.
  */
 #ifndef PROXY_SASL_H
 #define PROXY_SASL_H
+
+#include <stdbool.h>
 
 #include "lib/buf.h"
 #include "lib/slice.h"
 
 #define SASL_NAME_SIZE_MAX     1024 /* octets of a user name */
 #define SASL_PASSWORD_SIZE_MAX 4096 /* octets */
+#define SASL_MESSAGE_SIZE_MAX  9216 /* octets, RFC 4954's bound before base64  \
+				     */
 
 enum sasl_mechanism {
 	SASL_PLAIN,
 	SASL_LOGIN,
+	SASL_SCRAM_SHA_1,
+	SASL_SCRAM_SHA_256,
+	SASL_OAUTHBEARER,
+	SASL_XOAUTH2,
 	SASL_MECHANISM_COUNT
 };
 
@@ -26,6 +42,7 @@ struct credentials {
 	    authorise;   /* authzid: whose mailbox; empty: the user's own */
 	struct buf user; /* authcid: whose password */
 	struct buf password;
+	struct buf message; /* relayed mechanisms: what the client said last */
 };
 
 void credentials_init(struct credentials *credentials);
@@ -36,6 +53,7 @@ struct slice credentials_owner(const struct credentials *credentials);
 enum sasl_result {
 	SASL_CHALLENGE, /* send the challenge, wait for the response */
 	SASL_COMPLETE,  /* credentials are there */
+	SASL_RELAY,     /* credentials->message is for the server */
 	SASL_FAILED     /* see why */
 };
 
@@ -49,6 +67,9 @@ const char *sasl_mechanism_text(enum sasl_mechanism mechanism);
 /* 0, or -1 for one that is not spoken here. */
 int sasl_mechanism_parse(struct slice name, enum sasl_mechanism *mechanism);
 
+/* Is it for the server to say more than yes or no? */
+bool sasl_is_relayed(enum sasl_mechanism mechanism);
+
 /*
  * Begins an exchange without an initial response: adds the first challenge
  * (which may be empty) to it.
@@ -56,8 +77,9 @@ int sasl_mechanism_parse(struct slice name, enum sasl_mechanism *mechanism);
 enum sasl_result sasl_start(
     struct sasl *sasl, enum sasl_mechanism mechanism, struct buf *challenge);
 /*
- * Takes a response, an initial one included (after sasl_start). On FAILED
- * *why is static text.
+ * Takes a response, an initial one included (after sasl_start). A relayed
+ * mechanism is COMPLETE with its first message; all further ones are RELAY. On
+ * FAILED *why is static text.
  */
 enum sasl_result sasl_respond(struct sasl *sasl, struct slice response,
     struct credentials *credentials, struct buf *challenge, const char **why);
@@ -66,8 +88,8 @@ enum sasl_result sasl_respond(struct sasl *sasl, struct slice response,
 enum sasl_mechanism sasl_back_mechanism(const struct credentials *credentials);
 /*
  * Adds what a client of the back end says first to log in as `user` with these
- * credentials, in base64: PLAIN, with an authzid where another one's password
- * opens the mailbox.
+ * credentials, in base64: the client's own message where it is relayed, else
+ * PLAIN, with an authzid where another one's password opens the mailbox.
  */
 void sasl_add_initial(
     struct buf *out, const struct credentials *credentials, struct slice user);

@@ -517,6 +517,7 @@ login_new(struct session *session)
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	login->front.plaintext = session->listener->config->plaintext;
+	login->front.mechanisms = session->listener->config->mechanisms;
 	return login;
 }
 

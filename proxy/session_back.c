@@ -50,7 +50,7 @@ fail_server(struct session *session, const char *text, const char *why)
 	struct log_line line;
 
 	relay_report(session->relay, login->route.server);
-	if (relay_now_ms() >= until_ms) {
+	if (login->challenged || relay_now_ms() >= until_ms) {
 		session_refuse_unavailable(session, text, why);
 		return;
 	}
@@ -124,7 +124,14 @@ on_moved(void *context, const char *why)
 	log_string(&line, "server", session->login->route.server);
 	log_string(&line, "why", why);
 	log_send(&session->relay->log, &line);
-	route_again(session, 0);
+	/* The client's next answer will be refused. */
+	if (session->login->challenged && session->state == SESSION_FRONT)
+		session_leave_back(session);
+	else if (session->login->challenged)
+		session_refuse_unavailable(
+		    session, "The mailbox is moving, try again.", why);
+	else
+		route_again(session, 0);
 }
 
 static void
@@ -180,6 +187,7 @@ session_log_in(struct session *session)
 {
 	session->login->asked_ms = relay_now_ms();
 	session->login->retries = 0;
+	session->login->challenged = false;
 	if (session_flush_front(session))
 		begin_route(session);
 }
@@ -379,6 +387,44 @@ begin_back_tls(struct session *session)
 	session_back_tls(session);
 }
 
+/* It is the client's turn, for as long as it has to log in. */
+static void
+pass_challenge(struct session *session)
+{
+	struct login *login = session->login;
+
+	login->challenged = true;
+	evtimer_del(login->timer);
+	login->front.protocol->challenge(&login->front,
+	    buf_slice(&login->back.challenge), &login->front_out);
+	session_enter(session, SESSION_FRONT);
+	if (!session_flush_front(session))
+		return;
+	session_arm(session);
+	session_resume_front(session);
+}
+
+void
+session_respond(struct session *session)
+{
+	struct login *login = session->login;
+	struct timeval patience = {
+		session->relay->config->backend.reply_timeout, 0
+	};
+
+	if (session->back.fd < 0) {
+		session_refuse_unavailable(session,
+		    "The mailbox is moving, try again.", "the server was left");
+		return;
+	}
+	login->back.protocol->respond(&login->back,
+	    buf_slice(&login->front.credentials.message), &login->back_out);
+	evtimer_add(login->timer, &patience);
+	session_enter(session, SESSION_BACK);
+	if (flush_back(session))
+		session_arm(session);
+}
+
 /* Shows the back end's machine its input, and does what it says. */
 static void
 feed_back(struct session *session)
@@ -397,6 +443,9 @@ feed_back(struct session *session)
 		return;
 	case BACK_STARTTLS:
 		begin_back_tls(session);
+		return;
+	case BACK_CHALLENGE:
+		pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
 		session_begin_relay(session);

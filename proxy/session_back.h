@@ -22,4 +22,7 @@ void session_login_timer(evutil_socket_t fd, short what, void *context);
 /* Leaves the back end, whatever the login was doing with it. */
 void session_leave_back(struct session *session);
 
+/* The client answered the back end's challenge. */
+void session_respond(struct session *session);
+
 #endif

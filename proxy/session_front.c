@@ -53,6 +53,15 @@ session_front_tls(struct session *session)
 	session_front_speaks(session);
 }
 
+/* An exchange that the back end is in came to nothing. */
+static void
+abandon(struct session *session)
+{
+	session->login->challenged = false;
+	credentials_wipe(&session->login->front.credentials);
+	session_leave_back(session);
+}
+
 /* Shows the machine its input, and does what it says. */
 static void
 feed_front(struct session *session)
@@ -66,8 +75,14 @@ feed_front(struct session *session)
 	buf_consume(&login->front_in, before - input.size);
 	switch (action) {
 	case FRONT_MORE:
+		/* The client gave an exchange up that the back end is in. */
+		if (login->challenged && !login->front.in_sasl)
+			abandon(session);
 		if (session_flush_front(session))
 			session_arm(session);
+		return;
+	case FRONT_RESPONSE:
+		session_respond(session);
 		return;
 	case FRONT_STARTTLS:
 		if (session_flush_front(session))
@@ -116,6 +131,17 @@ session_front_speaks(struct session *session)
 		 stream_has_pending(&session->front));
 }
 
+void
+session_resume_front(struct session *session)
+{
+	struct login *login = session->login;
+
+	login->resumed =
+	    login->front_in.size > 0 || stream_has_pending(&session->front);
+	if (login->resumed)
+		event_active(&session->front_event, EV_READ, 1);
+}
+
 /* Says no, and lets the client try again. */
 void
 session_refuse(struct session *session, enum refusal_kind kind,
@@ -141,22 +167,13 @@ session_refuse(struct session *session, enum refusal_kind kind,
 	login->front.protocol->refuse(
 	    &login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
-	moves_forget(&session->follower);
-	evtimer_del(login->timer);
-	session_drop_back(session);
-	back_close(&login->back);
-	buf_free(&login->back_in);
-	buf_wipe(&login->back_out);
+	login->challenged = false;
+	session_leave_back(session);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))
 		return;
 	session_arm(session);
-	/* What the client sent ahead is taken up from the loop, not from here.
-	 */
-	login->resumed =
-	    login->front_in.size > 0 || stream_has_pending(&session->front);
-	if (login->resumed)
-		event_active(&session->front_event, EV_READ, 1);
+	session_resume_front(session);
 }
 
 void

@@ -24,4 +24,7 @@ void session_refuse_unavailable(
     struct session *session, const char *text, const char *why);
 void session_refuse_unknown(struct session *session, const char *why);
 
+/* Takes up from the loop, not from here, what the client sent ahead. */
+void session_resume_front(struct session *session);
+
 #endif

@@ -50,7 +50,8 @@ struct login {
 	const char *connect_why; /* static: the last attempt's failure */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
-	bool resumed; /* front_in was not looked at since a refusal */
+	bool challenged; /* server and client talk: it cannot be done again */
+	bool resumed;    /* front_in was not looked at since a refusal */
 };
 
 struct session {

@@ -1,5 +1,6 @@
 #include "proxy/sieve_back.h"
 
+#include "lib/base64.h"
 #include "proxy/imap_scan.h"
 #include "proxy/sieve_string.h"
 
@@ -26,19 +27,13 @@ broken(struct back *back, const char *why)
 	return BACK_BROKEN;
 }
 
-static const char *
-mechanism(const struct back *back)
-{
-	return sasl_mechanism_text(sasl_back_mechanism(back->credentials));
-}
-
 static void
 read_mechanisms(struct back *back, struct slice list)
 {
 	struct slice word;
 
 	while (!back->offer && slice_next_word(&list, ' ', &word))
-		if (slice_is_nocase(word, mechanism(back)))
+		if (slice_is_nocase(word, back_mechanism(back)))
 			back->capabilities |= CAPABILITY_MECHANISM;
 }
 
@@ -101,7 +96,7 @@ log_in(struct back *back, struct buf *out)
 		    client->address, client->port, client->session);
 		back->step = STEP_XCLIENT;
 	}
-	buf_printf(out, "AUTHENTICATE \"%s\" ", mechanism(back));
+	buf_printf(out, "AUTHENTICATE \"%s\" ", back_mechanism(back));
 	sasl_add_initial(&initial, back->credentials, back->user);
 	sieve_add_string(out, buf_slice(&initial), true);
 	buf_add_string(out, CRLF);
@@ -152,6 +147,23 @@ take_answer(struct back *back, struct slice line, bool ok, struct buf *out)
 	return take_reply(back, line, ok);
 }
 
+/* A string by itself is a challenge, RFC 5804 section 2.1 */
+static enum back_action
+take_challenge(struct back *back, struct slice line)
+{
+	struct buf text = buf_bounded(back->line_size);
+	enum back_action action;
+
+	if (back->step != STEP_REPLY)
+		action = broken(back, "back end asks what makes no sense");
+	else if (!sieve_take_string(&line, &text) || !imap_take_end(&line))
+		action = broken(back, "back end's challenge is malformed");
+	else
+		action = back_take_challenge(back, buf_slice(&text));
+	buf_free(&text);
+	return action;
+}
+
 static enum back_action
 take_line(struct back *back, struct slice line, struct buf *out)
 {
@@ -159,10 +171,9 @@ take_line(struct back *back, struct slice line, struct buf *out)
 	struct slice word;
 
 	if (line.data[0] == '"' || line.data[0] == '{') {
-		if (back->step == STEP_GREETING || back->step == STEP_SECURED)
-			return take_capability(back, line);
-		return broken(
-		    back, "back end asks for more than it was promised");
+		return back->step == STEP_GREETING || back->step == STEP_SECURED
+			   ? take_capability(back, line)
+			   : take_challenge(back, line);
 	}
 	imap_take_atom(&rest, &word);
 	if (slice_is_nocase(word, "BYE")) {
@@ -227,8 +238,21 @@ sieve_secured(struct back *back, struct buf *out)
 	return BACK_MORE;
 }
 
+static void
+sieve_respond(struct back *back, struct slice response, struct buf *out)
+{
+	struct buf text = buf_bounded(out->size_max);
+
+	(void)back;
+	base64_encode(&text, response);
+	sieve_add_string(out, buf_slice(&text), true);
+	buf_add_string(out, CRLF);
+	buf_wipe(&text);
+}
+
 const struct back_protocol sieve_back = {
 	.service = SERVICE_SIEVE,
 	.input = sieve_input,
 	.secured = sieve_secured,
+	.respond = sieve_respond,
 };

@@ -4,13 +4,13 @@
 
 #include "proxy/front_sasl.h"
 #include "proxy/imap_scan.h"
+#include "proxy/line.h"
 #include "proxy/sieve_string.h"
 
 #define CRLF "\r\n"
 
 struct sieve_state {
 	struct imap_scanner scanner;
-	bool in_sasl; /* the next line is a response, not a command */
 };
 
 /* Where a command is legal, and what it needs. */
@@ -132,9 +132,6 @@ static enum front_action
 take_sasl(struct front *front, enum front_sasl result,
     const struct buf *challenge, const char *why, struct buf *out)
 {
-	struct sieve_state *state = front->state;
-
-	state->in_sasl = result == FRONT_SASL_CHALLENGE;
 	switch (result) {
 	case FRONT_SASL_CHALLENGE:
 		sieve_add_string(out, buf_slice(challenge), false);
@@ -142,6 +139,8 @@ take_sasl(struct front *front, enum front_sasl result,
 		return FRONT_MORE;
 	case FRONT_SASL_LOGIN:
 		return FRONT_LOGIN;
+	case FRONT_SASL_RESPONSE:
+		return FRONT_RESPONSE;
 	case FRONT_SASL_CANCELLED:
 		return refuse_command(front, out, "Authentication cancelled.");
 	case FRONT_SASL_NOT_BASE64:
@@ -207,7 +206,6 @@ run_authenticate(struct front *front, struct slice arguments, struct buf *out)
 static enum front_action
 take_response(struct front *front, struct slice line, struct buf *out)
 {
-	struct sieve_state *state = front->state;
 	struct buf challenge = buf_bounded(front->settings->line_size);
 	struct buf text = buf_bounded(
 	    front->settings->line_size + front->settings->literal_size);
@@ -215,7 +213,7 @@ take_response(struct front *front, struct slice line, struct buf *out)
 	enum front_sasl result;
 	const char *why = "";
 
-	state->in_sasl = false;
+	front->in_sasl = false;
 	if (!sieve_take_string(&line, &text) || !imap_take_end(&line)) {
 		action =
 		    refuse_command(front, out, "A response is one string.");
@@ -276,9 +274,7 @@ run_command(struct front *front, struct slice text, struct buf *out)
 static enum front_action
 refuse_scan(struct front *front, enum imap_scan result, struct buf *out)
 {
-	struct sieve_state *state = front->state;
-
-	state->in_sasl = false;
+	front->in_sasl = false;
 	switch (result) {
 	case IMAP_SCAN_FLOOD:
 		return close_with(front, out, "Line or literal too long.");
@@ -319,7 +315,7 @@ sieve_input(struct front *front, struct slice *input, struct buf *out)
 		imap_scanner_reset(&state->scanner);
 		if (result != IMAP_SCAN_COMMAND)
 			action = refuse_scan(front, result, out);
-		else if (state->in_sasl)
+		else if (front->in_sasl)
 			action = take_response(front, text, out);
 		else
 			action = run_command(front, text, out);
@@ -362,6 +358,17 @@ sieve_secured(struct front *front, struct buf *out)
 }
 
 static void
+sieve_challenge(struct front *front, struct slice challenge, struct buf *out)
+{
+	struct buf text = buf_bounded(FRONT_SASL_CHALLENGE_SIZE_MAX);
+
+	front_sasl_challenge(front, challenge, &text);
+	sieve_add_string(out, buf_slice(&text), false);
+	buf_add_string(out, CRLF);
+	buf_free(&text);
+}
+
+static void
 sieve_accept(struct front *front, struct slice reply, struct slice untagged,
     struct buf *out)
 {
@@ -386,7 +393,7 @@ sieve_refuse(
 		break;
 	case REFUSAL_NOLOGIN:
 		buf_add_string(&text, "This account may not log in now. ");
-		front_add_text(&text, refusal->text);
+		line_add_text(&text, refusal->text);
 		buf_add_string(out, "NO ");
 		sieve_add_string(out, buf_slice(&text), false);
 		break;
@@ -413,6 +420,7 @@ const struct front_protocol sieve_front = {
 	.greet = sieve_greet,
 	.secured = sieve_secured,
 	.input = sieve_input,
+	.challenge = sieve_challenge,
 	.accept = sieve_accept,
 	.refuse = sieve_refuse,
 	.goodbye = sieve_goodbye,

@@ -27,6 +27,10 @@ struct memory {
 	int64_t due_ms;
 	bool told_held;
 
+	/* Since when most say that it is down, and what holds is what it is. */
+	bool is_down;
+	int64_t down_ms, holds_us, holds_ms;
+
 	/* When its failure was last held back, and why; NULL: never. */
 	int64_t held_ms;
 	const char *held;
@@ -398,6 +402,35 @@ held_back(
 	return memory->held;
 }
 
+/* Remembers what came first, the votes or the newest value. */
+static void
+remember_order(const struct run *run, const struct host *host,
+    const struct transition *newest)
+{
+	struct memory *memory = find_memory(run->decide, host);
+	bool down = is_majority(run, count_votes(run, host).down);
+
+	if (!memory)
+		return;
+	if (down && !memory->is_down)
+		memory->down_ms = run->mono_ms;
+	memory->is_down = down;
+	if (newest && memory->holds_us != newest->time_us) {
+		memory->holds_us = newest->time_us;
+		memory->holds_ms = run->mono_ms;
+	}
+}
+
+/* Whoever wrote the newest value knew of the votes, or the votes are old. */
+static bool
+has_grace(const struct run *run, const struct host *host)
+{
+	const struct memory *memory = find_memory(run->decide, host);
+
+	return memory && memory->down_ms < memory->holds_ms &&
+	       run->mono_ms - memory->holds_ms < run->decide->settings.grace_ms;
+}
+
 static void
 make_failed(const struct run *run, const struct host *host,
     const struct transition *newest, struct decision *decision)
@@ -409,7 +442,7 @@ make_failed(const struct run *run, const struct host *host,
 	decision->votes = count.down;
 	if (memory && !is_majority(run, count.struck))
 		memory->held = NULL;
-	if (!is_majority(run, count.down))
+	if (!is_majority(run, count.down) || has_grace(run, host))
 		return;
 	held = held_back(run, host, &count);
 	decision->kind = held ? DECISION_HELD : DECISION_FAILED;
@@ -499,6 +532,7 @@ decide_host(
 		decision->why = "it has no transition yet";
 		return true;
 	}
+	remember_order(run, host, newest);
 	if (newest && newest->state == HOST_FAILED) {
 		make_return(run, host, newest, decision);
 	} else if (was_left_open(run, host, newest)) {

@@ -13,6 +13,8 @@
  *   at the same time: that is a fault of storage or network, and moves nobody.
  *   What held a failure back does so for hold_after longer, unless it was up in
  *   between: hosts that were struck together do not come back at one moment.
+ *   And not for a grace after the newest value was written in spite of the
+ *   votes: observers need a while to see a host up that was just started.
  * - RETURN: its newest value is `failed`, return_after ago or longer, more than
  *   half of all observers see it up, and its pool's failback is auto: the wish
  *   is written with the pool's ramp.
@@ -65,6 +67,7 @@ struct decide_settings {
 	int64_t wish_after_ms;
 	int64_t silent_after_ms;
 	int64_t hold_after_ms;
+	int64_t grace_ms;
 	/* How long others are left to write first; 0 for the first decider. */
 	int64_t delay_ms;
 };
@@ -73,6 +76,7 @@ struct decide_settings {
 #define DECIDE_WISH_AFTER   1000
 #define DECIDE_SILENT_AFTER 15000
 #define DECIDE_HOLD_AFTER   10000
+#define DECIDE_GRACE        6000
 
 struct decide;
 

@@ -65,7 +65,10 @@ ldif_record_size(struct slice rest)
 	return size;
 }
 
-/* A line with those that continue it, put together in ldif->text. */
+/*
+ * A line with those that continue it, put together in ldif->text. An empty line
+ * ends the record, and nothing continues it.
+ */
 static bool
 ldif_unfold(struct ldif *ldif, struct slice *whole, size_t *first_line)
 {
@@ -76,8 +79,10 @@ ldif_unfold(struct ldif *ldif, struct slice *whole, size_t *first_line)
 		return false;
 	*first_line = ldif->line;
 	(void)buf_add_slice(&ldif->text, line);
-	while (ldif_continues(ldif) && ldif_take_line(ldif, &line))
-		(void)buf_add_slice(&ldif->text, slice_from_offset(line, 1));
+	if (line.size > 0)
+		while (ldif_continues(ldif) && ldif_take_line(ldif, &line))
+			(void)buf_add_slice(
+			    &ldif->text, slice_from_offset(line, 1));
 	*whole = slice_from_offset(buf_slice(&ldif->text), at);
 	return true;
 }
@@ -187,7 +192,7 @@ ldif_take_value(struct ldif *ldif, struct slice attribute, struct slice value,
 static int
 ldif_skip(struct ldif *ldif, const char **why)
 {
-	struct slice line, attribute, value;
+	struct slice line;
 	size_t first;
 
 	while (ldif->rest.size > 0) {
@@ -204,8 +209,7 @@ ldif_skip(struct ldif *ldif, const char **why)
 			break;
 		version = !ldif->begun && slice_starts_nocase(line, "version:");
 		if (version &&
-		    (ldif_cut(ldif, line, &attribute, &value, why) != 0 ||
-			!slice_is(slice_trim(value), "1"))) {
+		    !slice_is(slice_trim(slice_from_offset(line, 8)), "1")) {
 			*why = "the version is not 1";
 			return -1;
 		}

@@ -239,6 +239,7 @@ daemon_decide(struct daemon *daemon)
 			.wish_after_ms = DECIDE_WISH_AFTER,
 			.silent_after_ms = DECIDE_SILENT_AFTER,
 			.hold_after_ms = DECIDE_HOLD_AFTER,
+			.grace_ms = DECIDE_GRACE,
 			.delay_ms = config->decider.delay,
 		},
 		.on_move = config->decider.on_move,

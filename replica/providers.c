@@ -221,12 +221,12 @@ providers_since(bool holds, long long *since_ms)
 }
 
 static void
-providers_vector(void *context, const struct csn_vector *vector)
+providers_vector(void *context, const struct csn_vector *theirs)
 {
 	struct providers *providers = context;
-	const struct csn_vector *seen =
+	const struct csn_vector *known =
 	    &intake_cookie(providers->intake)->vector;
-	bool covers = csn_vector_covers_all(vector, seen);
+	bool covers = csn_vector_covers_all(theirs, known);
 	long long behind_ms, ahead_ms;
 
 	if (!providers->following)
@@ -237,7 +237,7 @@ providers_vector(void *context, const struct csn_vector *vector)
 	}
 	behind_ms = providers_since(!covers, &providers->behind_ms);
 	ahead_ms = providers_since(
-	    !csn_vector_covers_all(seen, vector), &providers->ahead_ms);
+	    !csn_vector_covers_all(known, theirs), &providers->ahead_ms);
 	if (behind_ms > PROVIDERS_BEHIND_MS)
 		syncrepl_stop(providers->syncrepl, SYNCREPL_REFUSED,
 		    "the provider stays behind of what was seen before");

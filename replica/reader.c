@@ -10,8 +10,6 @@
 #include "replica/clock.h"
 #include "replica/layout.h"
 
-#define CHANGES_MAX 256 /* ids copied out of one view */
-
 struct replica {
 	MDB_env *env; /* owned */
 	MDB_txn *txn; /* owned; reset between look-ups */
@@ -324,17 +322,9 @@ replica_find_by_id(struct replica *replica, struct slice id, struct buf *store,
 	return result;
 }
 
-/* Ids from the journal, copied out of the view. */
-struct changes {
-	char ids[CHANGES_MAX][ACCOUNT_ID_SIZE];
-	size_t count;
-	bool more; /* not all of them had room */
-};
-
-/* Of the journal: what comes after *since. As replica_changes(). */
+/* Of the journal: what comes after *since, ids one after the other. */
 static int
-replica_read_journal(
-    MDB_cursor *cursor, uint64_t *since, struct changes *changes)
+replica_read_journal(MDB_cursor *cursor, uint64_t *since, struct buf *ids)
 {
 	uint64_t first = 0, last = 0, next = *since + 1;
 	MDB_val key, value;
@@ -354,23 +344,20 @@ replica_read_journal(
 	}
 	key = (MDB_val){ sizeof(next), &next };
 	code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	while (code == 0 && changes->count < CHANGES_MAX) {
-		memcpy(since, key.mv_data, sizeof(*since));
-		if (value.mv_size == ACCOUNT_ID_SIZE)
-			memcpy(changes->ids[changes->count++], value.mv_data,
-			    ACCOUNT_ID_SIZE);
+	while (code == 0) {
+		(void)buf_add_slice(ids, layout_slice(value));
 		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
-	changes->more = code == 0;
-	if (!changes->more)
-		*since = last;
-	return 0;
+	*since = last;
+	return ids->failed || ids->size % LAYOUT_ID_SIZE != 0 ? 1 : 0;
 }
 
-static int
-replica_take_changes(struct replica *replica, uint64_t *since,
-    struct changes *changes, const char **why)
+int
+replica_changes(struct replica *replica, uint64_t *since,
+    replica_changed *changed, void *context, const char **why)
 {
+	struct buf ids =
+	    buf_bounded((size_t)2 * LAYOUT_JOURNAL_MAX * LAYOUT_ID_SIZE);
 	MDB_cursor *cursor = NULL;
 	int code, result;
 
@@ -378,33 +365,17 @@ replica_take_changes(struct replica *replica, uint64_t *since,
 		return -1;
 	code = mdb_cursor_open(replica->txn, replica->journal, &cursor);
 	if (code == 0) {
-		result = replica_read_journal(cursor, since, changes);
+		result = replica_read_journal(cursor, since, &ids);
 		mdb_cursor_close(cursor);
 	} else {
 		*why = layout_error(code);
 		result = -1;
 	}
 	replica_end(replica);
-	return result;
-}
-
-/* Each is told when the view is over: whoever hears of it looks it up, and
- * there is but one view at a time. */
-int
-replica_changes(struct replica *replica, uint64_t *since,
-    replica_changed *changed, void *context, const char **why)
-{
-	struct changes changes;
-	int result;
-
-	do {
-		changes.count = 0;
-		changes.more = false;
-		result = replica_take_changes(replica, since, &changes, why);
-		for (size_t i = 0; i < changes.count; i++)
-			changed(
-			    context, slice_of(changes.ids[i], ACCOUNT_ID_SIZE));
-	} while (result == 0 && changes.more);
+	/* Only now: `changed` looks accounts up, and has its own view then. */
+	for (size_t at = 0; result == 0 && at < ids.size; at += LAYOUT_ID_SIZE)
+		changed(context, slice_of(ids.data + at, LAYOUT_ID_SIZE));
+	buf_free(&ids);
 	return result;
 }
 

@@ -60,7 +60,8 @@ enum replica_result replica_find_by_id(struct replica *replica, struct slice id,
 
 /*
  * Calls `changed` with the id of every account that was added, changed or
- * deleted after *since, perhaps several times, and moves *since on. 0; 1 when
+ * deleted after *since, perhaps several times, and moves *since on; `changed`
+ * may look into the replica. 0; 1 when
  * that is not known, at the first call (*since 0) or because too much has
  * happened, so that any account may have changed; -1 with *why.
  */

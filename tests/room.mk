@@ -52,3 +52,4 @@ fuzz-%: tests/fuzz/%_test.c
 		build-fuzz/tests/fuzz/$*_test
 	build-fuzz/tests/fuzz/$*_test -max_total_time=$(FUZZ_TIME) -timeout=10 \
 		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$* tests/fuzz/corpus/$*
+include tests/bench/room.mk

@@ -120,10 +120,10 @@ const struct config_srv_row *config_srv_row(const char *word);
 const char *config_algorithm(const struct config_key *key);
 
 /*
- * Reads and checks the file and the secrets it names. 0; or -1 with every
- * fault as a line "FILE:LINE: text" in errors.
+ * Reads and checks the file and the secrets it names. 0 with *out; or -1 with
+ * every fault as a line "FILE:LINE: text" in errors.
  */
-int config_read(struct config **config, const char *path, struct buf *errors);
+int config_read(struct config **out, const char *path, struct buf *errors);
 void config_free(struct config **config);
 
 /* The zone that a name lies in, the deepest one; NULL for none. */

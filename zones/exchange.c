@@ -105,7 +105,8 @@ exchange_new(const struct exchange_settings *settings, struct slice message)
 {
 	struct exchange *exchange = calloc(1, sizeof(*exchange));
 	struct timeval timeout = { settings->timeout, 0 };
-	struct timeval deadline = { settings->timeout * EXCHANGE_SLOWNESS, 0 };
+	struct timeval deadline = { (long)settings->timeout * EXCHANGE_SLOWNESS,
+		0 };
 	unsigned char head[2] = { (unsigned char)(message.size >> 8),
 		(unsigned char)message.size };
 	const struct sockaddr *address =

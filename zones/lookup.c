@@ -278,14 +278,17 @@ void
 lookup_free(struct lookup **lookup)
 {
 	struct lookup *old = *lookup;
+	struct lookup_socket *each, *next;
 
 	*lookup = NULL;
 	if (!old)
 		return;
 	old->ending = true;
 	ares_destroy(old->channel);
-	while (!LIST_EMPTY(&old->sockets))
-		drop_socket(LIST_FIRST(&old->sockets));
+	for (each = LIST_FIRST(&old->sockets); each; each = next) {
+		next = LIST_NEXT(each, link);
+		drop_socket(each);
+	}
 	event_free(old->again);
 	event_free(old->clock);
 	free(old);

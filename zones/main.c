@@ -41,7 +41,6 @@ struct daemon {
 	struct publish *publish;
 	struct control *control;
 	struct event *terminate, *interrupt, *hangup, *patience;
-	bool told_ready;
 	int code;
 };
 
@@ -214,10 +213,6 @@ on_changed(void *context)
 {
 	struct daemon *daemon = context;
 
-	if (!daemon->told_ready) {
-		daemon->told_ready = true;
-		(void)sd_notify(0, "READY=1");
-	}
 	if (daemon->mode == MODE_ONCE)
 		judge_once(daemon);
 	else if (daemon->mode == MODE_DIFF)
@@ -340,6 +335,7 @@ run(struct daemon *daemon)
 	if (code != EX_OK)
 		return code;
 	log_why(&daemon->log, LOG_LEVEL_INFO, "started", POSTCELL_VERSION);
+	(void)sd_notify(0, "READY=1");
 	if (event_base_dispatch(daemon->base) < 0)
 		return EX_OSERR;
 	(void)sd_notify(0, "STOPPING=1");

@@ -77,15 +77,34 @@ last_passed(const struct host *host, int64_t now_us, int64_t *next_us)
 	return last;
 }
 
+/* When a host whose newest value is `last`, up, is published: at once, or
+ * after a failure later, the later the more often it has failed of late. */
+static int64_t
+returns_us(const struct host *host, const struct transition *last,
+    int64_t return_delay_us)
+{
+	int64_t failures = 0;
+
+	if (last == host->transitions || last[-1].state != HOST_FAILED)
+		return last->time_us;
+	for (const struct transition *each = host->transitions; each < last;
+	     each++)
+		failures += each->state == HOST_FAILED &&
+			    last->time_us - each->time_us < PLAN_MEMORY_US;
+	if (failures < 1)
+		failures = 1;
+	return last->time_us +
+	       return_delay_us *
+		   (failures < PLAN_DELAYS_MAX ? failures : PLAN_DELAYS_MAX);
+}
+
 enum plan_health
 plan_health(const struct host *host, int64_t now_us, int64_t return_delay_us,
     uint32_t *weight, int64_t *next_us)
 {
 	const struct transition *last = last_passed(host, now_us, next_us);
-	bool returning = last && last > host->transitions &&
-			 last[-1].state == HOST_FAILED &&
-			 last->state == HOST_UP;
 	enum plan_health wish = wish_health(host);
+	int64_t back_us;
 
 	*weight = last ? last->weight : host->weight;
 	if (!last)
@@ -94,9 +113,10 @@ plan_health(const struct host *host, int64_t now_us, int64_t return_delay_us,
 	case HOST_UP:
 		if (*weight == 0)
 			return PLAN_DRAINED;
-		if (!returning || now_us >= last->time_us + return_delay_us)
+		back_us = returns_us(host, last, return_delay_us);
+		if (now_us >= back_us)
 			return PLAN_UP;
-		lower(next_us, last->time_us + return_delay_us);
+		lower(next_us, back_us);
 		return PLAN_FAILED;
 	case HOST_DRAIN:
 		return PLAN_DRAINED;

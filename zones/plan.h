@@ -7,7 +7,7 @@
  * hosts, and do not matter here.
  *
  *   up       published; one that comes back from `failed` only after
- *            return_delay
+ *            return_delay, times its failures of the last minutes
  *   failed   not published, unless the wish is drain or down: drain beats
  *            health, and such a host counts as drained
  *   drain    not published, and neither is weight 0
@@ -43,6 +43,8 @@
 #define PLAN_NOTES_MAX     65536
 #define PLAN_MX_PREFERENCE 10
 #define PLAN_NEVER         INT64_MAX
+#define PLAN_MEMORY_US     INT64_C(600000000) /* of failures */
+#define PLAN_DELAYS_MAX    10                 /* times return_delay */
 
 enum plan_health {
 	PLAN_UP,

@@ -11,9 +11,10 @@
 #include "zones/exchange.h"
 #include "zones/update.h"
 
-#define PRIMARY_VERIFY_MS     1000 /* after a change, until the zone is read */
-#define PRIMARY_OVERTAKEN_MAX 20   /* times in a row without a pause */
-#define PRIMARY_RETRY_MS      500  /* the first pause */
+#define PRIMARY_VERIFY_MS     300 /* after a change, until the zone is read */
+#define PRIMARY_OVERTAKEN_MAX 20  /* times in a row without a pause */
+#define PRIMARY_DRIFTS_MAX    2   /* times in a row until it is a refusal */
+#define PRIMARY_RETRY_MS      500 /* the first pause */
 #define PRIMARY_CONTEST_US    INT64_C(5000000)
 
 enum doing {
@@ -56,6 +57,9 @@ struct primary {
 	ldns_rr *target_epoch;
 
 	unsigned failed;     /* times in a row */
+	unsigned drifted;    /* transfers in a row that found other records */
+	struct rrsets held;  /* what the server does not take; until the next
+				check it is not sent again */
 	unsigned overtaken;  /* likewise */
 	bool deferred;       /* the zone's epoch is newer than ours */
 	bool settled_before; /* it held what it should, once known */
@@ -234,7 +238,7 @@ on_message(void *context, struct slice message)
 	return next;
 }
 
-/* Whether somebody who is no publisher changed what we left there. */
+/* Whether the zone is not as we left it although nobody published since. */
 static void
 look_for_drift(struct primary *primary)
 {
@@ -243,14 +247,36 @@ look_for_drift(struct primary *primary)
 
 	if (!primary->settled_before ||
 	    !rrsets_equal(&primary->epochs, &transfer->epochs) ||
-	    rrsets_equal(&primary->current, &transfer->records))
+	    rrsets_equal(&primary->current, &transfer->records)) {
+		primary->drifted = 0;
 		return;
+	}
+	primary->drifted++;
 	primary->counters[COUNTER_DRIFTS]++;
 	line = begin_line(primary, LOG_LEVEL_WARNING, "zone_drifted");
 	log_number(&line, "records",
 	    (int64_t)rrsets_changes(&primary->current, &transfer->records));
 	log_string(&line, "why", "it holds other records than we published");
 	log_send(primary->settings.log, &line);
+}
+
+/* The server said yes, and left something out: where others have a CNAME,
+ * say, or we want one where others have something (RFC 2136 section 3.4.2.2).
+ */
+static void
+hold(struct primary *primary)
+{
+	struct log_line line =
+	    begin_line(primary, LOG_LEVEL_ERROR, "zone_failed");
+
+	primary->drifted = 0;
+	primary->counters[COUNTER_FAILURES]++;
+	primary->fault = "the server left out some of our records; "
+			 "others at these names are in the way";
+	log_string(&line, "why", primary->fault);
+	log_send(primary->settings.log, &line);
+	if (primary_desired(primary, &primary->held) < 0)
+		abort();
 }
 
 static void
@@ -265,6 +291,8 @@ end_transfer(struct primary *primary)
 	primary->transfer = (struct transfer){ 0 };
 	primary->known = true;
 	primary->serial_known = true;
+	if (primary->drifted >= PRIMARY_DRIFTS_MAX)
+		hold(primary);
 }
 
 static void
@@ -491,7 +519,9 @@ compare(struct primary *primary)
 		primary->settled_before = true;
 		primary->partial = false;
 		primary->deferred = false;
-	} else if (!primary->settings.read_only && may_replace(primary)) {
+	} else if (!primary->settings.read_only &&
+		   !rrsets_equal(&desired, &primary->held) &&
+		   may_replace(primary)) {
 		pause_ms = primary->partial ? pause_left_ms(primary) : 0;
 		primary->settled_before = false;
 		if (pause_ms > 0)
@@ -537,6 +567,7 @@ on_check(evutil_socket_t fd, short what, void *context)
 	arm(primary->check, primary->settings.config->check_interval * 1000);
 	if (primary->doing != DOING_NOTHING || !primary->plan)
 		return;
+	rrsets_free(&primary->held);
 	if (primary->known && !primary->serial_known)
 		primary->known = false;
 	if (primary->known)
@@ -578,6 +609,7 @@ primary_free(struct primary **primary)
 	rrsets_free(&old->current);
 	rrsets_free(&old->epochs);
 	rrsets_free(&old->target);
+	rrsets_free(&old->held);
 	ldns_rr_free(old->target_epoch);
 	event_free(old->timer);
 	event_free(old->check);
@@ -616,7 +648,8 @@ primary_status(const struct primary *primary)
 	rrsets_free(&desired);
 	if (primary->fault)
 		status.state = TARGET_FAILING;
-	else if (primary->known && primary->plan && status.missing == 0)
+	else if (primary->known && primary->serial_known && primary->plan &&
+		 status.missing == 0)
 		status.state = TARGET_SETTLED;
 	else if (primary->known && primary->deferred)
 		status.state = TARGET_DEFERRED;

@@ -463,7 +463,7 @@ make_zone(struct publish *publish, struct zone *zone,
 		return;
 	}
 	zone->primaries =
-	    calloc(config->primaries.count, sizeof(*zone->primaries));
+	    calloc(config->primaries.count, sizeof(struct primary *));
 	if (!zone->primaries)
 		abort();
 	for (size_t i = 0; i < config->primaries.count; i++) {
@@ -478,7 +478,7 @@ publish_new(const struct publish_settings *settings, const char **why)
 	struct publish *publish = calloc(1, sizeof(*publish));
 	const struct config *config = settings->config;
 	const struct config_zone *zones = config->zones.items;
-	struct timeval tick = { 0, PUBLISH_TICK_MS * 1000 };
+	struct timeval tick = { 0, PUBLISH_TICK_MS * 1000L };
 
 	if (!publish)
 		abort();

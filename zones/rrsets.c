@@ -9,7 +9,7 @@ rrsets_free(struct rrsets *set)
 {
 	for (size_t i = 0; i < set->count; i++)
 		ldns_rr_free(set->rrs[i]);
-	free(set->rrs);
+	free((void *)set->rrs);
 	*set = (struct rrsets){ 0 };
 }
 
@@ -83,7 +83,7 @@ make_room(struct rrsets *set)
 		return 0;
 	if (set->count >= RRSETS_MAX)
 		return -1;
-	more = reallocarray(set->rrs, capacity, sizeof(*more));
+	more = reallocarray((void *)set->rrs, capacity, sizeof(ldns_rr *));
 	if (!more)
 		return -1;
 	set->rrs = more;
@@ -107,8 +107,8 @@ rrsets_add(struct rrsets *set, ldns_rr *rr)
 		ldns_rr_free(rr);
 		return 0;
 	}
-	memmove(&set->rrs[place + 1], &set->rrs[place],
-	    (set->count - place) * sizeof(*set->rrs));
+	memmove((void *)&set->rrs[place + 1], (void *)&set->rrs[place],
+	    (set->count - place) * sizeof(ldns_rr *));
 	set->rrs[place] = rr;
 	set->count++;
 	return 0;

@@ -11,7 +11,7 @@
 
 enum target_state {
 	TARGET_BUSY,     /* asking, changing, or waiting between changes */
-	TARGET_SETTLED,  /* the zone holds what it should */
+	TARGET_SETTLED,  /* the zone was read and holds what it should */
 	TARGET_DEFERRED, /* the zone was made from newer data than ours */
 	TARGET_FAILING   /* see why; it will be tried again */
 };

@@ -232,6 +232,24 @@ rcode_fault(const ldns_pkt *packet)
 	}
 }
 
+/* ldns takes name, class and algorithm for granted. */
+static bool
+is_key(const ldns_rr *tsig, const struct config_key *key)
+{
+	ldns_rdf *name = ldns_dname_new_frm_str(key->title);
+	ldns_rdf *algorithm = ldns_dname_new_frm_str(config_algorithm(key));
+	bool same =
+	    name && algorithm && ldns_rr_get_class(tsig) == LDNS_RR_CLASS_ANY &&
+	    ldns_rr_ttl(tsig) == 0 &&
+	    ldns_dname_compare(name, ldns_rr_owner(tsig)) == 0 &&
+	    ldns_rdf_get_type(ldns_rr_rdf(tsig, 0)) == LDNS_RDF_TYPE_DNAME &&
+	    ldns_dname_compare(algorithm, ldns_rr_rdf(tsig, 0)) == 0;
+
+	ldns_rdf_deep_free(name);
+	ldns_rdf_deep_free(algorithm);
+	return same;
+}
+
 /* RFC 8945 section 5.3. The MAC becomes the one the next answer builds on. */
 static const char *
 verify(struct update_question *question, ldns_pkt *packet, struct slice wire,
@@ -248,6 +266,8 @@ verify(struct update_question *question, ldns_pkt *packet, struct slice wire,
 	if (!tsig || ldns_rr_rd_count(tsig) != TSIG_FIELDS ||
 	    ldns_rdf_size(ldns_rr_rdf(tsig, TSIG_TIME)) != 6)
 		return "the server's answer is not signed";
+	if (!is_key(tsig, key))
+		return "the server's answer is signed by another key";
 	mac = ldns_rdf_clone(ldns_rr_rdf(tsig, TSIG_MAC));
 	moment = ldns_rdf_data(ldns_rr_rdf(tsig, TSIG_TIME));
 	for (int i = 0; i < 6; i++)

@@ -55,50 +55,73 @@ zonefile_content_free(struct zonefile_content *content)
 	*content = (struct zonefile_content){ 0 };
 }
 
+/* The SOA goes among the others with serial 0, so that contents compare. */
 static int
-sort_record(struct zonefile_content *content, const struct scope *scope,
-    const ldns_rr *rr)
+take_soa(
+    struct zonefile_content *content, const struct scope *scope, ldns_rr *soa)
+{
+	ldns_rdf *zero = ldns_native2rdf_int32(LDNS_RDF_TYPE_INT32, 0);
+
+	if (!zero || content->there || ldns_rr_rd_count(soa) <= SOA_SERIAL ||
+	    ldns_dname_compare(ldns_rr_owner(soa), scope->zone->apex) != 0) {
+		ldns_rdf_deep_free(zero);
+		ldns_rr_free(soa);
+		return -1;
+	}
+	content->there = true;
+	content->serial = ldns_rdf2native_int32(ldns_rr_rdf(soa, SOA_SERIAL));
+	ldns_rdf_deep_free(ldns_rr_set_rdf(soa, zero, SOA_SERIAL));
+	return rrsets_add(&content->others, soa);
+}
+
+/* Takes the record over. 0, or -1 with *why. */
+static int
+take_record(struct zonefile_content *content, const struct scope *scope,
+    ldns_rr *rr, const char **why)
 {
 	bool ours = scope_owns(scope, ldns_rr_owner(rr), ldns_rr_get_type(rr));
 
-	return rrsets_add(
-	    ours ? &content->ours : &content->others, ldns_rr_clone(rr));
-}
-
-/* The SOA goes among the others with serial 0, so that contents compare. */
-static int
-sort_soa(struct zonefile_content *content, const ldns_rr *soa)
-{
-	ldns_rr *copy = ldns_rr_clone(soa);
-	ldns_rdf *zero = ldns_native2rdf_int32(LDNS_RDF_TYPE_INT32, 0);
-
-	if (!copy || !zero || ldns_rr_rd_count(copy) <= SOA_SERIAL) {
-		ldns_rr_free(copy);
-		ldns_rdf_deep_free(zero);
-		return -1;
-	}
-	content->serial = ldns_rdf2native_int32(ldns_rr_rdf(copy, SOA_SERIAL));
-	ldns_rdf_deep_free(ldns_rr_set_rdf(copy, zero, SOA_SERIAL));
-	return rrsets_add(&content->others, copy);
-}
-
-static int
-sort_zone(struct zonefile_content *content, const struct scope *scope,
-    const ldns_zone *zone, const char **why)
-{
-	const ldns_rr_list *list = ldns_zone_rrs(zone);
-
-	*why = "the zone file has no SOA of its own";
-	if (!ldns_zone_soa(zone) ||
-	    ldns_dname_compare(
-		ldns_rr_owner(ldns_zone_soa(zone)), scope->zone->apex) != 0 ||
-	    sort_soa(content, ldns_zone_soa(zone)) < 0)
-		return -1;
+	*why = "the zone file has an SOA that is not its own";
+	if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA)
+		return take_soa(content, scope, rr);
 	*why = "the zone file has too many records";
-	for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++)
-		if (sort_record(content, scope, ldns_rr_list_rr(list, i)) < 0)
+	return rrsets_add(ours ? &content->ours : &content->others, rr);
+}
+
+/* What $ORIGIN and $TTL say, and the owner before, while a file is read. */
+struct reading {
+	ldns_rdf *origin, *owner; /* owned */
+	uint32_t ttl;
+	int line;
+};
+
+static int
+read_records(struct zonefile_content *content, FILE *file,
+    struct reading *reading, const struct scope *scope, const char **why)
+{
+	while (!feof(file)) {
+		ldns_rr *rr = NULL;
+
+		switch ((int)ldns_rr_new_frm_fp_l(&rr, file, &reading->ttl,
+		    &reading->origin, &reading->owner, &reading->line)) {
+		case LDNS_STATUS_OK:
+			if (take_record(content, scope, rr, why) < 0)
+				return -1;
+			break;
+		case LDNS_STATUS_SYNTAX_EMPTY:
+		case LDNS_STATUS_SYNTAX_TTL:
+		case LDNS_STATUS_SYNTAX_ORIGIN:
+			break;
+		case LDNS_STATUS_SYNTAX_INCLUDE:
+			*why = "the zone file has $INCLUDE";
 			return -1;
-	return 0;
+		default:
+			*why = "the zone file has a line that is no record";
+			return -1;
+		}
+	}
+	*why = "the zone file has no SOA";
+	return content->there ? 0 : -1;
 }
 
 int
@@ -106,28 +129,23 @@ zonefile_read(struct zonefile_content *content, const char *path,
     const struct scope *scope, const char **why)
 {
 	FILE *file = fopen(path, "re");
-	ldns_zone *zone = NULL;
-	ldns_status status;
-	int line = 0, result = -1;
+	struct reading reading = { .ttl = ZONEFILE_TTL };
+	int result = -1;
 
 	*content = (struct zonefile_content){ 0 };
 	if (!file) {
 		*why = "the zone file cannot be opened";
 		return errno == ENOENT ? 0 : -1;
 	}
-	status = ldns_zone_new_frm_fp_l(&zone, file, scope->zone->apex,
-	    ZONEFILE_TTL, LDNS_RR_CLASS_IN, &line);
+	*why = "out of memory";
+	reading.origin = ldns_rdf_clone(scope->zone->apex);
+	if (reading.origin)
+		result = read_records(content, file, &reading, scope, why);
 	(void)fclose(file);
-	if (status != LDNS_STATUS_OK) {
-		*why = ldns_get_errorstr_by_id(status);
-		return -1;
-	}
-	result = sort_zone(content, scope, zone, why);
-	ldns_zone_deep_free(zone);
+	ldns_rdf_deep_free(reading.origin);
+	ldns_rdf_deep_free(reading.owner);
 	if (result < 0)
 		zonefile_content_free(content);
-	else
-		content->there = true;
 	return result;
 }
 
@@ -324,6 +342,7 @@ make_next(struct zonefile *zonefile, struct zonefile_content *next,
 
 	zonefile_content_free(now);
 	*next = (struct zonefile_content){ 0 };
+	*why = "the zone file cannot be read";
 	if (zonefile_read(now, zone->file, scope, why) < 0 ||
 	    zonefile_read(next, zone->base, scope, why) < 0)
 		return -1;

@@ -128,6 +128,7 @@ class Proxy:
     def __init__(self, folder, address, replica, options="", limits="",
                  backend="", relays=2):
         self.folder, self.address = folder, address
+        self.relay_count = relays
         folder.mkdir(parents=True, exist_ok=True)
         self.conf = folder / "proxyd.conf"
         self.log_path = folder / "proxyd.log"
@@ -167,7 +168,7 @@ limits {{
         self.process = None
         self.conf.write_text(self.text)
 
-    def start(self):
+    def start(self, wait=True):
         # Freed memory that AddressSanitizer keeps would look like a leak.
         quiet = dict(os.environ, ASAN_OPTIONS=os.environ.get(
             "ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
@@ -175,13 +176,14 @@ limits {{
             self.process = subprocess.Popen(
                 [BUILD / "postcell-proxyd", "-c", self.conf], env=quiet,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until(self.is_ready, "proxy")
+        if wait:
+            wait_until(self.is_ready, "proxy")
         return self
 
     def is_ready(self):
         assert self.process.poll() is None, self.log()
         try:
-            return len(self.relays()) > 0
+            return len(self.relays()) == self.relay_count
         except OSError:
             return False
 

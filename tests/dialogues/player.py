@@ -65,6 +65,14 @@ class Peer:
             if not may_fail:
                 raise
 
+    def hold(self):
+        """Keeps what is sent from now on, for one write."""
+        self.held = b""
+
+    def let_go(self):
+        held, self.held = self.held, None
+        self.send(held)
+
     def receive(self):
         """More input; False at the end."""
         self.patience()
@@ -174,11 +182,10 @@ class Player:
             self.tls(client)
         elif action == "drips":  # every octet by itself from now on
             client.drips = True
-        elif action == "holds":  # what follows, for one write
-            client.held = b""
+        elif action == "holds":
+            client.hold()
         elif action == "lets_go":
-            held, client.held = client.held, None
-            client.send(held)
+            client.let_go()
         elif action == "ends":
             client.connection.shutdown(socket.SHUT_WR)
         elif action == "sees_close":  # after whatever, an alert of TLS perhaps
@@ -201,6 +208,10 @@ class Player:
             raise AssertionError("the proxy took the certificate")
         elif action == "drips":
             server.drips = True
+        elif action == "holds":
+            server.hold()
+        elif action == "lets_go":
+            server.let_go()
         elif action == "ends":
             server.connection.shutdown(socket.SHUT_WR)
         elif action == "reads":

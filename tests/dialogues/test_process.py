@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import select
 import signal
 import socket
 import ssl
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from house import (BUILD, LISTENERS, TIMEOUT, check_log, make_certificate,
+from house import (BUILD, LISTENERS, SERVER, TIMEOUT, Replica, check_log, make_certificate,
                    memory, process_status, wait_until)
 from player import GOOD_LOGIN, Peer, Player, log_in
 
@@ -175,7 +176,7 @@ def test_reload(started, servers):
     session.use()
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}")
                                for pid in before), "end of old relays")
-    assert len(proxy.relays()) == 2
+    wait_until(lambda: len(proxy.relays()) == 2, "end of their slots")
     assert proxy.stop() == 0
 
 
@@ -336,6 +337,31 @@ def test_parent_dies(started, servers):
                                for pid in pids), "end of relays")
 
 
+def is_jailed(proxy):
+    """All relays have opened what they need."""
+    with contextlib.suppress(OSError):
+        return all(process_status(pid)["NoNewPrivs"] == "1"
+                   for pid in proxy.relays())
+
+
+def test_replica_comes_late(make_proxy, folder, servers):
+    """Relays are started until there is a replica to read."""
+    late = folder / "late"
+    late.mkdir()
+    make_certificate(late, "server", [SERVER])
+    proxy = make_proxy()
+    proxy.conf.write_text(proxy.text.replace(
+        f'replica = "{folder}/replica"', f'replica = "{late}/replica"'))
+    proxy.start(wait=False)
+    wait_until(lambda: len(proxy.events("relay_failed")) > 2, "failures")
+    replica = Replica(late)
+    try:
+        wait_until(lambda: is_jailed(proxy), "relays")
+        log_in(proxy, servers)
+    finally:
+        replica.stop()
+
+
 # Checks and privileges
 
 def check(proxy):
@@ -453,3 +479,84 @@ def test_memory_of_idle_sessions(started, servers):
     for session in sessions:
         session.player.client.close()
         session.player.server.close()
+
+
+def flood(peer):
+    """Sends until nothing is taken for a while; how many octets that were."""
+    peer.connection.setblocking(False)
+    sent = 0
+    while sent < 1 << 28 and select.select([], [peer.connection], [], 0.2)[1]:
+        sent += peer.connection.send(b"x" * 65536)
+    return sent
+
+
+def test_memory_of_stalled_sessions(started, servers):
+    """Who does not read makes the other side wait, not the proxy store."""
+    proxy = started(relays=1)
+    pid, = proxy.relays()
+    sessions = [Session(proxy, servers) for _ in range(12)]
+    before = memory(pid)
+    for session in sessions:
+        assert flood(session.player.server) < 1 << 28
+        assert flood(session.player.client) < 1 << 28
+    assert memory(pid) - before < 12 * 2 * 160 * SLACK, "KiB for twelve"
+    log_in(proxy, servers)
+    for session in sessions:
+        session.player.client.close()
+        session.player.server.close()
+    wait_until(lambda: proxy.counters()["sessions"] == 0, "end of sessions")
+
+
+def test_write_stall_time(started, servers):
+    proxy = started(limits="write_stall_time = 1")
+    session = Session(proxy, servers)
+    flood(session.player.server)
+    wait_until(lambda: proxy.events("session_end"), "end of the session")
+    assert 'why="a side took nothing for too long"' in \
+        proxy.events("session_end")[0]
+
+
+def test_waiting_costs_nothing(started, servers):
+    """Whatever a relay waits for, it does so asleep."""
+    proxy = started(relays=1, backend="retry_time = 0")
+    pid, = proxy.relays()
+
+    def seconds():
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1]
+        return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    stalled, ended, server_ended = [Session(proxy, servers) for _ in range(3)]
+    flood(stalled.player.server)
+    flood(stalled.player.client)
+    ended.player.do_client("ends")
+    ended.player.play_line("b. -")
+    server_ended.player.client.send(b"x" * 10)
+    # A login at a silent server, its client gone on talking, or gone.
+    waiting = []
+    for word in ("talks", "ends", "resets"):
+        player = Player(proxy, servers)
+        player.play_line("C: 1 LOGIN bob secret")
+        player.do_server("accepts")
+        if word == "talks":
+            player.play_line("C* 1000 2 NOOP\\r\\n")
+        else:
+            player.do_client(word)
+        waiting.append(player)
+    # A client that was told goodbye and does not go.
+    closing = Player(proxy, servers)
+    closing.play_line("C: 1 LOGOUT")
+    closing.play_line("S~ \\* OK .*")
+    closing.play_line("S~ \\* BYE .*")
+    handshake = Player(proxy, servers)
+    handshake.do_raw("tls")
+    handshake.play_line("C- \\x16\\x03\\x01")
+    before, start = seconds(), time.monotonic()
+    while time.monotonic() < start + 1:
+        time.sleep(0.1)
+    assert seconds() - before < 0.3
+    log_in(proxy, servers)
+    for player in [*waiting, closing, handshake, stalled.player, ended.player,
+                   server_ended.player]:
+        player.client.close()
+        if player.server:
+            player.server.close()

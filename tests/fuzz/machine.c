@@ -41,10 +41,11 @@ struct play {
 	struct buf out, events;
 };
 
+static struct offers offers;
+
 static void
 set_up_front(struct front *front, enum service_kind service, unsigned setup)
 {
-	static struct offers offers;
 	static const struct front_settings settings = {
 		.host_name = "mail.example.org",
 		.line_size = LINE_SIZE,
@@ -59,6 +60,13 @@ set_up_front(struct front *front, enum service_kind service, unsigned setup)
 	front->tls = setup & 1;
 	front->tls_offered = setup & 2;
 	front->plaintext = setup & 4;
+	if (setup & 16)
+		front->mechanisms = (1U << SASL_MECHANISM_COUNT) - 1;
+	if (setup & 32)
+		offer_join(service, &offers.lines[service],
+		    slice_from("UTF8 USER\nTOP\nSIZE 10\nCHUNKING\n"
+			       "SIEVE fileinto vacation\n"),
+		    true);
 }
 
 static void
@@ -72,6 +80,7 @@ note_login(struct play *play, const struct front *front)
 	buf_add_quoted(&play->events, buf_slice(&credentials->authorise));
 	buf_add_quoted(&play->events, buf_slice(&credentials->user));
 	buf_add_quoted(&play->events, buf_slice(&credentials->password));
+	buf_add_quoted(&play->events, buf_slice(&credentials->message));
 }
 
 /* Does what a session does; false at the end. */
@@ -94,10 +103,21 @@ act_front(struct play *play, struct front *front, enum front_action action)
 		fuzz_require(front->closed_why, "a reason for the log");
 		buf_add_string(&play->events, "[CLOSE]");
 		return false;
+	case FRONT_RESPONSE:
+		fuzz_require(!front->in_sasl, "one response a challenge");
+		buf_add_string(&play->events, "[RESPONSE ");
+		buf_add_quoted(
+		    &play->events, buf_slice(&front->credentials.message));
+		front->protocol->challenge(front, slice_from("c"), &play->out);
+		return true;
 	case FRONT_LOGIN:
 		break;
 	}
 	note_login(play, front);
+	if (sasl_is_relayed(front->credentials.mechanism)) {
+		front->protocol->challenge(front, slice_from("c"), &play->out);
+		return true;
+	}
 	if (play->setup & 8) {
 		front->protocol->accept(
 		    front, slice_from("OK"), slice_from(""), &play->out);
@@ -138,6 +158,7 @@ play_front(struct play *play, enum service_kind service, struct slice input)
 		    "what is not understood yet is bounded");
 	}
 	front_close(&front);
+	offers_free(&offers);
 }
 
 static void
@@ -191,6 +212,13 @@ act_back(struct play *play, struct back *back, enum back_action action)
 		buf_add_string(&play->events, "[TLS]");
 		return act_back(
 		    play, back, back->protocol->secured(back, &play->out));
+	case BACK_CHALLENGE:
+		fuzz_require(sasl_is_relayed(back->credentials->mechanism),
+		    "challenges only where they are passed on");
+		buf_add_string(&play->events, "[CHALLENGE ");
+		buf_add_quoted(&play->events, buf_slice(&back->challenge));
+		back->protocol->respond(back, slice_from("r"), &play->out);
+		return true;
 	case BACK_ACCEPTED:
 		fuzz_require(back->tls == SERVICE_TLS_NONE || back->secured,
 		    "no login without the TLS that is wanted");
@@ -224,17 +252,24 @@ play_back(struct play *play, enum service_kind service, struct slice input)
 	struct credentials credentials;
 	size_t start = 0, seen = 0;
 	bool open = true;
+	struct buf offer = buf_bounded(OFFER_SIZE_MAX);
 	struct back back;
 
 	play->out = buf_bounded(OUT_SIZE);
 	play->events = buf_bounded(OUT_SIZE);
 	credentials_init(&credentials);
+	if (play->setup & 64) {
+		credentials.mechanism = SASL_SCRAM_SHA_1;
+		buf_add_string(&credentials.message, "n,,n=bob,r=x");
+	}
 	buf_add_string(&credentials.authorise, play->setup & 16 ? "alice" : "");
 	buf_add_string(&credentials.user, "bob");
 	buf_add_string(&credentials.password, passwords[play->setup / 4 % 3]);
 	back_open(&back, back_protocol(service), &client, &credentials,
 	    credentials_owner(&credentials),
 	    (enum service_tls)(play->setup % 3), LINE_SIZE);
+	if (play->setup & 128 && offer_is_used(service))
+		back.offer = &offer;
 	while (open && seen < input.size) {
 		enum back_action action;
 		struct slice rest;
@@ -249,8 +284,10 @@ play_back(struct play *play, enum service_kind service, struct slice input)
 			open = act_back(play, &back, action);
 		} while (open && action != BACK_MORE);
 	}
+	buf_add_slice(&play->events, buf_slice(&offer));
 	back_close(&back);
 	credentials_wipe(&credentials);
+	buf_free(&offer);
 }
 
 void

@@ -230,9 +230,8 @@ set_up(struct talk *talk, enum setup setup)
 	buf_add_string(&credentials->authorise, rows[setup].authorise);
 	buf_add_string(&credentials->user, rows[setup].user);
 	buf_add_string(&credentials->password, rows[setup].password);
-	talk->client =
-	    (struct back_client){ "192.0.2.1", 4000, "192.0.2.2", 143, "s1",
-		    "mail.cell.test", "", false };
+	talk->client = (struct back_client){ "192.0.2.1", 4000, "192.0.2.2",
+		143, "s1", "mail.cell.test", "", false };
 	back_open(&talk->back, back_protocol(SERVICE_IMAP), &talk->client,
 	    credentials, credentials_owner(credentials), rows[setup].tls,
 	    LINE_SIZE);
@@ -262,6 +261,9 @@ act(struct talk *talk, enum back_action action, struct buf *out)
 		buf_printf(out, "[ACCEPTED %s|%s]", buf_string(&back->untagged),
 		    buf_string(&back->reply));
 		return false;
+	case BACK_CHALLENGE:
+		buf_printf(out, "[CHALLENGE %s]", buf_string(&back->challenge));
+		return true;
 	case BACK_REFUSED:
 		buf_printf(out, "[REFUSED %s]", buf_string(&back->reply));
 		return false;

@@ -262,6 +262,9 @@ act(struct front *front, unsigned setup, enum front_action action,
 		assert_non_null(front->closed_why);
 		buf_add_string(out, "[CLOSE]");
 		return false;
+	case FRONT_RESPONSE:
+		buf_add_string(out, "[RESPONSE]");
+		return false;
 	case FRONT_LOGIN:
 		break;
 	}

@@ -35,6 +35,10 @@ set_up_front(struct front *front, const struct front_play *play, unsigned setup)
 	front->tls = (setup & 7) == TLS;
 	front->tls_offered = (setup & 7) == STARTTLS || (setup & 7) == EITHER;
 	front->plaintext = (setup & 7) == PLAIN || (setup & 7) == EITHER;
+	if (setup & RELAYS)
+		front->mechanisms = (1U << SASL_MECHANISM_COUNT) - 1;
+	if (setup & TOKENS)
+		front->mechanisms = 1U << SASL_XOAUTH2;
 }
 
 static void
@@ -62,8 +66,24 @@ act_front(struct front *front, const struct front_play *play, unsigned setup,
 		assert_non_null(front->closed_why);
 		buf_add_string(out, "[CLOSE]");
 		return false;
+	case FRONT_RESPONSE:
+		assert_false(front->in_sasl);
+		buf_printf(
+		    out, "[RESPONSE %s]", buf_string(&credentials->message));
+		front->protocol->challenge(front, slice_from("c"), out);
+		return true;
 	case FRONT_LOGIN:
 		break;
+	}
+	assert_false(front->in_sasl);
+	if (sasl_is_relayed(credentials->mechanism)) {
+		buf_printf(out, "[LOGIN %s|%s|%s %s]",
+		    buf_string(&credentials->authorise),
+		    buf_string(&credentials->user),
+		    sasl_mechanism_text(credentials->mechanism),
+		    buf_string(&credentials->message));
+		front->protocol->challenge(front, slice_from("c"), out);
+		return true;
 	}
 	buf_printf(out, "[LOGIN %s|%s|%s%s]",
 	    buf_string(&credentials->authorise), buf_string(&credentials->user),
@@ -218,6 +238,9 @@ set_up_back(struct talk *talk, enum service_kind service,
 	buf_add_string(&credentials->authorise, login->authorise);
 	buf_add_string(&credentials->user, login->user);
 	buf_add_string(&credentials->password, login->password);
+	credentials->mechanism = login->mechanism;
+	if (login->message)
+		buf_add_string(&credentials->message, login->message);
 	talk->offer = buf_bounded(OFFER_SIZE_MAX);
 	talk->client = (struct back_client){
 		.address = "192.0.2.1",
@@ -266,6 +289,10 @@ act_back(struct talk *talk, enum back_action action, struct buf *out)
 			    buf_string(&back->untagged),
 			    buf_string(&back->reply));
 		return false;
+	case BACK_CHALLENGE:
+		buf_printf(out, "[CHALLENGE %s]", buf_string(&back->challenge));
+		back->protocol->respond(back, slice_from("answer"), out);
+		return true;
 	case BACK_REFUSED:
 		buf_printf(out, "[REFUSED %s]", buf_string(&back->reply));
 		return false;

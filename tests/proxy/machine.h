@@ -22,18 +22,22 @@
 
 /* How a client's connection begins. */
 enum machine_setup {
-	PLAIN,       /* credentials may come at once, no TLS */
-	STARTTLS,    /* only after STARTTLS */
-	EITHER,      /* STARTTLS is offered and not needed */
-	TLS,         /* is on */
-	ACCEPTS = 8, /* the first login is accepted; else all are refused */
-	LEARNED = 16 /* the back ends' capabilities are known */
+	PLAIN,        /* credentials may come at once, no TLS */
+	STARTTLS,     /* only after STARTTLS */
+	EITHER,       /* STARTTLS is offered and not needed */
+	TLS,          /* is on */
+	ACCEPTS = 8,  /* the first login is accepted; else all are refused */
+	LEARNED = 16, /* the back ends' capabilities are known */
+	RELAYS = 32,  /* all mechanisms are offered; the back end challenges
+			 with "c" as often as it is answered */
+	TOKENS = 64   /* no mechanism with a password is offered */
 };
 
 /*
  * What a client sends, and all that it sees. In brackets stands what the
- * session is told: [LOGIN authzid|user|password], [STARTTLS], after which the
- * dialogue is over, and [CLOSE].
+ * session is told: [LOGIN authzid|user|password], with the mechanism and its
+ * message instead of the password where they are relayed, [RESPONSE message],
+ * [STARTTLS], after which the dialogue is over, and [CLOSE].
  */
 struct front_row {
 	unsigned setup;
@@ -70,12 +74,15 @@ struct back_login {
 	bool utf8;
 	bool learns; /* nobody logs in */
 	const char *hello;
+	enum sasl_mechanism mechanism;
+	const char *message; /* of a relayed mechanism */
 };
 
 /*
  * What a back end sends, and all that it hears. In brackets stands what the
  * session is told: [ACCEPTED untagged|reply], [LEARNED lines], [REFUSED reply],
- * [DOWN why], [BROKEN why] and [TLS], after which the input goes on inside TLS.
+ * [DOWN why], [BROKEN why], [CHALLENGE text], answered with "answer", and
+ * [TLS], after which the input goes on inside TLS.
  */
 struct back_row {
 	unsigned login; /* index */

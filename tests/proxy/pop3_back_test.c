@@ -14,7 +14,8 @@ enum {
 	LONG,
 	LINES,
 	WITH_UTF8,
-	LEARN
+	LEARN,
+	SCRAM
 };
 
 #define LONG_PASSWORD                                                          \
@@ -42,6 +43,11 @@ static const struct back_login logins[] = {
 	    .user = "bob",
 	    .password = "secret",
 	    .utf8 = true },
+	[SCRAM] = { .authorise = "",
+	    .user = "bob",
+	    .password = "",
+	    .mechanism = SASL_SCRAM_SHA_1,
+	    .message = "n,,n=bob,r=x" },
 	[LEARN] = { .authorise = "",
 	    .user = "",
 	    .password = "",
@@ -53,7 +59,7 @@ static const struct back_login logins[] = {
 #define XCLIENT "XCLIENT ADDR=192.0.2.1 PORT=4000 SESSION=s1 TTL=4\r\n"
 #define IN      "[ACCEPTED |+OK in]"
 #define NO_PLAIN                                                               \
-	"[BROKEN back end offers no SASL PLAIN, which these credentials need]"
+	"[BROKEN back end does not offer the mechanism that these credentials need]"
 
 static const struct back_row rows[] = {
 	/* the login in one round trip */
@@ -121,6 +127,19 @@ static const struct back_row rows[] = {
 	    "AUTH PLAIN AGJvYgBhDQpERUxFIDE=\r\nCAPA\r\n"
 	    "[BROKEN back end offers no SASL PLAIN, and PASS cannot say this "
 	    "password]" },
+
+	/* a relayed mechanism */
+	{ SCRAM, TEXT("+OK hi\r\n+ Yw==\r\n+ ZA==\r\n+OK in\r\n"),
+	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\n[CHALLENGE c]YW5zd2Vy\r\n"
+	    "[CHALLENGE d]YW5zd2Vy\r\n" IN },
+	{ SCRAM, TEXT("+OK hi\r\n+ \r\n+ Yw==\r\n-ERR no\r\n"),
+	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\nbiwsbj1ib2Iscj14\r\n[CHALLENGE c]YW5zd2Vy\r\n"
+	    "[REFUSED -ERR no]" },
+	{ SCRAM, TEXT("+OK hi\r\n+ what?\r\n"),
+	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\n"
+	    "[BROKEN back end's challenge is not base64]" },
+	{ SCRAM, TEXT("+OK hi\r\n-ERR what\r\n+OK\r\nSASL PLAIN\r\n.\r\n"),
+	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\nCAPA\r\n" NO_PLAIN },
 
 	/* what is no POP3 */
 	{ BOB, TEXT("-ERR [SYS/TEMP] overloaded\r\n"),

@@ -133,6 +133,30 @@ static const struct front_row rows[] = {
 	{ TLS, TEXT("AUTH CRAM-MD5\r\n"),
 	    "-ERR This mechanism is not spoken here.\r\n" },
 
+	/* relayed mechanisms */
+	{ TLS | RELAYS, TEXT("CAPA\r\n"),
+	    CAPA CODES
+	    "USER\r\nSASL PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER "
+	    "XOAUTH2\r\n" END },
+	{ TLS | TOKENS, TEXT("CAPA\r\nUSER bob\r\n"),
+	    CAPA CODES "SASL XOAUTH2\r\n" END
+		       "-ERR Passwords are not taken here.\r\n" },
+	{ TLS | RELAYS,
+	    TEXT("AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\nYz1iaXdz\r\n\r\n"
+		 "*\r\nQUIT\r\n"),
+	    "[LOGIN |bob|SCRAM-SHA-1 n,,n=bob,r=x]+ Yw==\r\n"
+	    "[RESPONSE c=biws]+ Yw==\r\n[RESPONSE ]+ Yw==\r\n"
+	    "-ERR Authentication cancelled.\r\n" QUIT },
+	{ TLS | RELAYS,
+	    TEXT(
+		"AUTH XOAUTH2\r\ndXNlcj1ib2IBYXV0aD1CZWFyZXIgdAEB\r\n?\r\nQUIT\r\n"),
+	    "+ \r\n[LOGIN |bob|XOAUTH2 user=bob\1auth=Bearer t\1\1]+ Yw==\r\n" BASE64
+		QUIT },
+	{ TLS | RELAYS, TEXT("AUTH SCRAM-SHA-256 biwsbj1ib2I=\r\nQUIT\r\n"),
+	    "-ERR [AUTH] the first message is malformed or names no user.\r\n" QUIT },
+	{ TLS, TEXT("AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\n"),
+	    "-ERR This mechanism is not spoken here.\r\n" },
+
 	/* UTF8 and LANG */
 	{ TLS, TEXT("UTF8\r\n"), "-ERR UTF8 is not offered here.\r\n" },
 	{ TLS | LEARNED, TEXT("UTF8\r\nUSER bob\r\nPASS x\r\n"),

@@ -161,6 +161,132 @@ test_mechanisms(void **state)
 	assert_int_equal(sasl_mechanism_parse(slice_from(""), &mechanism), -1);
 }
 
+/* First messages, and whom they name; NULL: none. */
+static const struct {
+	enum sasl_mechanism mechanism;
+	struct slice message;
+	const char *user, *authorise;
+} firsts[] = {
+	/* RFC 5802 section 5, RFC 7677 section 3 */
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"),
+	    "user", "" },
+	{ SASL_SCRAM_SHA_256, TEXT("n,,n=user,r=rOprNGfwEbeRWgbNEkqO"), "user",
+	    "" },
+	{ SASL_SCRAM_SHA_1, TEXT("y,,n=user,r=x"), "user", "" },
+	{ SASL_SCRAM_SHA_1, TEXT("n,a=bob,n=admin,r=x"), "admin", "bob" },
+	{ SASL_SCRAM_SHA_1, TEXT("n,a=bob,n=bob,r=x"), "bob", "" },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=a=2Cb=3dc,r=x,ext=1"), "a,b=c", "" },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=j\xc3\xb6rg,r=x"), "j\xc3\xb6rg", "" },
+	{ SASL_SCRAM_SHA_1, TEXT("p=tls-unique,,n=user,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,m=ext,n=user,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,a=,n=user,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=us=er,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=user="), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=user=,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=user"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=us\0er,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,,n=user,r=x\0"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT("n,"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT(",,n=user,r=x"), NULL, NULL },
+	{ SASL_SCRAM_SHA_1, TEXT(""), NULL, NULL },
+
+	/* RFC 7628 section 4.1 */
+	{ SASL_OAUTHBEARER,
+	    TEXT("n,a=user@example.com,\1host=server.example.com\1port=143\1"
+		 "auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\1\1"),
+	    "user@example.com", "" },
+	{ SASL_OAUTHBEARER, TEXT("n,,\1auth=Bearer x\1\1"), NULL, NULL },
+	{ SASL_OAUTHBEARER, TEXT("n,a=user,auth=Bearer x\1\1"), NULL, NULL },
+	{ SASL_OAUTHBEARER, TEXT("n,a=user,"), NULL, NULL },
+	{ SASL_OAUTHBEARER, TEXT("\1"), NULL, NULL },
+
+	{ SASL_XOAUTH2, TEXT("user=someone@example.com\1auth=Bearer x\1\1"),
+	    "someone@example.com", "" },
+	{ SASL_XOAUTH2, TEXT("user=\1auth=Bearer x\1\1"), NULL, NULL },
+	{ SASL_XOAUTH2, TEXT("user=someone"), NULL, NULL },
+	{ SASL_XOAUTH2, TEXT("auth=Bearer x\1\1"), NULL, NULL },
+};
+
+static void
+test_firsts(void **state)
+{
+	struct credentials credentials;
+	struct buf challenge = buf_bounded(64);
+
+	(void)state;
+	credentials_init(&credentials);
+	for (size_t i = 0; i < ARRAY_SIZE(firsts); i++) {
+		enum sasl_result result;
+		const char *why = NULL;
+		struct sasl sasl;
+
+		assert_true(sasl_is_relayed(firsts[i].mechanism));
+		sasl_start(&sasl, firsts[i].mechanism, &challenge);
+		assert_int_equal(challenge.size, 0);
+		result = sasl_respond(
+		    &sasl, firsts[i].message, &credentials, &challenge, &why);
+		if (!firsts[i].user) {
+			if (result != SASL_FAILED || !why)
+				fail_msg("row %zu was taken", i);
+			continue;
+		}
+		if (result != SASL_COMPLETE)
+			fail_msg("row %zu was not taken", i);
+		assert_string_equal(
+		    buf_string(&credentials.user), firsts[i].user);
+		assert_string_equal(
+		    buf_string(&credentials.authorise), firsts[i].authorise);
+		assert_true(slice_equal(
+		    buf_slice(&credentials.message), firsts[i].message));
+		assert_int_equal(
+		    sasl_back_mechanism(&credentials), firsts[i].mechanism);
+	}
+	credentials_wipe(&credentials);
+	buf_free(&challenge);
+}
+
+/* What follows is for the server, whatever it is, within bounds. */
+static void
+test_relay(void **state)
+{
+	struct slice first = slice_from("n,,n=user,r=x");
+	static char large[SASL_MESSAGE_SIZE_MAX + 1];
+	struct credentials credentials;
+	struct buf challenge = buf_bounded(64);
+	struct buf initial = buf_bounded(256);
+	const char *why = NULL;
+	struct sasl sasl;
+
+	(void)state;
+	credentials_init(&credentials);
+	sasl_start(&sasl, SASL_SCRAM_SHA_1, &challenge);
+	assert_int_equal(
+	    sasl_respond(&sasl, first, &credentials, &challenge, &why),
+	    SASL_COMPLETE);
+	sasl_add_initial(&initial, &credentials, slice_from("other"));
+	assert_string_equal(buf_string(&initial), "biwsbj11c2VyLHI9eA==");
+	assert_int_equal(sasl_respond(&sasl, slice_from("c=biws,r=y,p=z"),
+			     &credentials, &challenge, &why),
+	    SASL_RELAY);
+	assert_string_equal(buf_string(&credentials.message), "c=biws,r=y,p=z");
+	assert_int_equal(
+	    sasl_respond(&sasl, slice_from(""), &credentials, &challenge, &why),
+	    SASL_RELAY);
+	assert_int_equal(credentials.message.size, 0);
+	for (size_t i = 0; i < sizeof(large); i++)
+		large[i] = 'x';
+	assert_int_equal(sasl_respond(&sasl, slice_of(large, sizeof(large)),
+			     &credentials, &challenge, &why),
+	    SASL_FAILED);
+	assert_int_equal(sasl_respond(&sasl, slice_of("a\0b", 3), &credentials,
+			     &challenge, &why),
+	    SASL_FAILED);
+	credentials_wipe(&credentials);
+	buf_free(&challenge);
+	buf_free(&initial);
+}
+
 int
 main(void)
 {
@@ -169,6 +295,8 @@ main(void)
 		cmocka_unit_test(test_plain_bounds),
 		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_mechanisms),
+		cmocka_unit_test(test_firsts),
+		cmocka_unit_test(test_relay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

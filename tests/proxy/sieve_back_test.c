@@ -11,7 +11,8 @@ enum {
 	BOB,
 	START,
 	MASTER,
-	LEARN
+	LEARN,
+	SCRAM
 };
 
 static const struct back_login logins[] = {
@@ -23,6 +24,11 @@ static const struct back_login logins[] = {
 	[MASTER] = { .authorise = "bob",
 	    .user = "admin",
 	    .password = "secret" },
+	[SCRAM] = { .authorise = "",
+	    .user = "bob",
+	    .password = "",
+	    .mechanism = SASL_SCRAM_SHA_1,
+	    .message = "n,,n=bob,r=x" },
 	[LEARN] = { .authorise = "",
 	    .user = "",
 	    .password = "",
@@ -62,6 +68,17 @@ static const struct back_row rows[] = {
 	    AUTH "[REFUSED NO {7}\r\nwr\r\nong]" },
 	{ BOB, TEXT(PLAIN READY "BYE (TRYLATER) \"busy\"\r\n"),
 	    AUTH "[DOWN back end said BYE before login]" },
+
+	/* a relayed mechanism */
+	{ SCRAM,
+	    TEXT("\"SASL\" \"SCRAM-SHA-1\"\r\n" READY "\"Yw==\"\r\n"
+		 "{4}\r\nZA==\r\nOK\r\n"),
+	    "AUTHENTICATE \"SCRAM-SHA-1\" \"biwsbj1ib2Iscj14\"\r\n"
+	    "[CHALLENGE c]\"YW5zd2Vy\"\r\n[CHALLENGE d]\"YW5zd2Vy\"\r\n"
+	    "[ACCEPTED |OK]" },
+	{ SCRAM, TEXT("\"SASL\" \"SCRAM-SHA-1\"\r\n" READY "\"Yw==\" x\r\n"),
+	    "AUTHENTICATE \"SCRAM-SHA-1\" \"biwsbj1ib2Iscj14\"\r\n"
+	    "[BROKEN back end's challenge is malformed]" },
 
 	/* TLS: nothing that was said before it counts */
 	{ START, TEXT(DOVECOT), "STARTTLS\r\n" },

@@ -116,6 +116,14 @@ static const struct front_row rows[] = {
 	    "\"\"\r\nNO \"A response is one string.\"\r\n" BYE },
 	{ TLS, TEXT("AUTHENTICATE \"PLAIN\"\r\n\"AGJv\"\nLOGOUT\r\n"),
 	    "\"\"\r\nNO \"Lines end in CRLF.\"\r\n" BYE },
+	/* relayed mechanisms */
+	{ TLS | RELAYS,
+	    TEXT("AUTHENTICATE \"SCRAM-SHA-1\" \"biwsbj1ib2Iscj14\"\r\n"
+		 "{8+}\r\nYz1iaXdz\r\n\"\"\r\n\"*\"\r\nLOGOUT\r\n"),
+	    "[LOGIN |bob|SCRAM-SHA-1 n,,n=bob,r=x]\"Yw==\"\r\n"
+	    "[RESPONSE c=biws]\"Yw==\"\r\n[RESPONSE ]\"Yw==\"\r\n"
+	    "NO \"Authentication cancelled.\"\r\n" BYE },
+
 	{ TLS, TEXT("AUTHENTICATE \"PLAIN\" \"?\"\r\n"), BASE64 },
 	{ TLS, TEXT("AUTHENTICATE \"PLAIN\" \"\"\r\n"),
 	    "NO \"PLAIN needs two NULs.\"\r\n" },

@@ -144,6 +144,39 @@ static const struct step steps[] = {
 		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
 	    "failed m1 failed/100/0", 0 },
 
+	{ "brought up by hand before observers see it up", 0,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 2000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 5000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 O1,
+	    "", 0 },
+	{ NULL, 6000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "failed m1 failed/100/0", 0 },
+	{ "brought up by hand, and nobody ever sees it up", 0,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 2000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 7999,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "", 0 },
+	{ NULL, 8000,
+	    POOL SERVER("m1", BASE "tr=-9:0:failed:100 tr=2:0:up:100 ")
+		M2 M3 OBSERVER("o1", LIVE REFUSED("m1")),
+	    "failed m1 failed/100/0", 0 },
+
 	/* Faults that strike several. */
 	{ "one is silent: suspected first", 0,
 	    POOL M1 M2 M3 OBSERVER("o1", LIVE SUSPECT("m1")), "", 0 },
@@ -538,6 +571,7 @@ test_table(void **state)
 		.wish_after_ms = DECIDE_WISH_AFTER,
 		.silent_after_ms = DECIDE_SILENT_AFTER,
 		.hold_after_ms = DECIDE_HOLD_AFTER,
+		.grace_ms = DECIDE_GRACE,
 	};
 	struct decide *decide = NULL;
 	const char *name = "";

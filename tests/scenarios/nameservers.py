@@ -226,6 +226,38 @@ zone "{self.domain}" {{
         return ["-g", "-c", self.folder / "conf", "-n", "1"]
 
 
+class Nsd(NameServer):
+    """It takes no updates: it reads its file again on SIGHUP."""
+
+    program = "nsd"
+
+    def configuration(self):
+        return f"""server:
+    server-count: 1
+    ip-address: {self.address}@{self.port}
+    do-ip6: no
+    username: ""
+    chroot: ""
+    database: ""
+    pidfile: "{self.folder}/pid"
+    xfrdfile: ""
+    zonelistfile: "{self.folder}/zone.list"
+    zonesdir: "{self.folder}"
+    xfrdir: "{self.folder}"
+    zonefiles-check: yes
+    cookie-secret-file: ""
+    rrl-ratelimit: 0
+remote-control:
+    control-enable: no
+zone:
+    name: {self.domain}
+    zonefile: "{self.zone_path}"
+"""
+
+    def arguments(self):
+        return ["-d", "-c", self.folder / "conf"]
+
+
 class Babbler:
     """A server that answers every connection with octets of the test's."""
 

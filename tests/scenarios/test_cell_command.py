@@ -95,7 +95,8 @@ def test_life_of_a_cell(command):
     run = os.readlink(command.folder / "run")
     assert HOST in told and "CELL_USERS" in told
     assert set(first) == {"ldap1", "ldap2", "dns1", "mbox1", "mbox2", "mbox3",
-                          "replica1", "replica2", "proxy1", "proxy2"}
+                          "replica1", "replica2", "replica3", "proxy1",
+                          "proxy2", "observer1"}
     log_in(facts)
     assert "down" not in command.succeed("status")
 
@@ -133,7 +134,7 @@ def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
     command.succeed("start")
     after = command.pids()
     assert {name for name in after if after[name] != before[name]} == {
-        "proxy1", "proxy2"}
+        "proxy1", "proxy2", "observer1"}
     log_in(command.facts())
 
 
@@ -232,7 +233,8 @@ def test_what_the_how_to_tells_works(command):
 # A part of a command line of the how-to, and what it must print.
 TOLD_SIGNS = {
     "CELL_USERS": "anna-secret",
-    "curl": "INBOX",
+    "imaps://": "INBOX",
+    "pop3s://": "1 ",
     "s_client": "a OK",
     "kdig": f"{NET}.1",
     "ldapadd": "adding new entry",

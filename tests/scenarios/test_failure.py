@@ -22,11 +22,11 @@ from layout import (ADMIN_DN, DAEMONS, DECIDERS, OBSERVERS, PEOPLE, PROXIES,
                     SERVERS, SUFFIX)
 from process import wait_until
 
-NET = os.environ.get("POSTCELL_FAILURE_NET", "127.0.36")
+NET = os.environ.get("CELL_FAILURE_NET", "127.0.36")
 RETURN_AFTER = 3  # s, instead of the 300 of a real cell
 # s from the fault until `failed` is written. A machine that is busy with
 # something else gets some more.
-SLACK = float(os.environ.get("POSTCELL_SLACK", "1"))
+SLACK = float(os.environ.get("CELL_SLACK", "1"))
 REFUSED = 2.0 + SLACK
 SILENT = 4.0 + SLACK
 LOGIN = 3.0 + SLACK  # s until a killed server's user is in elsewhere

@@ -19,7 +19,8 @@ import dns.update
 import pytest
 
 from directory import ROOT, SUFFIX, Directory, base_ldif, wait_until
-from nameservers import KEY, PATH, SECRET, Babbler, Bind, DOMAIN, Knot
+from nameservers import (KEY, PATH, SECRET, Babbler, Bind, DOMAIN, Knot,
+                         Nsd)
 from replicad import Replicad
 from zoned import NAMES, ZONED, CellFile, Zoned, address, transition
 
@@ -66,7 +67,14 @@ def publisher(replica, tmp_path):
         return made[-1]
     yield make
     for each in made:
-        each.stop(signal.SIGKILL)
+        assert each.stop() in (None, 0), each.log()
+        check_log(each)
+
+
+def check_log(zoned):
+    """A build with sanitizers tells its faults in the log."""
+    assert "Sanitizer" not in zoned.log() and \
+        "runtime error" not in zoned.log(), zoned.log()
 
 
 @pytest.fixture
@@ -290,6 +298,25 @@ def test_drift_is_repaired(zoned, server):
         {(f"mine.{DOMAIN}", "A", 30, "203.0.113.1")}
 
 
+@pytest.mark.parametrize("kind", [Knot, Bind])
+def test_others_are_in_the_way(publisher, replica, kind, tmp_path):
+    """A server silently takes no CNAME where other records are."""
+    server = kind(tmp_path / "dns", *DNS,
+                  extra="autoconfig A 192.0.2.80").start()
+    try:
+        zoned = publisher([server.endpoint], check_interval=60).start()
+        wait_until(lambda: zoned.events("zone_failed"), 10, "it says so")
+        assert "in the way" in zoned.log()
+        updates = len(zoned.events("zone_updated"))
+        assert updates <= 3
+        # All else goes its way.
+        replica.cell.set("proxy1", "drain")
+        wait_addresses(server, ALL - {address(1)}, 2)
+        assert server.addresses(f"autoconfig.{DOMAIN}") == {"192.0.2.80"}
+    finally:
+        server.stop()
+
+
 def test_primary_stopped_then_all_catches_up(zoned, server, replica):
     zoned.start().wait_settled()
     server.send(signal.SIGSTOP)
@@ -327,8 +354,8 @@ def test_several_primaries(publisher, knot, replica, tmp_path):
         replica.cell.set("proxy1", "drain")
         for each in (knot, bind):
             wait_addresses(each, ALL - {address(1)}, 2)
-        states = [t["state"] for t in zoned.show()["targets"]]
-        assert states == ["settled", "settled", "failing"]
+        wait_until(lambda: [t["state"] for t in zoned.show()["targets"]] ==
+                   ["settled", "settled", "failing"], 5, "the states")
     finally:
         bind.stop()
 
@@ -456,7 +483,7 @@ def test_two_publishers(directory, server, tmp_path):
                                      [directory]).start())
             publishers.append(Zoned(tmp_path / f"zoned{i}", replicas[-1].path,
                                     [server.endpoint], return_delay=0,
-                                    fail_open=0).start())
+                                    fail_open=0, timeout=5).start())
         wait_addresses(server, expected, 10)
         watcher.start()
         states = dict.fromkeys(range(1, 7), "up")
@@ -491,7 +518,8 @@ def test_two_publishers(directory, server, tmp_path):
         if watcher.is_alive():
             watcher.join()
         for each in publishers:
-            each.stop(signal.SIGKILL)
+            each.stop()
+            check_log(each)
         for each in replicas:
             each.stop()
     assert len(seen) > 20 and seen == sorted(seen), \
@@ -522,7 +550,8 @@ def test_older_data_replaces_nothing(directory, server, tmp_path):
         assert server.addresses(MAIL) == rest
     finally:
         for each in publishers:
-            each.stop(signal.SIGKILL)
+            each.stop()
+            check_log(each)
         old.process.send_signal(signal.SIGCONT)
         old.stop()
         new.stop()
@@ -565,6 +594,26 @@ def test_zone_file(file_zone, replica):
                    5, "the hook ran")
     assert text.splitlines()[2:] == \
         file_zone.target.read_text().splitlines()[2:]
+
+
+def test_zone_file_for_nsd(publisher, replica, tmp_path):
+    nsd = Nsd(tmp_path / "nsd", *DNS2)
+    base = tmp_path / "base"
+    base.write_text(nsd.zone_path.read_text())
+    nsd.start()
+    zoned = publisher([])
+    zoned.zone_lines = f'base = "{base}"\nfile = "{nsd.zone_path}"\n' \
+        f'hosts = "hosts.{DOMAIN}"\nhook = "kill -HUP {nsd.process.pid}"'
+    try:
+        zoned.start()
+        wait_addresses(nsd, ALL, 5)
+        replica.cell.set("proxy2", "drain")
+        wait_addresses(nsd, ALL - {address(2)}, 2)
+        replica.cell.set("proxy2", "up")
+        wait_addresses(nsd, ALL, 5)
+        assert nsd.addresses(f"www.{DOMAIN}") == {"192.0.2.80"}
+    finally:
+        nsd.stop()
 
 
 def test_zone_file_trouble(file_zone, replica):

@@ -188,8 +188,10 @@ zone "{self.domain}" {{
                 if f"event={name} " in line]
 
     def ctl(self, *words, json_form=True):
+        conf = self.folder / "ctl.conf"
+        conf.write_text(f'run_dir = "{self.folder}"\n')
         return subprocess.run(
-            [CTL, "--config", self.conf, *(["--json"] if json_form else []),
+            [CTL, "--config", conf, *(["--json"] if json_form else []),
              "zone", *words], capture_output=True, text=True, timeout=20)
 
     def show(self):

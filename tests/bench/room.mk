@@ -1,0 +1,27 @@
+# The bench. Its programs are built by `make bench` alone; what else it needs
+# comes from Debian (tools/bootstrap bench).
+#
+#   make bench                  a short form, some minutes
+#   make bench ROUNDS=9 LONG=1  the figures of BENCHMARKS.md
+#   make bench ONLY=login,tls   some of the measures (tests/bench/bench.py --help)
+ROUNDS ?=
+ONLY ?=
+LONG ?=
+PEERS ?=
+BENCH_NET ?= 127.0.100
+
+bench_programs := tests/bench/sink tests/bench/load tests/bench/replica_bench
+TESTS += $(bench_programs)
+tests/bench/sink_SOURCES := tests/bench/sink.c
+tests/bench/load_SOURCES := tests/bench/load.c
+tests/bench/load_PACKAGES := openssl
+tests/bench/replica_bench_SOURCES := tests/bench/replica_bench.c
+tests/bench/replica_bench_USES := libpostcell-replica-reader libpostcell
+tests/bench/replica_bench_PACKAGES := lmdb $(libpostcell_PACKAGES)
+
+.PHONY: bench
+bench: $(addprefix $(BUILD)/,$(bench_programs)) all
+	tools/bootstrap build bench
+	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) --net $(BENCH_NET) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(PEERS),--peers $(PEERS)) $(if $(LONG),--long)

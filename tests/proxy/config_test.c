@@ -1,0 +1,189 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "proxy/config.h"
+
+#define NAME  "host_name = mail.example.org\n"
+#define TLS   "tls { certificate = a key = b }\n"
+#define PLAIN "listen imap { tls = none plaintext = yes }\n"
+
+static char path[] = "/tmp/postcell-config-XXXXXX";
+
+static int
+read_text(const char *text, struct config **config, struct buf *errors)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	return config_read(config, path, errors);
+}
+
+/* line 0: the fault belongs to no line. */
+static const struct {
+	const char *text;
+	int line;
+	const char *why;
+} faults[] = {
+	{ PLAIN, 0, "host_name must be set" },
+	{ "host_name = \"a b\"\n" PLAIN, 0, "host_name must be set" },
+	{ "host_name = \"\"\n" PLAIN, 0, "host_name must be set" },
+	{ "host_name = \"a\r\"\n" PLAIN, 0, "host_name must be set" },
+	{ NAME, 0, "there is neither a listen section nor" },
+	{ NAME "listen imap { }\n", 2, "wants TLS, but" },
+	{ NAME "listen imaps { }\n", 2, "wants TLS, but" },
+	{ NAME PLAIN "tls { certificate = a }\n", 0, "go together" },
+	{ NAME PLAIN "tls { key = a }\n", 0, "go together" },
+	{ NAME TLS "listen imap { tls = none }\n", 3, "nobody could log in" },
+	{ NAME TLS "listen http { }\n", 3, "no such service" },
+	{ NAME TLS "\nlisten mine {\n service = http }\n", 4,
+	    "no such service" },
+	{ NAME TLS "listen kerberos { }\n", 3, "no such service" },
+	{ NAME TLS "listen imap { addresses = { } }\n", 3, "has no addresses" },
+	{ NAME TLS "listen imap { addresses = { \"localhost\" } }\n", 3,
+	    "\"localhost\" is not an IP address" },
+	{ NAME TLS "listen imap { addresses = { \"::1\", \"1.2.3\" } }\n", 3,
+	    "\"1.2.3\" is not an IP address" },
+	{ NAME TLS "listen imap { port = -1 }\n", 3, "must be 0 to 65535" },
+	{ NAME TLS "listen imap { }\nlisten imap { }\n", 4, "duplicate" },
+	{ NAME TLS "listen imap { tls = ssl }\n", 3,
+	    "default, none, starttls, implicit" },
+	{ NAME PLAIN "limits { sessions = 0 }\n", 3, "must be 1 to 1000000" },
+	{ NAME PLAIN "backend { tls = no }\n", 3, "none, starttls, implicit" },
+	{ NAME PLAIN "directory { uris = { \"http://x\" } }\n", 0,
+	    "not an ldap, ldaps or ldapi URL" },
+	{ NAME PLAIN "directory { uris = { \"ldap://x\" } }\n", 0,
+	    "needs bind_dn, password_file and name" },
+	{ NAME PLAIN "probe { user = x }\n", 0, "go together" },
+};
+
+static void
+test_faults(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct buf errors = buf_bounded(4096);
+		struct config *config;
+		char where[256];
+
+		if (faults[i].line)
+			(void)snprintf(where, sizeof(where), "%s:%d: ", path,
+			    faults[i].line);
+		else
+			(void)snprintf(where, sizeof(where), "%s: ", path);
+		if (read_text(faults[i].text, &config, &errors) == 0)
+			fail_msg("row %zu was taken", i);
+		assert_null(config);
+		if (!strstr(buf_string(&errors), where) ||
+		    !strstr(buf_string(&errors), faults[i].why))
+			fail_msg("row %zu: %s", i, buf_string(&errors));
+		buf_free(&errors);
+	}
+}
+
+/* All that is wrong is said at once. */
+static void
+test_all_faults(void **state)
+{
+	struct buf errors = buf_bounded(4096);
+	struct config *config;
+	size_t lines = 0;
+
+	(void)state;
+	assert_int_equal(read_text("listen imap {\n addresses = { a, b }\n}\n"
+				   "listen http { }\n",
+			     &config, &errors),
+	    -1);
+	for (size_t i = 0; i < errors.size; i++)
+		lines += errors.data[i] == '\n';
+	assert_true(lines >= 5);
+	buf_free(&errors);
+}
+
+/* What a listener leaves out follows from its scheme. */
+static const struct {
+	const char *text;
+	enum service_kind service;
+	enum service_tls tls;
+	long port;
+} listeners[] = {
+	{ "listen imap { }", SERVICE_IMAP, SERVICE_TLS_STARTTLS, 143 },
+	{ "listen imaps { }", SERVICE_IMAP, SERVICE_TLS_IMPLICIT, 993 },
+	{ "listen x { service = imaps }", SERVICE_IMAP, SERVICE_TLS_IMPLICIT,
+	    993 },
+	{ "listen imaps { port = 1993 }", SERVICE_IMAP, SERVICE_TLS_IMPLICIT,
+	    1993 },
+	{ "listen imap { tls = implicit }", SERVICE_IMAP, SERVICE_TLS_IMPLICIT,
+	    143 },
+	{ "listen imap { tls = none plaintext = yes }", SERVICE_IMAP,
+	    SERVICE_TLS_NONE, 143 },
+	{ "listen imaps { tls = starttls }", SERVICE_IMAP, SERVICE_TLS_STARTTLS,
+	    993 },
+};
+
+static void
+test_listeners(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(listeners); i++) {
+		struct buf errors = buf_bounded(4096);
+		const struct config_listener *listener;
+		struct config *config;
+		char text[512];
+		size_t count;
+
+		(void)snprintf(
+		    text, sizeof(text), NAME TLS "%s\n", listeners[i].text);
+		if (read_text(text, &config, &errors) < 0)
+			fail_msg("row %zu: %s", i, buf_string(&errors));
+		listener = config_listeners(config, &count);
+		assert_int_equal(count, 1);
+		assert_int_equal(listener->service, listeners[i].service);
+		assert_int_equal(listener->tls, listeners[i].tls);
+		assert_int_equal(listener->port, listeners[i].port);
+		assert_int_equal(listener->addresses.count, 2);
+		assert_true(config->relays >= 1);
+		config_free(&config);
+		buf_free(&errors);
+	}
+}
+
+static int
+make_file(void **state)
+{
+	int fd = mkstemp(path);
+
+	(void)state;
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? -1 : 0;
+}
+
+static int
+remove_file(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_all_faults),
+		cmocka_unit_test(test_listeners),
+	};
+
+	return cmocka_run_group_tests(tests, make_file, remove_file);
+}
