@@ -647,7 +647,7 @@ observer_new(struct event_base *base, const struct config *config,
 void
 observer_start(struct observer *observer)
 {
-	struct timeval tick = { 0, OBSERVER_TICK_MS * 1000 };
+	struct timeval tick = { 0, OBSERVER_TICK_MS * 1000L };
 
 	observer->started_ms = monotonic_ms();
 	event_add(observer->tick, &tick);

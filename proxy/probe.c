@@ -616,8 +616,8 @@ probe_new(struct event_base *base, const struct probe_request *request,
 	probe->context = context;
 	probe->base = base;
 	probe->stream.fd = -1;
-	probe->in = buf_bounded(2 * PROBE_LINE_SIZE);
-	probe->out = buf_bounded(2 * PROBE_LINE_SIZE);
+	probe->in = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
+	probe->out = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
 	probe->result = PROBE_NONE;
 	probe->why = "it has no address";
 	probe->deadline = evtimer_new(base, on_deadline, probe);
