@@ -12,9 +12,11 @@
 #include "zones/tlsa.h"
 #include "zones/zonefile.h"
 
-#define PUBLISH_TICK_MS    50
-#define PUBLISH_OPEN_MS    1000 /* between tries to open the replica */
-#define PUBLISH_DEFER_MS   250  /* between plans while a zone is newer */
+#define PUBLISH_TICK_MS  50
+#define PUBLISH_OPEN_MS  1000 /* between tries to open the replica */
+#define PUBLISH_DEFER_MS 250  /* between plans while a zone is newer */
+#define PUBLISH_VOTES_MS                                                       \
+	1000 /* between looks at what hosts say of themselves */
 #define PUBLISH_STATUS_MAX 65536
 
 struct zone {
@@ -42,7 +44,7 @@ struct publish {
 	bool planned;          /* at least once */
 	bool due;              /* plan at the next tick */
 	int64_t next_us;       /* when time alone makes it due */
-	long long planned_ms, opened_ms, read_tlsa_ms; /* monotonic */
+	long long planned_ms, opened_ms, read_ms, read_tlsa_ms; /* monotonic */
 	const char *fault;
 };
 
@@ -209,6 +211,13 @@ read_csn(struct publish *publish)
 	return good;
 }
 
+/* Votes, which say what address families work, do not count as a change. */
+static bool
+is_old(const struct publish *publish)
+{
+	return clock_monotonic_ms() - publish->read_ms >= PUBLISH_VOTES_MS;
+}
+
 static bool
 read_cell(struct publish *publish)
 {
@@ -218,7 +227,7 @@ read_cell(struct publish *publish)
 
 	if (!read_csn(publish))
 		return false;
-	if (publish->cell &&
+	if (publish->cell && !is_old(publish) &&
 	    replica_cell_generation(publish->replica) == publish->generation)
 		return true;
 	if (replica_cell(publish->replica, &cell, &generation, &why) < 0) {
@@ -228,6 +237,7 @@ read_cell(struct publish *publish)
 	cell_free(&publish->cell);
 	publish->cell = cell;
 	publish->generation = generation;
+	publish->read_ms = clock_monotonic_ms();
 	return true;
 }
 
@@ -301,7 +311,9 @@ publish_zone(
 	for (size_t i = 0; i < zone->primary_count; i++)
 		primary_publish(zone->primaries[i], &zone->plan, &epoch);
 	if (zone->file)
-		zonefile_publish(zone->file, &zone->plan);
+		zonefile_publish(zone->file, &zone->plan,
+		    !rrsets_equal(&old.set, &zone->plan.set) ||
+			old.kept.count != zone->plan.kept.count);
 	plan_free(&old);
 }
 
@@ -363,7 +375,7 @@ is_deferred(const struct publish *publish)
 static bool
 is_due(struct publish *publish)
 {
-	if (publish->due || !publish->cell ||
+	if (publish->due || !publish->cell || is_old(publish) ||
 	    clock_realtime_us() >= publish->next_us ||
 	    replica_cell_generation(publish->replica) != publish->generation)
 		return true;

@@ -470,10 +470,12 @@ zonefile_free(struct zonefile **zonefile)
 }
 
 void
-zonefile_publish(struct zonefile *zonefile, const struct plan *plan)
+zonefile_publish(
+    struct zonefile *zonefile, const struct plan *plan, bool changed)
 {
+	changed = changed || !zonefile->plan;
 	zonefile->plan = plan;
-	if (!zonefile->stepping)
+	if (changed && !zonefile->stepping)
 		arm(zonefile, 0);
 }
 

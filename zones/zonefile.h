@@ -60,8 +60,10 @@ struct zonefile_settings {
 struct zonefile *zonefile_new(const struct zonefile_settings *settings);
 void zonefile_free(struct zonefile **zonefile);
 
-/* The plan is borrowed until the next call. */
-void zonefile_publish(struct zonefile *zonefile, const struct plan *plan);
+/* The plan is borrowed until the next call. changed: it is not as the one
+ * before. */
+void zonefile_publish(
+    struct zonefile *zonefile, const struct plan *plan, bool changed);
 
 struct target_status zonefile_status(const struct zonefile *zonefile);
 const struct rrsets *zonefile_current(const struct zonefile *zonefile);
