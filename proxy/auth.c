@@ -1,5 +1,6 @@
 #include "proxy/auth.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -102,6 +103,7 @@ votes_read(struct votes *votes, struct slice lines)
 static bool
 votes_have(const struct votes *votes, const char *value)
 {
+	assert(value);
 	for (size_t i = 0; i < votes->count; i++)
 		if (strcasecmp(votes->values[i], value) == 0)
 			return true;
@@ -435,7 +437,7 @@ auth_run(const struct auth_settings *settings)
 		.dn = buf_bounded(AUTH_MESSAGE_SIZE),
 		.wanted = { .text = buf_bounded(AUTH_MESSAGE_SIZE) },
 		.dirty = true,
-		.heard_ms = monotonic_ms() - 2 * AUTH_HEARD_MS,
+		.heard_ms = monotonic_ms() - AUTH_HEARD_MS - 1,
 	};
 	const char *why = NULL;
 	int status = EXIT_SUCCESS;
