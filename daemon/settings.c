@@ -124,8 +124,7 @@ row_option(const struct setting *row)
 		return (cfg_opt_t)CFG_STR_LIST(
 		    /* NOLINTNEXTLINE(performance-no-int-to-ptr): declared
 		       without const, never written */
-		    row->name,
-		    (char *)(uintptr_t)row->fallback, CFGF_NONE);
+		    row->name, (char *)(uintptr_t)row->fallback, CFGF_NONE);
 	case SETTING_TEXT:
 	case SETTING_CHOICE:
 		break;

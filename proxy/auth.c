@@ -437,7 +437,7 @@ auth_run(const struct auth_settings *settings)
 		.dn = buf_bounded(AUTH_MESSAGE_SIZE),
 		.wanted = { .text = buf_bounded(AUTH_MESSAGE_SIZE) },
 		.dirty = true,
-		.heard_ms = monotonic_ms() - AUTH_HEARD_MS - 1,
+		.heard_ms = monotonic_ms() - 2L * AUTH_HEARD_MS,
 	};
 	const char *why = NULL;
 	int status = EXIT_SUCCESS;

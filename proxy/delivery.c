@@ -1,6 +1,5 @@
 #include "proxy/delivery.h"
 
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -1231,7 +1230,6 @@ delivery_accept(struct relay *relay, const struct listener *listener, int fd,
 {
 	struct delivery *delivery = calloc(1, sizeof(*delivery));
 	size_t line_size = (size_t)relay->config->limits.line_size;
-	int one = 1;
 
 	if (!delivery)
 		abort();
@@ -1241,7 +1239,6 @@ delivery_accept(struct relay *relay, const struct listener *listener, int fd,
 	delivery->accepted_ms = relay_now_ms();
 	relay_session_id(relay, delivery->id, sizeof(delivery->id));
 	stream_open(&delivery->front, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	delivery->front_event =
 	    event_new(relay->base, -1, 0, on_front, delivery);
 	delivery->timer = evtimer_new(relay->base, on_timer, delivery);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -69,14 +70,19 @@ open_one(const struct config *config, const struct config_listener *section,
     const char *text, const struct handover *before, struct listener *listener,
     struct buf *errors)
 {
+	int one = 1;
+
 	listener->config = section;
 	listener->address = parse_address(text, section->port);
 	listener->fd = find_socket(before, &listener->address);
-	if (listener->fd >= 0)
+	if (listener->fd < 0)
+		listener->fd = open_socket(&listener->address);
+	if (listener->fd >= 0) {
+		/* Each accepted connection inherits it. */
+		setsockopt(
+		    listener->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		return 0;
-	listener->fd = open_socket(&listener->address);
-	if (listener->fd >= 0)
-		return 0;
+	}
 	/* A machine without IPv6 is no fault of the configuration. */
 	if (errno == EAFNOSUPPORT &&
 	    listener->address.any.sa_family == AF_INET6)

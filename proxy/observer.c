@@ -14,7 +14,7 @@
 #include "proxy/resolve.h"
 #include "replica/reader.h"
 
-#define OBSERVER_TICK_US  50000
+#define OBSERVER_TICK_MS  50
 #define OBSERVER_SPEAK_MS 1000 /* the auth process hears that we live */
 #define OBSERVER_BATCH_MS 20   /* results of one moment go out together */
 /*
@@ -647,7 +647,7 @@ observer_new(struct event_base *base, const struct config *config,
 void
 observer_start(struct observer *observer)
 {
-	struct timeval tick = { 0, OBSERVER_TICK_US };
+	struct timeval tick = { 0, OBSERVER_TICK_MS * 1000L };
 
 	observer->started_ms = monotonic_ms();
 	event_add(observer->tick, &tick);

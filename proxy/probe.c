@@ -10,10 +10,9 @@
 #include "proxy/back.h"
 #include "proxy/stream.h"
 
-#define CRLF              "\r\n"
-#define PROBE_LINE_SIZE   8192
-#define PROBE_BUFFER_SIZE 16384
-#define PROBE_CHUNK       4096
+#define CRLF            "\r\n"
+#define PROBE_LINE_SIZE 8192
+#define PROBE_CHUNK     4096
 /* With which the id of our DNS query and of its answer are compared. */
 #define DNS_ID_SIZE     2
 #define DNS_LENGTH_SIZE 2
@@ -617,8 +616,8 @@ probe_new(struct event_base *base, const struct probe_request *request,
 	probe->context = context;
 	probe->base = base;
 	probe->stream.fd = -1;
-	probe->in = buf_bounded(PROBE_BUFFER_SIZE);
-	probe->out = buf_bounded(PROBE_BUFFER_SIZE);
+	probe->in = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
+	probe->out = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
 	probe->result = PROBE_NONE;
 	probe->why = "it has no address";
 	probe->deadline = evtimer_new(base, on_deadline, probe);

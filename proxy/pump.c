@@ -253,8 +253,11 @@ pump_flow(struct pump *pump, struct flow *flow, struct stream *from,
 		return 0;
 	if (result != STREAM_DONE)
 		return -1;
-	if (!flow->ended && move(pump, flow, from, to, more, failed) < 0)
-		return -1;
+	if (!flow->ended && (flow->readable || stream_has_pending(from))) {
+		flow->readable = false;
+		if (move(pump, flow, from, to, more, failed) < 0)
+			return -1;
+	}
 	if (flow->ended && !flow->finished && !flow_waits(flow)) {
 		flow->finished = true;
 		stream_finish(to);

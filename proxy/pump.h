@@ -35,6 +35,7 @@ struct flow {
 	struct pump_pipe *pipe; /* NULL: nothing is in a pipe */
 	uint64_t moved;         /* octets, taken by the receiver */
 	bool bulk;              /* the last read filled the scratch buffer */
+	bool readable;          /* set by the owner: the sender has something */
 	bool ended;             /* the sender will send no more */
 	bool finished;          /* and the receiver was told */
 };

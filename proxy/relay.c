@@ -172,20 +172,13 @@ on_reap(evutil_socket_t fd, short what, void *context)
 static void
 retire(struct relay *relay)
 {
-	struct session *session, *next;
-
 	relay->retiring = true;
 	set_accepting(relay, false);
-	/* Where the next generation does not listen any more, nobody may seem
-	 * to. */
+	/* Who is there may still log in, within limits.login_time. Where the
+	 * next generation does not listen any more, nobody may seem to. */
 	for (size_t i = 0; i < relay->settings->listener_count; i++)
 		close(relay->settings->listeners[i].fd);
 	event_del(relay->parent_event);
-	for (session = TAILQ_FIRST(&relay->queues[QUEUE_LOGIN]); session;
-	     session = next) {
-		next = session_next(session);
-		session_retire(session);
-	}
 	for (struct delivery *delivery = LIST_FIRST(&relay->deliveries);
 	     delivery; delivery = delivery_next(delivery))
 		delivery_retire(delivery);
@@ -342,13 +335,32 @@ watch(struct relay *relay, int fd, short what, event_callback_fn callback)
 	return event;
 }
 
+/*
+ * What a session asks of epoll within one turn of the loop is told at the end
+ * of it, once for each descriptor. No descriptor is watched twice here, as
+ * that demands.
+ */
+static struct event_base *
+new_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config && event_config_set_flag(
+			  config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 /* All that needs the file system or a privilege happens here. */
 static int
 open_relay(struct relay *relay, const char **why)
 {
 	const struct config *config = relay->config;
 
-	relay->base = event_base_new();
+	relay->base = new_base();
 	if (!relay->base || pump_open(&relay->pump) < 0) {
 		*why = "out of memory";
 		return -1;

@@ -408,6 +408,14 @@ address_port(const union address *address)
 			 : address->in6.sin6_port);
 }
 
+bool
+address_is_any(const union address *address)
+{
+	if (address->any.sa_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr);
+	return address->in.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
 socklen_t
 address_size(const union address *address)
 {

@@ -55,6 +55,8 @@ void resolve_cancel(struct resolve_query **query);
 /* Port of an address, and the size that the socket calls want. */
 void address_set_port(union address *address, uint16_t port);
 uint16_t address_port(const union address *address);
+/* "0.0.0.0" and "::". */
+bool address_is_any(const union address *address);
 socklen_t address_size(const union address *address);
 /* Numeric text into at least INET6_ADDRSTRLEN octets. */
 void address_text(const union address *address, char *text, size_t size);

@@ -22,8 +22,9 @@
 
 #define SASL_NAME_SIZE_MAX     1024 /* octets of a user name */
 #define SASL_PASSWORD_SIZE_MAX 4096 /* octets */
-#define SASL_MESSAGE_SIZE_MAX  9216 /* octets, RFC 4954's bound before base64  \
-				     */
+#define SASL_MESSAGE_SIZE_MAX                                                  \
+	9216 /* octets, RFC 4954's bound before base64                         \
+	      */
 
 enum sasl_mechanism {
 	SASL_PLAIN,

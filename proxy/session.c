@@ -1,7 +1,6 @@
 #include "proxy/session.h"
 
 #include <assert.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,6 +90,7 @@ on_front_event(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
+	session->to_back.readable = true;
 	rows[session->state].on_front(session);
 }
 
@@ -101,6 +101,7 @@ on_back_event(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
+	session->to_front.readable = true;
 	rows[session->state].on_back(session);
 }
 
@@ -344,6 +345,8 @@ session_begin_relay(struct session *session)
 	stats_add(slot, STATS_LOGGED_IN, 1);
 	login_free(session);
 	session_enter(session, SESSION_RELAY);
+	/* Both sides were just read empty; the loop tells of more. */
+	session->to_back.readable = session->to_front.readable = false;
 	step_relay(session);
 }
 
@@ -434,18 +437,6 @@ session_time_out(struct session *session)
 }
 
 void
-session_retire(struct session *session)
-{
-	struct login *login = session->login;
-
-	if (session->state != SESSION_FRONT)
-		return;
-	login->front.protocol->goodbye(&login->front,
-	    "This proxy is being restarted, connect again.", &login->front_out);
-	session_close(session, "retired");
-}
-
-void
 session_stop(struct session *session)
 {
 	struct login *login = session->login;
@@ -529,7 +520,8 @@ describe_client(struct session *session)
 	union address local = session->listener->address;
 	socklen_t size = sizeof(local);
 
-	getsockname(session->front.fd, &local.any, &size);
+	if (address_is_any(&local))
+		getsockname(session->front.fd, &local.any, &size);
 	address_text(&session->client, login->client_address,
 	    sizeof(login->client_address));
 	address_text(
@@ -550,7 +542,6 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
     const union address *client)
 {
 	struct session *session = calloc(1, sizeof(*session));
-	int one = 1;
 
 	if (!session)
 		abort();
@@ -561,7 +552,6 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	relay_session_id(relay, session->id, sizeof(session->id));
 	stream_open(&session->front, fd);
 	session->back.fd = -1;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	flow_open(&session->to_back);
 	flow_open(&session->to_front);
 	session->queue = QUEUE_LOGIN;

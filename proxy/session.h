@@ -20,8 +20,6 @@ void session_accept(struct relay *relay, const struct listener *listener,
 
 /* Its time is up: says so where the protocol can, then ends it. */
 void session_time_out(struct session *session);
-/* Asks a session that is not logged in to go; others live on. */
-void session_retire(struct session *session);
 /* The proxy stops: ends it at once. */
 void session_stop(struct session *session);
 /* Frees what session_end() left; from the loop alone. */

@@ -287,6 +287,12 @@ def machine():
             "packages": [line for line in versions if line]}
 
 
+def stop_early(*_):
+    # timeout(1) asks twice.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
@@ -299,7 +305,8 @@ def main():
                                     + [h[0] for h in HOLDS] + ["replica"]))
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Stopped early, it still says what it has.
+    signal.signal(signal.SIGTERM, stop_early)
     options.rounds = options.rounds or (9 if options.long else 5)
     options.peers = options.peers.split(",")
     only = set(filter(None, options.only.split(",")))
@@ -316,6 +323,8 @@ def main():
                 for number in range(options.rounds):
                     bench.round(number)
                 bench.holds()
+            except KeyboardInterrupt:
+                print("bench: what is done so far:", file=sys.stderr)
             finally:
                 bench.close()
         report["results"] = bench.results

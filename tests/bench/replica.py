@@ -19,8 +19,7 @@ def write_ldif(path, count, services, servers=1):
                       f"objectClass: postcellServer\ncn: mbox{number}\n"
                       "postcellPoolName: main\n")
             for service in services:
-                tls = "" if service.startswith("lmtp") else "?tls=none"
-                out.write(f"postcellService: {service}{tls}\n")
+                out.write(f"postcellService: {service}?tls=none\n")
             out.write("\n")
         for number in range(count):
             uid = f"u{number:06}"

@@ -3,7 +3,7 @@
 #
 #   make bench                  a short form, some minutes
 #   make bench ROUNDS=9 LONG=1  the figures of BENCHMARKS.md
-#   make bench ONLY=login,tls   some of the measures (tests/bench/bench.py --help)
+#   make bench ONLY=login,tls   some of the measures, PEERS=... some of the proxies
 ROUNDS ?=
 ONLY ?=
 LONG ?=

@@ -1,4 +1,4 @@
-"""What dialogues are played with; addresses 127.0.40.x and 127.0.41.x."""
+"""What dialogues are played with."""
 
 import itertools
 import os
@@ -8,10 +8,10 @@ import pathlib
 
 import pytest
 
-from house import SERVER, Proxy, Replica, check_log, make_certificate
+from house import NET, SERVER, Proxy, Replica, check_log, make_certificate
 from player import Servers
 
-addresses = (f"127.0.40.{number}" for number in itertools.count(1))
+addresses = (f"127.0.{NET}.{number}" for number in itertools.count(1))
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,31 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
-SERVER = "127.0.41.1"   # scripted back ends; the certificate names it
-STRANGER = "127.0.41.2"  # the same, but not named by the certificate
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
+NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
+
+
+
+def take_net():
+    """Addresses that no other run of the tests on this machine has."""
+    for _ in range(6000):
+        for net in NETS:
+            lock = socket.socket()
+            try:
+                lock.bind((f"127.0.{net}.254", 14999))
+                return net, lock
+            except OSError:
+                lock.close()
+        time.sleep(0.1)
+    raise AssertionError("other runs of these tests do not end")
+
+
+NET, LOCK = take_net()
+SERVER = f"127.0.{NET + 1}.1"  # scripted back ends; the certificate names it
+STRANGER = f"127.0.{NET + 1}.2"  # the same, but not named by the certificate
 
 POOLS = f"""
 plain imap://{SERVER}:{PORTS['plain']}?tls=none

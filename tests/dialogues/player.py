@@ -283,8 +283,10 @@ class Player:
                     try:
                         self.play_line(line)
                     except (AssertionError, OSError) as fault:
+                        log = "\n".join(self.proxy.log().splitlines()[-5:])
                         raise AssertionError(
-                            f"{name}:{number}: {line}\n  {fault}") from fault
+                            f"{name}:{number}: {line}\n  {fault}\n{log}"
+                        ) from fault
             assert self.servers.drop() == 0, \
                 f"{name}: the proxy made another connection to a back end"
         finally:

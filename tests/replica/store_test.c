@@ -290,6 +290,71 @@ test_generation(void **state)
 	scratch_free(path);
 }
 
+/* Whoever hears of a change looks the account up, in the same reader. */
+struct heard {
+	struct replica *replica;
+	size_t count, found;
+};
+
+static void
+hear(void *context, struct slice id)
+{
+	struct heard *heard = context;
+	struct buf record = buf_bounded(LAYOUT_RECORD_MAX);
+	struct account account;
+	const char *why = "";
+
+	heard->count++;
+	if (replica_find_by_id(heard->replica, id, &record, &account, &why) ==
+	    REPLICA_FOUND)
+		heard->found++;
+	buf_free(&record);
+}
+
+static void
+put_many(const char *path, enum store_found expected, char letter)
+{
+	struct store *store = open_store(path, expected);
+	char name[16];
+
+	for (int octet = 1; octet <= 200; octet++) {
+		snprintf(name, sizeof(name), "u:%c%d", letter, octet);
+		put_account(store, (uint8_t)octet, name);
+	}
+	put_gate(store, true, clock_realtime_us(), 0);
+	close_store(store);
+}
+
+static void
+test_changes_are_looked_up(void **state)
+{
+	char *path = scratch_new();
+	struct heard heard = { 0 };
+	const char *why = "";
+	uint64_t since = 0;
+
+	(void)state;
+	put_many(path, STORE_FOUND_NONE, 'a');
+	assert_int_equal(replica_open(&heard.replica, path, &why), 0);
+	assert_int_equal(
+	    replica_changes(heard.replica, &since, hear, &heard, &why), 1);
+	replica_free(&heard.replica);
+	/* More than are copied out of one view. */
+	put_many(path, STORE_FOUND_GOOD, 'b');
+	put_many(path, STORE_FOUND_GOOD, 'c');
+	assert_int_equal(replica_open(&heard.replica, path, &why), 0);
+	assert_int_equal(
+	    replica_changes(heard.replica, &since, hear, &heard, &why), 0);
+	assert_true(heard.count >= 400);
+	assert_int_equal(heard.found, heard.count);
+	heard.count = 0;
+	assert_int_equal(
+	    replica_changes(heard.replica, &since, hear, &heard, &why), 0);
+	assert_int_equal(heard.count, 0);
+	replica_free(&heard.replica);
+	scratch_free(path);
+}
+
 static void
 put_observer(struct store *store, const char *vote, const char *alive,
     const char *wish, bool *changed)
@@ -660,6 +725,7 @@ main(void)
 		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_generation),
 		cmocka_unit_test(test_votes),
+		cmocka_unit_test(test_changes_are_looked_up),
 		cmocka_unit_test(test_cell),
 		cmocka_unit_test(test_meta),
 		cmocka_unit_test(test_format),

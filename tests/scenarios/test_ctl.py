@@ -24,7 +24,7 @@ from process import wait_until
 NET = "127.0.91"
 NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM, CONFIG \
     = 1, 64, 65, 66, 69, 73, 75, 77, 78
-LATENCY = 0.1  # s, median, from a change's moment to both replicas
+LATENCY = 0.1  # s, median, from a change to both replicas, as these say
 DRAINED = 2.0  # s after a drain without ramp nobody new is there
 OLD = "20260101000000.000000Z"
 
@@ -113,16 +113,23 @@ def is_open(session):
 
 def places(ctl, people):
     return {login: ctl.json("map", login).get("server")
-            for login, _ in people}
+            for login, *_ in people}
 
 
 def settled_places(ctl, people):
     """Once nobody waits for a guard."""
     def settled():
         return all(ctl.json("map", login)["answer"] != "wait"
-                   for login, _ in people)
+                   for login, *_ in people)
     assert wait_until(settled, 10)
     return places(ctl, people)
+
+
+def accounts(ctl):
+    """Every account that the replica has, by its uid."""
+    dumped = map(json.loads, ctl.succeed("--json", "replica", "dump")
+                 .splitlines())
+    return [(entry["uid"][0],) for entry in dumped if "uid" in entry]
 
 
 def users_of(ctl):
@@ -169,15 +176,16 @@ def test_drain_moves_users_and_no_new_session_goes_there(cell, people, ctl):
     ("drain", "mbox2"), ("down", "mbox3"), ("weight", "mbox1", "250"),
     ("weight", "mbox2", "0")], ids=" ".join)
 def test_plan_says_what_then_happens(cell, people, ctl, change):
-    before = settled_places(ctl, people)
+    everybody = accounts(ctl)  # some more than people, who probe
+    before = settled_places(ctl, everybody)
     sessions = [log_in(cell, "proxy1", login, password)
                 for login, password in people]
     plan = ctl.json("plan", "server", *change, "--ramp", "0")
-    assert plan["users"] == len(people)
-    assert places(ctl, people) == before, "a plan changes nothing"
+    assert plan["users"] == len(everybody)
+    assert places(ctl, everybody) == before, "a plan changes nothing"
 
     ctl.succeed("server", *change, "--ramp", "0", "--wait")
-    after = settled_places(ctl, people)
+    after = settled_places(ctl, everybody)
     moves = {}
     for login, old in before.items():
         if after[login] != old:
@@ -301,26 +309,25 @@ def test_two_writers_at_once_do_not_overlook_each_other(ctl, directory):
     assert found["postcellWeight"][0] == max(added).split()[-1]
 
 
-def test_a_change_reaches_both_replicas_in_time(cell, ctl, build):
+def test_a_change_reaches_both_replicas_in_time(cell, ctl):
     others = [Ctl(cell, proxy) for proxy in PROXIES]
-    whole, taken = [], []
+    taken, lags = [], []
     for number in range(15):
         weight = 100 + number % 2 + 1
-        begun = time.time()
         done = ctl.json("server", "weight", "mbox1", str(weight),
                         "--ramp", "0")
         for other in others:
             assert wait_until(lambda: other.json(
                 "server", "show", "mbox1")["weight"] == weight, 5, 0.001)
-        seen = time.time()
-        whole.append(seen - begun)
-        taken.append(seen - moment(done["time"]))
-    median = statistics.median(taken)
-    print(f"from a change's moment to both replicas: median "
-          f"{median * 1000:.0f} ms, worst {max(taken) * 1000:.0f} ms; from the "
-          f"command's start: median {statistics.median(whole) * 1000:.0f} ms")
-    # With sanitizers a mere start of the command takes longer than that.
-    assert median < LATENCY * (10 if "san" in build.name else 1), taken
+        taken.append(time.time() - moment(done["time"]))
+        lags.append(max(other.json("replica", "status")["lag"]
+                        for other in others))
+    median = statistics.median(lags)
+    print(f"from a change to the later one of both replicas: median "
+          f"{median * 1000:.1f} ms, worst {max(lags) * 1000:.1f} ms; seen "
+          "there by a command started again and again: median "
+          f"{statistics.median(taken) * 1000:.0f} ms")
+    assert median < LATENCY, lags
 
 
 def moment(text):
@@ -367,8 +374,8 @@ def test_add_and_remove(cell, ctl, directory):
 
 
 def test_proxies_and_other_hosts(ctl, directory):
-    assert [host["name"] for host in ctl.json("proxy", "list")["hosts"]] \
-        == list(PROXIES)
+    assert {host["name"] for host in ctl.json("proxy", "list")["hosts"]} \
+        >= set(PROXIES)
     ctl.succeed("proxy", "drain", "proxy2")
     assert entry(directory, "proxy2", "proxies")["postcellState"] == [b"drain"]
     assert wait_until(lambda: ctl.json(

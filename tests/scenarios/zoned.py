@@ -126,6 +126,8 @@ class Zoned:
 
     def write_conf(self):
         (self.folder / "secret").write_text(self.secret + "\n")
+        (self.folder / "ctl.conf").write_text(
+            f'replica = "{self.replica}"\nrun_dir = "{self.folder}"\n')
         top = "".join(
             f"{name} = {value}\n" if isinstance(value, int)
             else f'{name} = "{value}"\n'
@@ -164,7 +166,11 @@ zone "{self.domain}" {{
             self.process = subprocess.Popen(
                 [ZONED, "-c", self.conf], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL)
-        wait_until(self.show, 10, "the control socket")
+        try:
+            wait_until(self.show, 20, "the control socket")
+        except AssertionError:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def stop(self, number=signal.SIGTERM):
