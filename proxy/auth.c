@@ -1,5 +1,6 @@
 #include "proxy/auth.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -102,6 +103,7 @@ votes_read(struct votes *votes, struct slice lines)
 static bool
 votes_have(const struct votes *votes, const char *value)
 {
+	assert(value);
 	for (size_t i = 0; i < votes->count; i++)
 		if (strcasecmp(votes->values[i], value) == 0)
 			return true;

@@ -12,7 +12,7 @@
 #include "replica/hook.h"
 #include "replica/providers.h"
 
-#define DECIDER_TICK_MS    100
+#define DECIDER_TICK_US    100000
 #define DECIDER_PAUSE_MS   500     /* before a provider is tried again */
 #define DECIDER_FRESH_US   3000000 /* a replica out of step longer waits */
 #define DECIDER_SETTLE_MS  3000 /* that a value may take to come back to us */
@@ -512,7 +512,7 @@ decider_new(struct event_base *base, const struct decider_options *options,
     struct store *store, const struct status *status)
 {
 	struct decider *decider = calloc(1, sizeof(*decider));
-	struct timeval tick = { 0, DECIDER_TICK_MS * 1000 };
+	struct timeval tick = { 0, DECIDER_TICK_US };
 
 	if (!decider)
 		return NULL;
