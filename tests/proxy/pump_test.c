@@ -83,12 +83,13 @@ tear_down(void **state)
 	return 0;
 }
 
-/* One turn of both flows, as the session does at any event. */
+/* One turn of both flows, as the session does when both sides have events. */
 static int
 turn(struct plumbing *pipes, struct stream **failed)
 {
 	bool more = false;
 
+	pipes->to_back.readable = pipes->to_front.readable = true;
 	if (pump_flow(&pipes->pump, &pipes->to_back, &pipes->front,
 		&pipes->back, &more, failed) < 0)
 		return -1;
