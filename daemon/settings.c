@@ -122,8 +122,8 @@ row_option(const struct setting *row)
 		    CFGF_NONE);
 	case SETTING_LIST:
 		return (cfg_opt_t)CFG_STR_LIST(
-		    /* NOLINTNEXTLINE(performance-no-int-to-ptr): declared
-		       without const, never written */
+		    /* Declared without const, never written. */
+		    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 		    row->name, (char *)(uintptr_t)row->fallback, CFGF_NONE);
 	case SETTING_TEXT:
 	case SETTING_CHOICE:

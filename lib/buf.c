@@ -112,8 +112,8 @@ buf_printf(struct buf *buf, const char *format, ...)
 	int size;
 
 	va_start(arguments, format);
-	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start was
-	 * called */
+	/* va_start was called, which the analyser misses. */
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	size = vsnprintf(NULL, 0, format, arguments);
 	va_end(arguments);
 	if (size < 0 || make_room(buf, (size_t)size) < 0) {

@@ -17,8 +17,8 @@ int
 control_send_fd(int channel, int fd, const char *text)
 {
 	union ancillary ancillary = { { 0 } };
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): declared without const,
-	 * never written */
+	/* Declared without const, never written. */
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
 	struct msghdr message = {
 		.msg_iov = &part,

@@ -1,6 +1,7 @@
 #include "proxy/health.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,21 @@ ask_relays(struct client *client, const char *verb, const char *argument)
 		event_add(client->timeout, &timeout);
 }
 
+/* The second word of a text as a number. 0, or -1 when it is none. */
+static int
+read_number(const char *text, unsigned *number)
+{
+	struct slice rest = slice_from(text), word;
+	uint64_t value;
+
+	if (!slice_next_word(&rest, ' ', &word) ||
+	    !slice_next_word(&rest, ' ', &word) ||
+	    slice_to_uint(word, UINT_MAX, &value) < 0)
+		return -1;
+	*number = (unsigned)value;
+	return 0;
+}
+
 /* An answer to a question whose client was not patient enough is dropped. */
 static void
 take_answer(struct health *health, const char *question, json_t *sessions)
@@ -215,7 +231,7 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 	struct client *client;
 	unsigned number;
 
-	if (!sessions || sscanf(question, "%*s %u", &number) != 1)
+	if (!sessions || read_number(question, &number) < 0)
 		return;
 	TAILQ_FOREACH (client, &health->asking, link)
 		if (client->question == number)
@@ -385,8 +401,8 @@ on_parent(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (size == 0)
 		event_base_loopbreak(health->base);
-	else if (size > 0 && relay_fd >= 0 &&
-		 sscanf(text, "relay %u", &slot) == 1)
+	else if (size > 0 && relay_fd >= 0 && strncmp(text, "relay ", 6) == 0 &&
+		 read_number(text, &slot) == 0)
 		add_relay(health, relay_fd, slot);
 	else if (size > 0 && relay_fd >= 0 && strcmp(text, "auth") == 0 &&
 		 health->observer)
@@ -458,8 +474,8 @@ health_run(const struct health_settings *settings)
 	event_base_dispatch(health.base);
 	observer_free(&health.observer);
 	while (!TAILQ_EMPTY(&health.relays))
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
-		 * off the list */
+		/* Freeing takes it off the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		relay_channel_free(TAILQ_FIRST(&health.relays));
 	event_free(health.parent_event);
 	evconnlistener_free(listener);

@@ -66,8 +66,8 @@ join(struct learner *learner, enum service_kind kind)
 
 	buf_free(common);
 	TAILQ_FOREACH (lesson, &learner->lessons, link) {
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
-		 * off the list */
+		/* Freeing takes it off the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		if (lesson->kind != kind || !lesson->known)
 			continue;
 		if (offer_join(kind, common, buf_slice(&lesson->lines), first) <
@@ -496,8 +496,8 @@ learner_free(struct learner **learner)
 	if (!*learner)
 		return;
 	while (!TAILQ_EMPTY(&(*learner)->lessons))
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
-		 * off the list */
+		/* Freeing takes it off the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		lesson_free(TAILQ_FIRST(&(*learner)->lessons));
 	free(*learner);
 	*learner = NULL;

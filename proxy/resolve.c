@@ -219,12 +219,12 @@ resolver_free(struct resolver **resolver)
 	old->ending = true;
 	ares_destroy(old->channel);
 	while (!TAILQ_EMPTY(&old->sockets))
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
-		 * off the list */
+		/* Freeing takes it off the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		socket_free(TAILQ_FIRST(&old->sockets));
 	while (!TAILQ_EMPTY(&old->names))
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freeing takes it
-		 * off the list */
+		/* Freeing takes it off the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		name_free(TAILQ_FIRST(&old->names));
 	event_free(old->timer);
 	free(old);

@@ -85,7 +85,7 @@ add_attribute(
 			buf_add_string(out, "IPV6:");
 		add_xtext(out, client->address);
 	} else if (bit == ATTRIBUTE_PORT) {
-		snprintf(port, sizeof(port), "%u", client->port);
+		(void)snprintf(port, sizeof(port), "%u", client->port);
 		add_xtext(out, port);
 	} else if (bit == ATTRIBUTE_PROTO) {
 		buf_add_string(out, "ESMTP");
@@ -111,7 +111,7 @@ add_xclient(struct back *back, struct buf *out)
 
 	buf_add_string(&line, "XCLIENT");
 	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
-		struct buf word = buf_bounded(COMMAND_SIZE_MAX * 2);
+		struct buf word = buf_bounded((size_t)2 * COMMAND_SIZE_MAX);
 		unsigned bit = attributes[i].bit;
 		size_t alone;
 

@@ -54,8 +54,8 @@ stream_tls_client(struct stream *stream, SSL_CTX *context, const char *name)
 	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(stream->ssl), name) ==
 	    1)
 		return 0;
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): declared without const,
-	 * never written */
+	/* Declared without const, never written. */
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	if (SSL_set_tlsext_host_name(stream->ssl, (char *)(uintptr_t)name) !=
 		1 ||
 	    SSL_set1_host(stream->ssl, name) != 1)

@@ -167,8 +167,8 @@ fault(struct buf *errors, const struct config *config, long line,
 	va_list arguments;
 
 	va_start(arguments, format);
-	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start was
-	 * called */
+	/* va_start was called, which the analyser misses. */
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	buf_printf(

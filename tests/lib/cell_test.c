@@ -135,7 +135,7 @@ check_fault(const struct entry_field *entry, const char *fault)
 	struct slice faults = cell_faults(cell);
 	char text[4096];
 
-	snprintf(text, sizeof(text), "%.*s", SLICE_ARGS(faults));
+	(void)snprintf(text, sizeof(text), "%.*s", SLICE_ARGS(faults));
 	if (!strstr(text, fault))
 		fail_msg("\"%s\" is not in:\n%s", fault, text);
 	assert_true(text[strlen(text) - 1] == '\n');

@@ -135,7 +135,7 @@ test_frozen_vectors(void **state)
 		check_vector(line);
 		count++;
 	}
-	fclose(file);
+	(void)fclose(file);
 	assert_true(count >= 800);
 }
 
@@ -168,7 +168,7 @@ put(struct draft *draft, uint8_t tag, const char *text)
 	char *copy = draft->texts[draft->count];
 
 	assert_true(draft->count < FIELDS);
-	snprintf(copy, TEXT_SIZE, "%s", text);
+	(void)snprintf(copy, TEXT_SIZE, "%s", text);
 	draft->fields[draft->count++] = (struct entry_field){ tag, copy };
 	draft->fields[draft->count] = (struct entry_field){ 0, NULL };
 }
@@ -212,7 +212,7 @@ read_server(struct example *example, char *rest)
 	char *name = next_word(&rest);
 	char url[TEXT_SIZE];
 
-	snprintf(url, sizeof(url), "imap://%s.example.org", name);
+	(void)snprintf(url, sizeof(url), "imap://%s.example.org", name);
 	put(draft, CELL_KIND, "server");
 	put(draft, CELL_NAME, name);
 	put(draft, CELL_SERVICE, url);
@@ -314,16 +314,16 @@ describe(const struct placement *answer, char *text, size_t size)
 
 	switch (answer->kind) {
 	case PLACEMENT_SERVER:
-		snprintf(text, size, "%.*s", SLICE_ARGS(name));
+		(void)snprintf(text, size, "%.*s", SLICE_ARGS(name));
 		break;
 	case PLACEMENT_HOST:
-		snprintf(text, size, "host %.*s", SLICE_ARGS(name));
+		(void)snprintf(text, size, "host %.*s", SLICE_ARGS(name));
 		break;
 	case PLACEMENT_WAIT:
-		snprintf(text, size, "wait %.*s", SLICE_ARGS(name));
+		(void)snprintf(text, size, "wait %.*s", SLICE_ARGS(name));
 		break;
 	case PLACEMENT_NONE:
-		snprintf(text, size, "none %s", whys[answer->reason]);
+		(void)snprintf(text, size, "none %s", whys[answer->reason]);
 		break;
 	}
 }
@@ -380,7 +380,7 @@ begin(struct example *example, char *rest)
 	cell_free(&example->cell);
 	memset(example, 0, sizeof(*example));
 	example->line = line;
-	snprintf(example->text, sizeof(example->text), "%s", rest);
+	(void)snprintf(example->text, sizeof(example->text), "%s", rest);
 }
 
 static void
@@ -422,7 +422,7 @@ test_worked_examples(void **state)
 		example.line++;
 		read_line(&example, line);
 	}
-	fclose(file);
+	(void)fclose(file);
 	cell_free(&example.cell);
 	assert_true(example.line > 300);
 }

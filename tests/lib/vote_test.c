@@ -109,7 +109,7 @@ test_round_trip(void **state)
 		for (size_t k = 0; k < count; k++) {
 			char name[100];
 
-			snprintf(name, sizeof(name), "%.*s",
+			(void)snprintf(name, sizeof(name), "%.*s",
 			    SLICE_ARGS(hosts[k].name));
 			assert_int_equal(says(buf_string(&text), NULL,
 					     hosts[k].kind, name, VOTE_SILENT),

@@ -156,7 +156,7 @@ test_faults(void **state)
 
 		assert_true(write(fd, texts[i], strlen(texts[i])) ==
 			    (ssize_t)strlen(texts[i]));
-		snprintf(number, sizeof(number), "%d", fd);
+		(void)snprintf(number, sizeof(number), "%d", fd);
 		setenv("POSTCELL_HANDOVER", number, 1);
 		if (handover_read(&handover, &why) != -1)
 			fail_msg("row %zu was taken", i);

@@ -318,7 +318,7 @@ put_many(const char *path, enum store_found expected, char letter)
 	char name[16];
 
 	for (int octet = 1; octet <= 200; octet++) {
-		snprintf(name, sizeof(name), "u:%c%d", letter, octet);
+		(void)snprintf(name, sizeof(name), "u:%c%d", letter, octet);
 		put_account(store, (uint8_t)octet, name);
 	}
 	put_gate(store, true, clock_realtime_us(), 0);

@@ -96,7 +96,8 @@ def test_life_of_a_cell(command):
     assert HOST in told and "CELL_USERS" in told
     assert set(first) == {"ldap1", "ldap2", "dns1", "mbox1", "mbox2", "mbox3",
                           "replica1", "replica2", "replica3", "proxy1",
-                          "proxy2", "observer1"}
+                          "proxy2", "observer1", "zone1", "zone2",
+                          "mx1"}
     log_in(facts)
     assert "down" not in command.succeed("status")
 
@@ -124,7 +125,8 @@ def test_life_of_a_cell(command):
 def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
     new = tmp_path / "build"
     new.mkdir()
-    for name in ("postcell-proxyd", "postcell-replicad", "postcellctl"):
+    for name in ("postcell-proxyd", "postcell-replicad", "postcell-zoned",
+                 "postcellctl"):
         shutil.copy(command.build / name, new)
     command.build = new
     command.succeed("start")

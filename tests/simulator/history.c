@@ -42,22 +42,23 @@ outcome_start(struct outcome *outcome)
 void
 outcome_print(const struct outcome *outcome)
 {
-	printf("# %" PRIu64 " histories, %" PRIu64 " accounts, %" PRIu64
-	       " writes, %" PRIu64 " stays, %" PRIu64 " moves\n",
+	(void)printf("# %" PRIu64 " histories, %" PRIu64 " accounts, %" PRIu64
+		     " writes, %" PRIu64 " stays, %" PRIu64 " moves\n",
 	    outcome->histories, outcome->accounts, outcome->writes,
 	    outcome->stays, outcome->moves);
 	if (outcome->unforeseen > 0)
-		printf("# %" PRIu64
-		       " answers that placement_next() did not announce\n",
+		(void)printf(
+		    "# %" PRIu64
+		    " answers that placement_next() did not announce\n",
 		    outcome->unforeseen);
 	if (outcome->overlaps == 0)
-		printf("# no overlap; two servers were never nearer than "
-		       "%" PRId64 " us\n",
+		(void)printf("# no overlap; two servers were never nearer than "
+			     "%" PRId64 " us\n",
 		    outcome->margin_us);
 	else
-		printf("# %" PRIu64 " overlaps in %" PRIu64
-		       " histories, up to %" PRId64
-		       " us, the first of seed %" PRIu64 "\n",
+		(void)printf("# %" PRIu64 " overlaps in %" PRIu64
+			     " histories, up to %" PRId64
+			     " us, the first of seed %" PRIu64 "\n",
 		    outcome->overlaps, outcome->broken, outcome->overlap_us,
 		    outcome->seed);
 }
@@ -81,9 +82,10 @@ static void
 name_of(const struct placement *answer, char *name, size_t size)
 {
 	if (answer->kind == PLACEMENT_SERVER)
-		snprintf(name, size, "%.*s", SLICE_ARGS(answer->server->name));
+		(void)snprintf(
+		    name, size, "%.*s", SLICE_ARGS(answer->server->name));
 	else if (answer->kind == PLACEMENT_HOST)
-		snprintf(name, size, "%.*s", SLICE_ARGS(answer->host));
+		(void)snprintf(name, size, "%.*s", SLICE_ARGS(answer->host));
 	else
 		name[0] = '\0';
 }
@@ -229,13 +231,13 @@ print_overlap(const struct stay *a, const struct stay *b)
 {
 	const struct stay *const pair[] = { a, b };
 
-	printf("overlap:");
+	(void)printf("overlap:");
 	for (size_t i = 0; i < ARRAY_SIZE(pair); i++)
-		printf(" proxy %u %s %+.6f to %+.6f;", pair[i]->proxy,
+		(void)printf(" proxy %u %s %+.6f to %+.6f;", pair[i]->proxy,
 		    pair[i]->server,
 		    (double)(pair[i]->from_us - WORLD_START) / 1e6,
 		    (double)(pair[i]->to_us - WORLD_START) / 1e6);
-	printf("\n");
+	(void)printf("\n");
 }
 
 static int
@@ -303,7 +305,7 @@ history_play(struct outcome *outcome, const struct world *world, uint64_t seed,
 	}
 	for (unsigned i = 0; i < WORLD_ACCOUNTS; i++) {
 		if (aloud)
-			printf("account %u\n", i + 1);
+			(void)printf("account %u\n", i + 1);
 		count_account(outcome, &stays[i], aloud);
 	}
 	outcome->histories++;

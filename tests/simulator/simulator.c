@@ -29,7 +29,7 @@ parse_breach(const char *name, enum breach *breach)
 		}
 	}
 	for (unsigned i = 0; i < BREACH_COUNT; i++)
-		fprintf(stderr, "%s\n", breach_text((enum breach)i));
+		(void)fprintf(stderr, "%s\n", breach_text((enum breach)i));
 	return -1;
 }
 

@@ -84,14 +84,15 @@ add_server(struct cell *cell, unsigned index, const struct server_entry *server)
 	char text[WORLD_TEXT];
 
 	add_text(&record, CELL_KIND, "server");
-	snprintf(text, sizeof(text), "mbox%u", index + 1);
+	(void)snprintf(text, sizeof(text), "mbox%u", index + 1);
 	add_text(&record, CELL_NAME, text);
-	snprintf(text, sizeof(text), "imap://mbox%u.example.org", index + 1);
+	(void)snprintf(
+	    text, sizeof(text), "imap://mbox%u.example.org", index + 1);
 	add_text(&record, CELL_SERVICE, text);
 	add_text(&record, CELL_CSN, server->csn.text);
 	add_text(&record, CELL_POOL, pool_names[server->pool]);
 	add_text(&record, CELL_STATE, host_state_text(server->wish));
-	snprintf(text, sizeof(text), "%u", server->weight);
+	(void)snprintf(text, sizeof(text), "%u", server->weight);
 	add_text(&record, CELL_WEIGHT, text);
 	for (size_t i = 0; i < server->value_count; i++)
 		add_text(&record, CELL_TRANSITION, server->values[i].text);
@@ -109,7 +110,7 @@ add_pool(struct cell *cell, unsigned index, uint32_t guard_ms)
 	add_text(&record, CELL_NAME, pool_names[index]);
 	if (index == 0)
 		add_text(&record, CELL_DEFAULT, "TRUE");
-	snprintf(text, sizeof(text), "%u", guard_ms);
+	(void)snprintf(text, sizeof(text), "%u", guard_ms);
 	add_text(&record, CELL_GUARD, text);
 	cell_add(cell, buf_slice(&record));
 	buf_free(&record);

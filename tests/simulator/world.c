@@ -52,7 +52,7 @@ roll_delay(struct world *world)
 static void
 set_text(struct value *value, const char *text)
 {
-	snprintf(value->text, sizeof(value->text), "%s", text);
+	(void)snprintf(value->text, sizeof(value->text), "%s", text);
 }
 
 static void
@@ -129,7 +129,7 @@ find_server(const struct view *view, unsigned index)
 {
 	char name[WORLD_TEXT];
 
-	snprintf(name, sizeof(name), "mbox%u", index + 1);
+	(void)snprintf(name, sizeof(name), "mbox%u", index + 1);
 	return cell_host(view->cell, HOST_SERVER, slice_from(name));
 }
 
@@ -586,45 +586,46 @@ print_write(const struct write *write)
 {
 	static const char *const targets[] = { "mbox", "pool", "account" };
 
-	printf("%+12.6f %s%u", (double)(write->at_us - WORLD_START) / 1e6,
+	(void)printf("%+12.6f %s%u", (double)(write->at_us - WORLD_START) / 1e6,
 	    targets[write->target], write->index + 1);
 	if (write->sets & SETS_EXISTS)
-		printf(" %s", write->server.exists ? "comes" : "goes");
+		(void)printf(" %s", write->server.exists ? "comes" : "goes");
 	if (write->target == TARGET_SERVER && write->sets & SETS_POOL)
-		printf(" pool %u", write->server.pool + 1);
+		(void)printf(" pool %u", write->server.pool + 1);
 	for (size_t i = 0; i < write->server.value_count; i++)
-		printf(" +\"%s\"", write->server.values[i].text);
+		(void)printf(" +\"%s\"", write->server.values[i].text);
 	for (size_t i = 0; i < write->deleted_count; i++)
-		printf(" -\"%s\"", write->deleted[i].text);
+		(void)printf(" -\"%s\"", write->deleted[i].text);
 	if (write->target == TARGET_POOL)
-		printf(" guard %u ms", write->guard_ms);
+		(void)printf(" guard %u ms", write->guard_ms);
 	if (write->target == TARGET_ACCOUNT)
-		printf(
+		(void)printf(
 		    " pin%s \"%s\" pool%s \"%s\" group%s \"%s\" moved \"%s\"",
 		    write->sets & SETS_PIN ? "=" : "", write->account.pin.text,
 		    write->sets & SETS_POOL ? "=" : "",
 		    write->account.pool.text,
 		    write->sets & SETS_GROUP ? "=" : "",
 		    write->account.group.text, write->account.moved.text);
-	printf("\n%14s known after", "");
+	(void)printf("\n%14s known after", "");
 	for (unsigned i = 0; i < OBSERVERS; i++)
-		printf(" %.6f",
+		(void)printf(" %.6f",
 		    (double)(write->arrival_us[i] - write->at_us) / 1e6);
-	printf("\n");
+	(void)printf("\n");
 }
 
 void
 world_print(const struct world *world)
 {
-	printf("guard %.6f lag %.6f skew %.6f closing %.6f s\nclocks",
+	(void)printf("guard %.6f lag %.6f skew %.6f closing %.6f s\nclocks",
 	    (double)world->bounds.guard / 1e6, (double)world->bounds.lag / 1e6,
 	    (double)world->bounds.skew / 1e6,
 	    (double)world->bounds.closing / 1e6);
 	for (unsigned i = 0; i < OBSERVERS; i++)
-		printf(" %+.6f", (double)world->offset_us[i] / 1e6);
-	printf("\n");
+		(void)printf(" %+.6f", (double)world->offset_us[i] / 1e6);
+	(void)printf("\n");
 	if (world->crashed < OBSERVERS)
-		printf("proxy %u down from %+.6f to %+.6f\n", world->crashed,
+		(void)printf("proxy %u down from %+.6f to %+.6f\n",
+		    world->crashed,
 		    (double)(world->crash_us - WORLD_START) / 1e6,
 		    (double)(world->restart_us - WORLD_START) / 1e6);
 	for (size_t i = 0; i < world->write_count; i++)
