@@ -187,6 +187,7 @@ def test_a_recycled_pid_is_left_alone(command):
 
 def test_a_taken_port_is_named_with_its_holder(command):
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((f"{NET}.12", PORTS["imap"]))
         holder.listen()
         done = command.run("start")
