@@ -216,8 +216,9 @@ read_number(const char *text, unsigned *number)
 	struct slice rest = slice_from(text), word;
 	uint64_t value;
 
+	if (!slice_next_word(&rest, ' ', &word))
+		return -1;
 	if (!slice_next_word(&rest, ' ', &word) ||
-	    !slice_next_word(&rest, ' ', &word) ||
 	    slice_to_uint(word, UINT_MAX, &value) < 0)
 		return -1;
 	*number = (unsigned)value;
