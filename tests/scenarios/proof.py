@@ -408,13 +408,24 @@ class Proof:
                                       "given_up")
             for line in self.happened(kind)))
 
+    def told(self, pairs):
+        """The overlaps, and what the logs say of these users meanwhile."""
+        lines = []
+        for a, b in pairs[:20]:
+            lines.append(f"{a.user}: {a.server} {a.begin:.3f}-{a.end:.3f} "
+                         f"{a.what}, {b.server} {b.begin:.3f}-{b.end:.3f} "
+                         f"{b.what}")
+        for user in sorted({a.user for a, _ in pairs[:20]}):
+            begin = min(a.begin for a, _ in pairs if a.user == user) - 2
+            end = max(a.end for a, _ in pairs if a.user == user) + 2
+            lines += [f"{moment:.3f} {name}: {text}" for name in SERVERS
+                      for moment, text in presence.stamped(self.log(name))
+                      if begin < moment < end and user in text]
+            lines += [f"{moment:.3f} proxies: {line.rstrip()}"
+                      for moment, line in list(self.follow.lines)
+                      if begin < moment < end and user in line]
+        return "\n".join(lines)
+
     def damage(self):
         return [line for name in SERVERS
                 for line in presence.damage(self.new_lines(name))]
-
-
-def told(pairs):
-    return "\n".join(
-        f"{a.user}: {a.server} {a.begin:.3f}-{a.end:.3f} {a.what}, "
-        f"{b.server} {b.begin:.3f}-{b.end:.3f} {b.what}"
-        for a, b in pairs[:20])

@@ -15,7 +15,7 @@ import time
 import pytest
 
 import presence
-from proof import proving, told
+from proof import proving
 
 NET = os.environ.get("POSTCELL_PROOF_NET", "127.0.37")
 CONTROL = 12  # s without affinity
@@ -40,7 +40,7 @@ def test_nobody_is_on_two_servers(proof):
     damage = proof.damage()
     proof.report(found, pairs, twice, stored)
     assert len({each.user for each in found}) >= len(proof.people)
-    assert not pairs, f"{len(pairs)} overlaps:\n{told(pairs)}"
+    assert not pairs, f"{len(pairs)} overlaps:\n{proof.told(pairs)}"
     assert not lost, lost[:20]
     assert not odd, odd[:20]
     assert not damage, "\n".join(damage[:20])
