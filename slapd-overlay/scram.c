@@ -1,5 +1,6 @@
 #include "slapd-overlay/scram.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,58 +10,51 @@
 #include <hcrypto/hmac.h>
 #include <hcrypto/sha.h>
 #include <utf8proc.h>
-#include <wind.h>
 
 #include "lib/base64.h"
 
 #define SALT_SIZE 16
 #define KEY_SIZE  32
 
-/* Code points become UTF-8. */
-static int
-encode(struct buf *out, const uint32_t *points, size_t count)
+/* A letter as RFC 4013 section 2.1 maps it; *bad is set for one that
+ * section 2.3 or 2.5 forbids. */
+static utf8proc_int32_t
+map_point(utf8proc_int32_t point, void *bad)
 {
-	for (size_t i = 0; i < count; i++) {
-		char *room = buf_reserve(out, 4);
+	utf8proc_category_t category = utf8proc_category(point);
 
-		if (!room)
-			return -1;
-		buf_grow(out,
-		    (size_t)utf8proc_encode_char(
-			(utf8proc_int32_t)points[i], (utf8proc_uint8_t *)room));
-	}
-	return 0;
+	if (category == UTF8PROC_CATEGORY_ZS)
+		return ' ';
+	if (category == UTF8PROC_CATEGORY_CC ||
+	    category == UTF8PROC_CATEGORY_CO ||
+	    category == UTF8PROC_CATEGORY_CS ||
+	    category == UTF8PROC_CATEGORY_CN)
+		*(bool *)bad = true;
+	return point;
 }
 
-/* SASLprep, RFC 4013. */
+/*
+ * SASLprep, by today's tables of Unicode. Not by Heimdal's libwind, which
+ * writes beyond its buffer where one letter becomes many.
+ */
 static int
 prepare(struct buf *out, struct slice password)
 {
-	size_t count, room_count, prepared_count;
-	uint32_t *points = NULL, *prepared = NULL;
-	char *text = strndup(password.data, password.size);
+	bool bad = false;
+	utf8proc_uint8_t *text = NULL;
+	utf8proc_ssize_t size =
+	    utf8proc_map_custom((const utf8proc_uint8_t *)password.data,
+		(utf8proc_ssize_t)password.size, &text,
+		UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT |
+		    UTF8PROC_IGNORE,
+		map_point, &bad);
 	int result = -1;
 
-	if (!text || wind_utf8ucs4_length(text, &count) != 0)
-		goto done;
-	/* Compatibility forms may be longer than what they stand for. */
-	room_count = prepared_count = 18 * count + 1;
-	points = calloc(count + 1, sizeof(*points));
-	prepared = calloc(room_count, sizeof(*prepared));
-	if (points && prepared && wind_utf8ucs4(text, points, &count) == 0 &&
-	    wind_stringprep(points, count, prepared, &prepared_count,
-		WIND_PROFILE_SASL) == 0)
-		result = encode(out, prepared, prepared_count);
-	if (points)
-		explicit_bzero(points, count * sizeof(*points));
-	if (prepared)
-		explicit_bzero(prepared, room_count * sizeof(*prepared));
-done:
-	if (text)
-		explicit_bzero(text, password.size);
+	if (size > 0 && !bad)
+		result = buf_add(out, text, (size_t)size);
+	if (size > 0)
+		explicit_bzero(text, (size_t)size);
 	free(text);
-	free(points);
-	free(prepared);
 	return result;
 }
 

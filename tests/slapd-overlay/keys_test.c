@@ -287,9 +287,8 @@ test_scram(void **state)
 	assert_int_equal(
 	    scram_make(&store, slice_from("\xef\xb7\xba"), 4096, &why), 0);
 	buf_clear(&store);
-	/* U+0221 was not assigned when stringprep was written. */
 	assert_int_equal(
-	    scram_make(&store, slice_from("\xc8\xa1"), 4096, &why), -1);
+	    scram_make(&store, slice_from("a\tb"), 4096, &why), -1);
 	assert_non_null(why);
 	buf_free(&store);
 	keys_free(&keys);
