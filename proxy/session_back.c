@@ -395,8 +395,8 @@ pass_challenge(struct session *session)
 
 	login->challenged = true;
 	evtimer_del(login->timer);
-	login->front.protocol->challenge(&login->front,
-	    buf_slice(&login->back.challenge), &login->front_out);
+	front_challenge(&login->front, buf_slice(&login->back.challenge),
+	    &login->front_out);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))
 		return;
