@@ -333,6 +333,28 @@ def test_primary_stopped_then_all_catches_up(zoned, server, replica):
     assert zoned.events("zone_reached")
 
 
+def test_primary_stopped_for_long(zoned, server, replica):
+    """The pauses have grown by then, but never beyond retry_max."""
+    timeout, retry_max = zoned.options["timeout"], 4
+    zoned.options["retry_max"] = retry_max
+    zoned.start().wait_settled()
+    server.send(signal.SIGSTOP)
+
+    def failures():
+        return zoned.show()["targets"][0]["failures"]
+
+    for count, name in enumerate(("proxy1", "proxy2", "proxy1"), 1):
+        replica.cell.set(name, "up" if count == 3 else "drain")
+        wait_until(lambda: failures() >= 2 * count, 60, "another failure")
+    pauses = [int(re.search(r"retry_ms=(\d+)", line)[1])
+              for line in zoned.events("zone_failed")]
+    assert max(pauses) > 1000 * retry_max / 2
+    assert max(pauses) <= 1000 * retry_max
+    server.send(signal.SIGCONT)
+    wait_addresses(server, ALL - {address(2)}, retry_max + 2 * timeout + 2)
+    zoned.wait_settled()
+
+
 def test_primary_killed_then_all_catches_up(zoned, server, replica):
     zoned.start().wait_settled()
     before = server.foreign()
