@@ -270,7 +270,7 @@ backend_fetch(krb5_context context, HDB *db, krb5_const_principal principal,
 		return code;
 	if (flags & HDB_F_ADMIN_DATA) {
 		code = write_fetch(backend->write, context, slice_from(name),
-		    COMPAT_ENTRY(ex));
+		    (flags & HDB_F_ALL_KVNOS) != 0, COMPAT_ENTRY(ex));
 		if (code == 0 && (flags & HDB_F_DECRYPT))
 			code = principal_unseal(context, db, COMPAT_ENTRY(ex));
 	} else {

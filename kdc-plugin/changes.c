@@ -15,13 +15,15 @@
 struct changes_item {
 	LDAPMod mod;
 	struct berval value;
-	struct berval *values[2];
+	bool has_value;
 	struct buf text;
 };
 
 struct changes {
 	struct changes_item items[CHANGES_MAX];
 	LDAPMod *list[CHANGES_MAX + 1];
+	struct berval
+	    *values[2 * CHANGES_MAX + 1]; /* each group ends in NULL */
 	size_t count;
 	bool failed;
 };
@@ -60,8 +62,7 @@ changes_put(struct changes *changes, int operation, const char *attribute,
 	if (buf_add_slice(&item->text, value) != 0 || !item->mod.mod_type)
 		changes->failed = true;
 	item->value = (struct berval){ item->text.size, item->text.data };
-	item->values[0] = value.size > 0 ? &item->value : NULL;
-	item->mod.mod_bvalues = item->values;
+	item->has_value = value.size > 0;
 }
 
 void
@@ -172,26 +173,57 @@ changes_is_empty(const struct changes *changes)
 	return changes->count == 0;
 }
 
+/* Whether the value goes into the same modification as those before it. */
+static bool
+changes_joins(const LDAPMod *group, const LDAPMod *mod)
+{
+	int before = group->mod_op & LDAP_MOD_OP,
+	    now = mod->mod_op & LDAP_MOD_OP;
+
+	return strcmp(group->mod_type, mod->mod_type) == 0 &&
+	       (before == now ||
+		   (before == LDAP_MOD_REPLACE && now == LDAP_MOD_ADD));
+}
+
+/*
+ * Values of one attribute stand together: one without a rule of equality could
+ * not be added to by a second modification.
+ */
+static LDAPMod **
+changes_group(struct changes *changes, bool entry)
+{
+	LDAPMod *group = NULL;
+	size_t count = 0, used = 0;
+
+	for (size_t i = 0; i < changes->count; i++) {
+		struct changes_item *item = &changes->items[i];
+
+		if (entry && !item->has_value)
+			continue;
+		if (entry)
+			item->mod.mod_op = LDAP_MOD_ADD | LDAP_MOD_BVALUES;
+		if (!group || !changes_joins(group, &item->mod)) {
+			changes->values[used++] = NULL;
+			group = &item->mod;
+			group->mod_bvalues = &changes->values[used];
+			changes->list[count++] = group;
+		}
+		if (item->has_value)
+			changes->values[used++] = &item->value;
+	}
+	changes->values[used] = NULL;
+	changes->list[count] = NULL;
+	return changes->failed ? NULL : changes->list;
+}
+
 LDAPMod **
 changes_list(struct changes *changes)
 {
-	for (size_t i = 0; i < changes->count; i++)
-		changes->list[i] = &changes->items[i].mod;
-	changes->list[changes->count] = NULL;
-	return changes->failed ? NULL : changes->list;
+	return changes_group(changes, false);
 }
 
 LDAPMod **
 changes_entry(struct changes *changes)
 {
-	size_t count = 0;
-
-	for (size_t i = 0; i < changes->count; i++) {
-		if (!changes->items[i].values[0])
-			continue;
-		changes->items[i].mod.mod_op = LDAP_MOD_ADD | LDAP_MOD_BVALUES;
-		changes->list[count++] = &changes->items[i].mod;
-	}
-	changes->list[count] = NULL;
-	return changes->failed ? NULL : changes->list;
+	return changes_group(changes, true);
 }

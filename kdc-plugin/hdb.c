@@ -1,9 +1,15 @@
 /*
- * hdb: what libhdb looks for when a database is called `postcell:`.
+ * hdb: what Heimdal looks for by name: the database `postcell:`, the plug-in
+ * for PACs, and the one that judges passwords.
  */
 #include <errno.h>
 
 #include "kdc-plugin/backend.h"
+#include "kdc-plugin/pac.h"
+#include "kdc-plugin/quality.h"
+
+/* It names what krb5.h declares, and includes nothing. */
+#include <kadm5/kadm5-pwcheck.h>
 
 #define HDB_EXPORT __attribute__((visibility("default")))
 
@@ -35,4 +41,31 @@ HDB_EXPORT struct hdb_method hdb_postcell_interface = {
 	.fini = hdb_postcell_fini,
 	.prefix = "postcell",
 	.create = backend_create,
+};
+
+#if HDB_INTERFACE_VERSION == 10
+extern krb5plugin_windc_ftable windc;
+
+HDB_EXPORT krb5plugin_windc_ftable windc = {
+	.minor_version = KRB5_WINDC_PLUGIN_MINOR,
+	.init = hdb_postcell_init,
+	.fini = hdb_postcell_fini,
+	.pac_generate = pac_generate,
+	.pac_verify = pac_verify,
+	.client_access = pac_client_access,
+};
+#endif
+
+static const struct kadm5_pw_policy_check_func hdb_policies[] = {
+	{ "directory", quality_check },
+	{ NULL, NULL },
+};
+
+extern struct kadm5_pw_policy_verifier kadm5_password_verifier;
+
+HDB_EXPORT struct kadm5_pw_policy_verifier kadm5_password_verifier = {
+	.name = "postcell",
+	.version = KADM5_PASSWD_VERSION_V1,
+	.vendor = "Postcell",
+	.funcs = hdb_policies,
 };

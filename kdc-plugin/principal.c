@@ -163,7 +163,7 @@ principal_add_old(krb5_context context, const struct principal_keys *keys,
 	}
 	if (code == 0 && old->len > 0)
 		code = hdb_replace_extension(context, entry, &extension);
-	free_HDB_Ext_KeySet(old);
+	free_HDB_extension(&extension);
 	return code;
 }
 

@@ -179,12 +179,12 @@ write_find(struct write *write, krb5_context context, struct slice name,
 	return code;
 }
 
-/* As kadm5 sees it: the newest keys, sealed, and the old ones. */
+/* As kadm5 sees it. */
 static krb5_error_code
 write_present(struct write *write, krb5_context context,
-    const struct account *account, hdb_entry *entry)
+    const struct account *account, bool old_keys, hdb_entry *entry)
 {
-	struct principal_wish wish = { .old_keys = true,
+	struct principal_wish wish = { .old_keys = old_keys,
 		.now_us = clock_realtime_us() };
 
 	return principal_fill(context, write->options, account, &wish, entry);
@@ -192,7 +192,7 @@ write_present(struct write *write, krb5_context context,
 
 krb5_error_code
 write_fetch(struct write *write, krb5_context context, struct slice name,
-    hdb_entry *entry)
+    bool old_keys, hdb_entry *entry)
 {
 	struct write_view again = { .found = lookup_empty() };
 	struct write_view *view = &again;
@@ -206,8 +206,8 @@ write_fetch(struct write *write, krb5_context context, struct slice name,
 	}
 	code = write_find(write, context, name, view);
 	if (code == 0)
-		code =
-		    write_present(write, context, &view->found.account, entry);
+		code = write_present(
+		    write, context, &view->found.account, old_keys, entry);
 	if (code == 0 && view == &write->base)
 		(void)buf_add_slice(&write->base_name, name);
 	lookup_free(&again.found);
@@ -452,30 +452,44 @@ write_same_keys(krb5_context context, HDB *db, const Keys *a, const Keys *b)
 	return true;
 }
 
-/* Keys in the clear are never written. */
+/* The DER of a key, sealed: some of kadm5's ways leave that to the back end. */
 static krb5_error_code
-write_encode_keys(krb5_context context, const Keys *keys,
+write_encode_key(krb5_context context, HDB *db, const Key *key, struct buf *out)
+{
+	unsigned char *der = NULL;
+	size_t length = 0, size = 0;
+	Key sealed = { 0 };
+	int code = copy_Key(key, &sealed);
+
+	if (code == 0 && !sealed.mkvno)
+		code = db->hdb_master_key_set
+			   ? hdb_seal_key(context, db, &sealed)
+			   : write_fail(context, HDB_ERR_NO_MKEY,
+				 "there is no master key to seal keys with");
+	if (code == 0)
+		ASN1_MALLOC_ENCODE(Key, der, length, &sealed, &size, code);
+	if (code == 0)
+		(void)buf_add(out, der, size);
+	free(der);
+	free_Key(&sealed);
+	return code;
+}
+
+static krb5_error_code
+write_encode_keys(krb5_context context, HDB *db, const Keys *keys,
     struct buf out[KEYSET_KEYS_MAX], size_t *count)
 {
-	*count = 0;
-	for (unsigned i = 0; i < keys->len && *count < KEYSET_KEYS_MAX; i++) {
-		unsigned char *der = NULL;
-		size_t length = 0, size = 0;
-		int code = 0;
+	krb5_error_code code = 0;
 
-		if (!keys->val[i].mkvno)
-			return write_fail(context, HDB_ERR_NO_MKEY,
-			    "there is no master key to seal keys with");
-		ASN1_MALLOC_ENCODE(
-		    Key, der, length, &keys->val[i], &size, code);
-		if (code != 0)
-			return code;
+	*count = 0;
+	for (unsigned i = 0;
+	     i < keys->len && *count < KEYSET_KEYS_MAX && code == 0; i++) {
 		out[*count] = buf_bounded(KEYSET_KEY_MAX);
-		(void)buf_add(&out[*count], der, size);
+		code =
+		    write_encode_key(context, db, &keys->val[i], &out[*count]);
 		(*count)++;
-		free(der);
 	}
-	return 0;
+	return code;
 }
 
 static krb5_error_code
@@ -497,7 +511,8 @@ write_diff_keys(struct write *write, krb5_context context, HDB *db,
 		return 0;
 	if (keep_s < write->options->ticket_life)
 		keep_s = write->options->ticket_life;
-	code = write_encode_keys(context, &states->wanted->keys, keys, &count);
+	code =
+	    write_encode_keys(context, db, &states->wanted->keys, keys, &count);
 	if (code == 0 &&
 	    changes_keys(changes, account, keys, count, clock_realtime_us(),
 		keep_s * TIMESTAMP_SECOND, &why) != 0)
@@ -565,7 +580,7 @@ write_try(struct write *write, krb5_context context, HDB *db,
 
 	if (code == 0)
 		code = write_present(
-		    write, context, &current->found.account, &now);
+		    write, context, &current->found.account, false, &now);
 	if (code == 0)
 		code =
 		    write_diff(write, context, db, &states, current, changes);
@@ -582,8 +597,8 @@ write_replace(struct write *write, krb5_context context, HDB *db,
 {
 	struct write_view current = { .found = lookup_empty() };
 	hdb_entry base = { 0 };
-	krb5_error_code code =
-	    write_present(write, context, &write->base.found.account, &base);
+	krb5_error_code code = write_present(
+	    write, context, &write->base.found.account, false, &base);
 
 	if (code == 0)
 		code =
@@ -618,8 +633,8 @@ write_describe(struct write *write, krb5_context context, HDB *db,
 	(void)record_add(&blank.found.store, ACCOUNT_PRINCIPAL, name);
 	if (account_read(
 		&blank.found.account, buf_slice(&blank.found.store), &why) == 0)
-		code =
-		    write_present(write, context, &blank.found.account, &base);
+		code = write_present(
+		    write, context, &blank.found.account, false, &base);
 	changes_add(changes, "objectClass", slice_from("postcellPrincipal"));
 	changes_add(changes, "objectClass", slice_from("postcellLogin"));
 	changes_add(changes, "krb5PrincipalName", name);
@@ -759,7 +774,7 @@ write_password_there(struct write *write, krb5_context context,
 	if (result != LDAP_SUCCESS)
 		return write_fail_ldap(write, context, result);
 	write_forget(write);
-	code = write_fetch(write, context, name, &after);
+	code = write_fetch(write, context, name, false, &after);
 	if (code == 0) {
 		write_replace_keys(entry, after.keys.val, after.keys.len);
 		entry->kvno = after.kvno;
@@ -829,8 +844,8 @@ write_read(struct write *write, krb5_context context, LDAPMessage *message,
 	const char *why;
 
 	if (write_take(write, message, &view, &why) == 0)
-		code =
-		    write_present(write, context, &view.found.account, entry);
+		code = write_present(
+		    write, context, &view.found.account, false, entry);
 	lookup_free(&view.found);
 	return code;
 }

@@ -29,9 +29,13 @@ void write_forget(struct write *write);
 
 /* All return 0 or a Kerberos error, with its text set. */
 
-/* Fills the entry, sealed. HDB_ERR_NOENTRY: there is none. */
+/*
+ * Fills the entry, sealed; with its old keys only for who asks for them, since
+ * kadm5 would bring them back when it sets a key version. HDB_ERR_NOENTRY:
+ * there is none.
+ */
 krb5_error_code write_fetch(struct write *write, krb5_context context,
-    struct slice name, hdb_entry *entry);
+    struct slice name, bool old_keys, hdb_entry *entry);
 /* precheck: only say whether it could be done. */
 krb5_error_code write_store(struct write *write, krb5_context context, HDB *db,
     bool replace, bool precheck, const hdb_entry *entry);
