@@ -13,7 +13,6 @@
 
 #define DELIVERY_BACKS_MAX 64  /* servers in one session */
 #define DELIVERY_REPLY_MAX 512 /* octets of one recipient's reply */
-#define DELIVERY_ID_SIZE   24
 
 enum delivery_state {
 	DELIVERY_TLS,       /* handshake with the client */
@@ -43,7 +42,7 @@ struct delivery {
 	struct relay *relay;
 	const struct listener *listener;
 	union address client;
-	char id[DELIVERY_ID_SIZE];
+	char id[RELAY_ID_SIZE];
 	enum delivery_state state;
 	struct stream front;
 	struct event *front_event; /* owned */
