@@ -20,6 +20,13 @@ enum config_name {
 	CONFIG_NAME_TYPED /* back ends get what the user typed */
 };
 
+/* Who may get one message by SMTP, where one answer is for all of them. */
+enum config_recipients {
+	CONFIG_RECIPIENTS_SERVER, /* those of one server */
+	CONFIG_RECIPIENTS_ONE,    /* one */
+	CONFIG_RECIPIENTS_ALL     /* all: one that fails fails for all */
+};
+
 struct config_tls {
 	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
 	int protocol_min;              /* 0 TLSv1.2, 1 TLSv1.3 */
@@ -57,6 +64,8 @@ struct config_delivery {
 	const char *delimiter; /* between user and detail; "" for none */
 	bool bare_lf;          /* pass messages with a CR or LF by itself */
 	long recipients;       /* of one message */
+	long message_size;     /* octets; 0: the servers decide */
+	int smtp_recipients;   /* enum config_recipients */
 };
 
 struct config_limits {

@@ -91,6 +91,12 @@ delivery_end(struct delivery *delivery, const char *why)
 	event_active(delivery->reaper, EV_TIMEOUT, 1);
 }
 
+bool
+delivery_is_smtp(const struct delivery *delivery)
+{
+	return delivery->listener->config->service == SERVICE_SMTP;
+}
+
 static bool
 wants_input(const struct delivery *delivery)
 {
@@ -98,11 +104,13 @@ wants_input(const struct delivery *delivery)
 	case DELIVERY_TLS:
 	case DELIVERY_COMMAND:
 	case DELIVERY_CLOSING:
+	case DELIVERY_SKIPPING:
 		return true;
 	case DELIVERY_STREAMING:
 		return !delivery_is_blocked(delivery);
 	case DELIVERY_PLACING:
 	case DELIVERY_STARTING:
+	case DELIVERY_CHUNK:
 	case DELIVERY_FINISHING:
 	case DELIVERY_DEAD:
 		break;
@@ -197,8 +205,9 @@ delivery_begin_tls(struct delivery *delivery)
 static void
 greet(struct delivery *delivery)
 {
-	buf_printf(&delivery->out, "220 %s LMTP ready" CRLF,
-	    delivery->relay->config->host_name);
+	buf_printf(&delivery->out, "220 %s %s ready" CRLF,
+	    delivery->relay->config->host_name,
+	    delivery_is_smtp(delivery) ? "ESMTP" : "LMTP");
 }
 
 static void
@@ -229,6 +238,8 @@ take_input(struct delivery *delivery)
 		buf_clear(&delivery->in);
 	else if (delivery->state == DELIVERY_STREAMING)
 		delivery_stream_content(delivery);
+	else if (delivery->state == DELIVERY_SKIPPING)
+		delivery_skip_chunk(delivery);
 	else
 		delivery_take_commands(delivery);
 }
@@ -260,7 +271,8 @@ on_front(evutil_socket_t fd, short what, void *context)
 					  : stream_why(&delivery->front));
 			return;
 		}
-		if (delivery->state == DELIVERY_STREAMING)
+		if (delivery->state == DELIVERY_STREAMING ||
+		    delivery->state == DELIVERY_SKIPPING)
 			delivery_wait(delivery,
 			    delivery->relay->config->limits.write_stall_time);
 		take_input(delivery);
@@ -378,6 +390,8 @@ delivery_describe(const struct delivery *delivery)
 		[DELIVERY_PLACING] = "route",
 		[DELIVERY_STARTING] = "back",
 		[DELIVERY_STREAMING] = "relay",
+		[DELIVERY_CHUNK] = "back",
+		[DELIVERY_SKIPPING] = "relay",
 		[DELIVERY_FINISHING] = "back",
 		[DELIVERY_CLOSING] = "close",
 		[DELIVERY_DEAD] = "dead",
@@ -386,8 +400,9 @@ delivery_describe(const struct delivery *delivery)
 
 	address_text(&delivery->client, address, sizeof(address));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "session",
-	    delivery->id, "service", "lmtp", "client", address, "state",
-	    states[delivery->state], "tls",
+	    delivery->id, "service",
+	    service_kind_text(delivery->listener->config->service), "client",
+	    address, "state", states[delivery->state], "tls",
 	    delivery->front.ssl ? SSL_get_version(delivery->front.ssl) : "none",
 	    "messages", (json_int_t)delivery->messages, "seconds",
 	    (json_int_t)((relay_now_ms() - delivery->accepted_ms) / 1000));

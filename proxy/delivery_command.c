@@ -8,20 +8,36 @@
 static void
 run_lhlo(struct delivery *delivery, struct slice arguments)
 {
-	const struct config_listener *listener = delivery->listener->config;
+	const struct config *config = delivery->relay->config;
 
 	if (arguments.size == 0) {
-		delivery_say(delivery, "501 5.5.4 LHLO takes a name.");
+		delivery_say(delivery, "501 5.5.4 A name is missing.");
 		return;
 	}
 	delivery->greeted = true;
 	delivery_forget(delivery);
 	buf_printf(&delivery->out,
-	    "250-%s" CRLF "250-PIPELINING" CRLF "250-8BITMIME" CRLF,
-	    delivery->relay->config->host_name);
-	if (listener->tls == SERVICE_TLS_STARTTLS && !delivery->tls)
+	    "250-%s" CRLF "250-PIPELINING" CRLF "250-8BITMIME" CRLF
+	    "250-CHUNKING" CRLF "250-SIZE %ld" CRLF,
+	    config->host_name, config->delivery.message_size);
+	if (delivery->listener->config->tls == SERVICE_TLS_STARTTLS &&
+	    !delivery->tls)
 		delivery_say(delivery, "250-STARTTLS");
 	delivery_say(delivery, "250 ENHANCEDSTATUSCODES");
+}
+
+/* RFC 5321 section 4.1.1.1: there are no extensions then. */
+static void
+run_helo(struct delivery *delivery, struct slice arguments)
+{
+	if (arguments.size == 0) {
+		delivery_say(delivery, "501 5.5.4 A name is missing.");
+		return;
+	}
+	delivery->greeted = true;
+	delivery_forget(delivery);
+	buf_printf(
+	    &delivery->out, "250 %s" CRLF, delivery->relay->config->host_name);
 }
 
 /* Nothing with a control octet goes to a server. */
@@ -34,19 +50,46 @@ is_clean(struct slice text)
 	return true;
 }
 
+/* What cannot be done with such parameters; NULL: nothing. */
+static const char *
+find_fault(const struct delivery *delivery, struct slice parameters)
+{
+	uint64_t size_max =
+	    (uint64_t)delivery->relay->config->delivery.message_size;
+	struct slice value;
+	uint64_t size;
+
+	/* RFC 3030 section 3: it could not go to a server as lines. */
+	if (lmtp_find_parameter(parameters, "BODY", &value) &&
+	    slice_is_nocase(value, "BINARYMIME"))
+		return "555 5.5.4 BINARYMIME is not offered here.";
+	if (!lmtp_find_parameter(parameters, "SIZE", &value))
+		return NULL;
+	if (slice_to_uint(value, UINT64_MAX, &size) < 0)
+		return "501 5.5.4 SIZE takes a number.";
+	return size_max > 0 && size > size_max
+		   ? "552 5.3.4 The message is too large."
+		   : NULL;
+}
+
 static void
 run_mail(struct delivery *delivery, struct slice arguments)
 {
 	struct slice rest = arguments, path, address;
+	const char *fault = NULL;
 
 	if (!delivery->greeted) {
-		delivery_say(delivery, "503 5.5.1 LHLO comes first.");
+		delivery_say(delivery, delivery_is_smtp(delivery)
+					   ? "503 5.5.1 EHLO comes first."
+					   : "503 5.5.1 LHLO comes first.");
 	} else if (delivery->mail.size > 0) {
 		delivery_say(
 		    delivery, "503 5.5.1 There is a transaction already.");
 	} else if (!is_clean(arguments) ||
 		   !lmtp_take_path(&rest, "FROM:", &path, &address)) {
 		delivery_say(delivery, "501 5.5.4 MAIL takes FROM:<address>.");
+	} else if ((fault = find_fault(delivery, rest)) != NULL) {
+		delivery_say(delivery, fault);
 	} else {
 		buf_add_string(&delivery->mail, "MAIL FROM:");
 		buf_add_slice(&delivery->mail, path);
@@ -66,6 +109,10 @@ run_rcpt(struct delivery *delivery, struct slice arguments)
 	buf_clear(&delivery->path);
 	if (delivery->mail.size == 0) {
 		delivery_say(delivery, "503 5.5.1 MAIL comes first.");
+		return;
+	}
+	if (delivery->chunked) {
+		delivery_say(delivery, "503 5.5.1 The message has begun.");
 		return;
 	}
 	if (!is_clean(arguments) ||
@@ -95,11 +142,28 @@ run_data(struct delivery *delivery, struct slice arguments)
 {
 	if (arguments.size > 0)
 		delivery_say(delivery, "501 5.5.4 DATA takes no arguments.");
+	else if (delivery->chunked)
+		delivery_say(
+		    delivery, "503 5.5.1 The message comes in chunks.");
 	else if (delivery->recipient_count == 0)
 		delivery_say(
 		    delivery, "503 5.5.1 There is no valid recipient.");
 	else
 		delivery_start_message(delivery);
+}
+
+static void
+run_bdat(struct delivery *delivery, struct slice arguments)
+{
+	uint64_t size;
+	bool last;
+
+	/* Nobody knows where the next command begins. */
+	if (lmtp_take_chunk(arguments, &size, &last))
+		delivery_start_chunk(delivery, size, last);
+	else
+		delivery_close(
+		    delivery, "501 5.5.4 BDAT takes a size and perhaps LAST.");
 }
 
 static void
@@ -155,24 +219,35 @@ run_starttls(struct delivery *delivery, struct slice arguments)
 		delivery_begin_tls(delivery);
 }
 
+enum dialect {
+	DIALECT_LMTP = 1,
+	DIALECT_SMTP = 2
+};
+
 static const struct {
 	const char *name;
+	unsigned dialects; /* enum dialect */
 	void (*run)(struct delivery *delivery, struct slice arguments);
 } commands[] = {
-	{ "LHLO", run_lhlo },
-	{ "MAIL", run_mail },
-	{ "RCPT", run_rcpt },
-	{ "DATA", run_data },
-	{ "RSET", run_rset },
-	{ "NOOP", run_noop },
-	{ "VRFY", run_vrfy },
-	{ "QUIT", run_quit },
-	{ "STARTTLS", run_starttls },
+	{ "LHLO", DIALECT_LMTP, run_lhlo },
+	{ "EHLO", DIALECT_SMTP, run_lhlo },
+	{ "HELO", DIALECT_SMTP, run_helo },
+	{ "MAIL", DIALECT_LMTP | DIALECT_SMTP, run_mail },
+	{ "RCPT", DIALECT_LMTP | DIALECT_SMTP, run_rcpt },
+	{ "DATA", DIALECT_LMTP | DIALECT_SMTP, run_data },
+	{ "BDAT", DIALECT_LMTP | DIALECT_SMTP, run_bdat },
+	{ "RSET", DIALECT_LMTP | DIALECT_SMTP, run_rset },
+	{ "NOOP", DIALECT_LMTP | DIALECT_SMTP, run_noop },
+	{ "VRFY", DIALECT_LMTP | DIALECT_SMTP, run_vrfy },
+	{ "QUIT", DIALECT_LMTP | DIALECT_SMTP, run_quit },
+	{ "STARTTLS", DIALECT_LMTP | DIALECT_SMTP, run_starttls },
 };
 
 static void
 run_command(struct delivery *delivery, struct slice line)
 {
+	unsigned dialect =
+	    delivery_is_smtp(delivery) ? DIALECT_SMTP : DIALECT_LMTP;
 	size_t space = slice_find(line, ' ');
 	struct slice name = slice_first(line, space);
 	struct slice arguments =
@@ -180,7 +255,8 @@ run_command(struct delivery *delivery, struct slice line)
 			      : slice_trim(slice_from_offset(line, space));
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (slice_is_nocase(name, commands[i].name)) {
+		if ((commands[i].dialects & dialect) &&
+		    slice_is_nocase(name, commands[i].name)) {
 			commands[i].run(delivery, arguments);
 			return;
 		}
@@ -203,10 +279,33 @@ next_line(struct delivery *delivery, struct buf *line)
 	return result;
 }
 
-/* As many commands as are there, as long as each is done at once. */
+/* What is to be done when no more commands can be taken now. */
+static void
+rest(struct delivery *delivery)
+{
+	if (delivery->state == DELIVERY_DEAD ||
+	    delivery->state == DELIVERY_CLOSING)
+		return;
+	if (delivery->state == DELIVERY_COMMAND)
+		delivery_wait(
+		    delivery, delivery->relay->config->limits.idle_time);
+	if (delivery->state == DELIVERY_COMMAND && delivery->retiring &&
+	    delivery->mail.size == 0) {
+		delivery_close(
+		    delivery, "421 4.3.2 This proxy is being restarted.");
+		return;
+	}
+	if (delivery_flush(delivery))
+		delivery_arm(delivery);
+}
+
 void
 delivery_take_commands(struct delivery *delivery)
 {
+	/* A command that was done at once has called us: the loop goes on. */
+	if (delivery->taking)
+		return;
+	delivery->taking = true;
 	while (delivery->state == DELIVERY_COMMAND) {
 		struct buf line = buf_bounded(
 		    (size_t)delivery->relay->config->limits.line_size);
@@ -223,18 +322,6 @@ delivery_take_commands(struct delivery *delivery)
 			delivery_say(delivery,
 			    "500 5.5.2 Lines end in CRLF and have no NUL.");
 	}
-	if (delivery->state == DELIVERY_DEAD ||
-	    delivery->state == DELIVERY_CLOSING)
-		return;
-	if (delivery->state == DELIVERY_COMMAND)
-		delivery_wait(
-		    delivery, delivery->relay->config->limits.idle_time);
-	if (delivery->state == DELIVERY_COMMAND && delivery->retiring &&
-	    delivery->mail.size == 0) {
-		delivery_close(
-		    delivery, "421 4.3.2 This proxy is being restarted.");
-		return;
-	}
-	if (delivery_flush(delivery))
-		delivery_arm(delivery);
+	delivery->taking = false;
+	rest(delivery);
 }

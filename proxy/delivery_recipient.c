@@ -34,7 +34,9 @@ delivery_forget(struct delivery *delivery)
 	delivery->placing = NULL;
 	buf_clear(&delivery->mail);
 	delivery->end = (struct lmtp_end){ 0 };
+	delivery->stuffing = (struct lmtp_stuffing){ 0 };
 	delivery->size = 0;
+	delivery->chunked = false;
 	evtimer_del(delivery->grace);
 	event_active(delivery->sweeper, EV_TIMEOUT, 1);
 }
@@ -54,7 +56,7 @@ delivery_uses(const struct delivery *delivery, const struct lmtp_back *back)
 static bool
 has_message(const struct delivery *delivery)
 {
-	return delivery->state == DELIVERY_STARTING ||
+	return delivery->chunked || delivery->state == DELIVERY_STARTING ||
 	       delivery->state == DELIVERY_STREAMING ||
 	       delivery->state == DELIVERY_FINISHING;
 }
@@ -175,6 +177,25 @@ name_for_server(const struct account *account, char delimiter)
 	return account->uid;
 }
 
+/* By SMTP, where one answer is for all recipients of a message. */
+static bool
+must_come_alone(const struct delivery *delivery, const struct route *route)
+{
+	int choice = delivery->relay->config->delivery.smtp_recipients;
+
+	if (!delivery_is_smtp(delivery) || delivery->recipient_count == 0)
+		return false;
+	switch ((enum config_recipients)choice) {
+	case CONFIG_RECIPIENTS_ONE:
+		return true;
+	case CONFIG_RECIPIENTS_ALL:
+		return false;
+	case CONFIG_RECIPIENTS_SERVER:
+		break;
+	}
+	return strcmp(delivery->recipients[0]->server, route->server) != 0;
+}
+
 /* "RCPT TO:<...> ..." as the server gets it. */
 static void
 ask_server(struct delivery *delivery, const struct account *account,
@@ -227,7 +248,12 @@ delivery_place(struct delivery *delivery)
 	    buf_slice(&delivery->address), config->delivery.delimiter[0],
 	    now_us, &store, &account, &detail, &route)) {
 	case ROUTE_FOUND:
-		ask_server(delivery, &account, detail, &route);
+		if (must_come_alone(delivery, &route))
+			delivery_answer_recipient(delivery,
+			    slice_from(
+				"452 4.5.3 Send it to this recipient by itself."));
+		else
+			ask_server(delivery, &account, detail, &route);
 		break;
 	case ROUTE_WAIT:
 		pause =

@@ -2,7 +2,8 @@
  * delivery_state: what a delivery is made of, for the files that carry it
  * along: delivery.c (life, and the client's connection), delivery_command.c
  * (the client speaks), delivery_recipient.c (each is placed and asked for),
- * delivery_message.c (its octets go to the servers, their answers come back).
+ * delivery_message.c (its octets go to the servers, their answers come back),
+ * delivery_chunk.c (the same for a message that comes in chunks, RFC 3030).
  */
 #ifndef PROXY_DELIVERY_STATE_H
 #define PROXY_DELIVERY_STATE_H
@@ -19,8 +20,10 @@ enum delivery_state {
 	DELIVERY_COMMAND,   /* the client says commands */
 	DELIVERY_PLACING,   /* a recipient waits for its guard or its server */
 	DELIVERY_STARTING,  /* DATA was said to the servers */
-	DELIVERY_STREAMING, /* the message goes through */
-	DELIVERY_FINISHING, /* its results come */
+	DELIVERY_STREAMING, /* the message, or a chunk of it, goes through */
+	DELIVERY_CHUNK,     /* the servers' answers to a chunk come */
+	DELIVERY_SKIPPING,  /* a chunk comes that nobody wants */
+	DELIVERY_FINISHING, /* the message's results come */
 	DELIVERY_CLOSING,   /* the last words */
 	DELIVERY_DEAD
 };
@@ -54,6 +57,7 @@ struct delivery {
 	struct event *sweeper; /* owned: servers that failed are freed */
 	struct buf in, out;
 	bool tls, greeted, retiring;
+	bool taking; /* commands are being taken */
 	struct buf
 	    mail; /* owned: "MAIL FROM:<...> ..."; empty: no transaction */
 	struct lmtp_back *backs[DELIVERY_BACKS_MAX]; /* owned */
@@ -66,7 +70,11 @@ struct delivery {
 	struct buf address; /* owned: as looked up */
 	/* the message under way */
 	struct lmtp_end end;
+	struct lmtp_stuffing stuffing;
 	uint64_t size;
+	bool chunked;        /* it comes in chunks */
+	bool last_chunk;     /* of the one under way */
+	uint64_t chunk_left; /* octets of it still to come */
 	uint64_t messages;
 	int64_t accepted_ms;
 };
@@ -86,6 +94,9 @@ void delivery_close(struct delivery *delivery, const char *text);
 /* How long what happens now may take. */
 void delivery_wait(struct delivery *delivery, long seconds);
 void delivery_begin_tls(struct delivery *delivery);
+
+/* Does the client speak SMTP? */
+bool delivery_is_smtp(const struct delivery *delivery);
 
 /* ---- delivery_command.c ---- */
 
@@ -120,10 +131,30 @@ struct slice delivery_lost_reply(void);
 void delivery_start_message(struct delivery *delivery);
 /* While STREAMING: what has come of the message goes to the servers. */
 void delivery_stream_content(struct delivery *delivery);
+/* All octets are with the servers: their results come. */
+void delivery_end_message(struct delivery *delivery);
+/* May the message be as far as it is known? If not, all recipients have their
+ * answers and their servers were left: true. */
+bool delivery_check_message(struct delivery *delivery);
+/* Has that server a recipient without an answer? */
+bool delivery_is_waited_for(
+    const struct delivery *delivery, const struct lmtp_back *back);
 /* A server is too slow to read on. */
 bool delivery_is_blocked(const struct delivery *delivery);
 /* lmtp_tell of all servers. */
 void delivery_tell(void *context, struct lmtp_back *back, enum lmtp_news news,
     unsigned code, struct slice text);
+
+/* ---- delivery_chunk.c ---- */
+
+/* BDAT: so many octets come. */
+void delivery_start_chunk(struct delivery *delivery, uint64_t size, bool last);
+/* The servers are ready for a chunk. */
+void delivery_begin_chunk(struct delivery *delivery);
+/* While STREAMING and SKIPPING: what has come of it. */
+void delivery_stream_chunk(struct delivery *delivery);
+void delivery_skip_chunk(struct delivery *delivery);
+/* While CHUNK: a server has answered. */
+void delivery_finish_chunk(struct delivery *delivery);
 
 #endif

@@ -92,7 +92,8 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		if (listener->config->service == SERVICE_LMTP)
+		if (listener->config->service == SERVICE_LMTP ||
+		    listener->config->service == SERVICE_SMTP)
 			delivery_accept(relay, listener, fd, &client);
 		else
 			session_accept(relay, listener, fd, &client);
