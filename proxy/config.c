@@ -73,6 +73,8 @@ static const struct setting listen_rows[] = {
 	    "{\"PLAIN\", \"LOGIN\"}", 0, 0, NULL },
 	{ "client_certificate", SETTING_CHOICE, LISTEN(certificate_choice),
 	    "default", 0, 0, listener_certificate_words },
+	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
+	    NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -221,6 +223,39 @@ derive_mechanisms(const struct config *config, struct config_listener *listener,
 		    config->path, listener->line, listener->title);
 }
 
+/* texts: "ADDRESS/BITS" each; where: what they are of, for errors. */
+static void
+derive_networks(const char *where, const struct setting_list *texts,
+    struct networks *networks, struct buf *errors)
+{
+	const char *why;
+
+	networks->items = calloc(texts->count + 1, sizeof(*networks->items));
+	if (!networks->items)
+		abort();
+	for (size_t i = 0; i < texts->count; i++) {
+		if (network_parse(texts->items[i],
+			&networks->items[networks->count], &why) == 0)
+			networks->count++;
+		else
+			buf_printf(errors, "%s: \"%s\" %s\n", where,
+			    texts->items[i], why);
+	}
+}
+
+static void
+derive_listener_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	struct buf where = buf_bounded(4096);
+
+	buf_printf(&where, "%s:%ld: listen \"%s\": proxy_networks",
+	    config->path, listener->line, listener->title);
+	derive_networks(buf_string(&where), &listener->proxy_texts,
+	    &listener->proxy_networks, errors);
+	buf_free(&where);
+}
+
 static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
@@ -232,6 +267,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
 		    config->path, listener->line, listener->title);
 	derive_mechanisms(config, listener, errors);
+	derive_listener_networks(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -347,8 +383,14 @@ config_read(struct config **config_out, const char *path, struct buf *errors)
 void
 config_free(struct config **config)
 {
-	if (*config)
+	struct config_listener *listeners;
+
+	if (*config) {
+		listeners = (*config)->listeners.items;
+		for (size_t i = 0; i < (*config)->listeners.count; i++)
+			free(listeners[i].proxy_networks.items);
 		settings_free(&(*config)->settings);
+	}
 	free(*config);
 	*config = NULL;
 }

@@ -14,6 +14,7 @@
 #include "daemon/settings.h"
 #include "lib/buf.h"
 #include "lib/service.h"
+#include "proxy/network.h"
 
 enum config_name {
 	CONFIG_NAME_UID,  /* back ends get the account's uid */
@@ -47,6 +48,7 @@ struct config_listener {
 	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
 	bool plaintext; /* credentials without TLS */
 	struct setting_list mechanism_names; /* of SASL */
+	struct setting_list proxy_texts;     /* networks of load balancers */
 	int certificate_choice;              /* 0: tls's, else enum
 						config_client_certificate + 1 */
 
@@ -55,6 +57,8 @@ struct config_listener {
 	enum service_tls tls;
 	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
 	int client_certificate; /* enum config_client_certificate */
+	struct networks proxy_networks; /* not empty: each connection begins
+					   with a header */
 };
 
 struct config_backend {

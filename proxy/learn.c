@@ -30,6 +30,7 @@ struct lesson {
 	struct learner *learner; /* borrowed */
 	enum service_kind kind;
 	enum service_tls tls;
+	bool proxy_header;
 	uint16_t port;
 	char host[ROUTE_HOST_SIZE];
 	struct buf lines; /* owned: what it offers */
@@ -220,6 +221,11 @@ step_connect(struct lesson *lesson)
 		fail(lesson, strerrordesc_np(error));
 		return;
 	}
+	if (lesson->proxy_header &&
+	    stream_introduce(&lesson->stream, NULL, NULL) < 0) {
+		fail(lesson, stream_why(&lesson->stream));
+		return;
+	}
 	back_open(&lesson->back, back_protocol(lesson->kind),
 	    &lesson->learner->client, NULL, slice_from(""), lesson->tls,
 	    LINE_SIZE);
@@ -380,6 +386,7 @@ find_lesson(struct learner *learner, const struct service *service)
 		if (lesson->kind == service->kind &&
 		    lesson->port == service->port &&
 		    lesson->tls == service->tls &&
+		    lesson->proxy_header == service->proxy_header &&
 		    slice_is(service->host, lesson->host))
 			return lesson;
 	return NULL;
@@ -410,6 +417,7 @@ list(struct learner *learner, const struct service *service)
 		lesson->learner = learner;
 		lesson->kind = service->kind;
 		lesson->tls = service->tls;
+		lesson->proxy_header = service->proxy_header;
 		lesson->port = service->port;
 		memcpy(lesson->host, service->host.data, service->host.size);
 		lesson->stream.fd = -1;

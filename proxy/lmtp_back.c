@@ -398,6 +398,11 @@ finish_connect(struct lmtp_back *back)
 		return;
 	}
 	wait_at_most(back, back->relay->config->backend.reply_timeout);
+	if (back->route.proxy_header &&
+	    stream_introduce(&back->stream, NULL, NULL) < 0) {
+		connect_next(back);
+		return;
+	}
 	if (back->route.tls == SERVICE_TLS_IMPLICIT) {
 		begin_tls(back);
 		return;

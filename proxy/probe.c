@@ -507,6 +507,9 @@ connected(struct probe *probe)
 	if (getsockopt(probe->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
 	    0)
 		error = errno;
+	if (error == 0 && probe->request.proxy_header &&
+	    stream_introduce(&probe->stream, NULL, NULL) < 0)
+		error = errno ? errno : EPIPE;
 	if (error == 0) {
 		begin(probe);
 		return;

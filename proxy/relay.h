@@ -27,9 +27,11 @@
 #include "proxy/route.h"
 #include "proxy/stats.h"
 
+struct arrival;
 struct learner;
 struct delivery;
 struct session;
+LIST_HEAD(arrival_list, arrival);
 LIST_HEAD(delivery_list, delivery);
 TAILQ_HEAD(session_list, session);
 
@@ -81,8 +83,9 @@ struct relay {
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];
+	struct arrival_list arrivals;
 	struct delivery_list deliveries;
-	uint32_t session_count; /* deliveries included */
+	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
 	int64_t reported_ms;    /* the last time that the observer was told */

@@ -75,6 +75,7 @@ to_server(
 	}
 	route->port = service->port;
 	route->tls = service->tls;
+	route->proxy_header = service->proxy_header;
 	return ROUTE_FOUND;
 }
 

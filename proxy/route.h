@@ -32,6 +32,7 @@ struct route {
 	char host[ROUTE_HOST_SIZE];   /* what to connect to */
 	uint16_t port;
 	enum service_tls tls;
+	bool proxy_header; /* the host wants one of the PROXY protocol */
 	int64_t wait_until_us;
 	const char *why; /* static text: how it was placed, or why not */
 };

@@ -521,23 +521,23 @@ login_new(struct session *session)
 
 /* What the back end is told of the client. */
 static void
-describe_client(struct session *session)
+describe_client(struct session *session, const union address *local)
 {
 	struct login *login = session->login;
-	union address local = session->listener->address;
-	socklen_t size = sizeof(local);
+	socklen_t size = sizeof(login->local);
 
-	if (address_is_any(&local))
-		getsockname(session->front.fd, &local.any, &size);
+	login->local = local ? *local : session->listener->address;
+	if (address_is_any(&login->local) && !local)
+		getsockname(session->front.fd, &login->local.any, &size);
 	address_text(&session->client, login->client_address,
 	    sizeof(login->client_address));
 	address_text(
-	    &local, login->local_address, sizeof(login->local_address));
+	    &login->local, login->local_address, sizeof(login->local_address));
 	login->client = (struct back_client){
 		.address = login->client_address,
 		.port = address_port(&session->client),
 		.local_address = login->local_address,
-		.local_port = address_port(&local),
+		.local_port = address_port(&login->local),
 		.session = session->id,
 		.host_name = session->relay->config->host_name,
 		.hello = login->front.hello,
@@ -546,7 +546,7 @@ describe_client(struct session *session)
 
 void
 session_accept(struct relay *relay, const struct listener *listener, int fd,
-    const union address *client)
+    const union address *client, const union address *local)
 {
 	struct session *session = calloc(1, sizeof(*session));
 
@@ -567,7 +567,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
 	session->login = login_new(session);
-	describe_client(session);
+	describe_client(session, local);
 	session->state = SESSION_FRONT;
 	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {
 		session_begin_front_tls(session);

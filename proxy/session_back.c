@@ -286,6 +286,13 @@ session_connected(struct session *session)
 		connect_next(session);
 		return;
 	}
+	if (login->route.proxy_header &&
+	    stream_introduce(&session->back, &session->client, &login->local) <
+		0) {
+		login->connect_why = stream_why(&session->back);
+		connect_next(session);
+		return;
+	}
 	login->client.utf8 = login->front.utf8;
 	evtimer_add(login->timer, &patience);
 	back_open(&login->back,

@@ -39,6 +39,7 @@ struct login {
 	struct front front;
 	struct back back;
 	struct back_client client;
+	union address local; /* where the client connected to */
 	char client_address[INET6_ADDRSTRLEN], local_address[INET6_ADDRSTRLEN];
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;

@@ -107,6 +107,7 @@ stats_counter_text(enum stats_counter counter)
 		[STATS_MOVED] = "moved",
 		[STATS_RETRIED] = "retried",
 		[STATS_TLS_FAILED] = "tls_failed",
+		[STATS_HEADER_REFUSED] = "header_refused",
 		[STATS_BYTES_IN] = "bytes_in",
 		[STATS_BYTES_OUT] = "bytes_out",
 	};

@@ -25,8 +25,9 @@ enum stats_counter {
 	STATS_MOVED,      /* sessions ended, or logins routed anew, by a move */
 	STATS_RETRIED,    /* logins tried again after their server failed */
 	STATS_TLS_FAILED, /* handshakes with clients */
-	STATS_BYTES_IN,   /* from clients, after login */
-	STATS_BYTES_OUT,  /* to clients, after login */
+	STATS_HEADER_REFUSED, /* of the PROXY protocol */
+	STATS_BYTES_IN,       /* from clients, after login */
+	STATS_BYTES_OUT,      /* to clients, after login */
 	STATS_COUNTER_COUNT
 };
 

@@ -40,6 +40,8 @@ POOLS = f"""
 plain imap://{SERVER}:{PORTS['plain']}?tls=none
 starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls imaps://{SERVER}:{PORTS['tls']}
+headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
 gone imap://{SERVER}:{CLOSED_PORT}?tls=none
 unnamed imap://nosuch.invalid:143?tls=none
@@ -50,6 +52,8 @@ bob plain
 sue starttls
 tim tls
 stray stranger
+hed headed
+hid headedtls
 gone gone
 una unnamed
 down down
