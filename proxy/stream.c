@@ -9,8 +9,6 @@
 #include <event2/event.h>
 #include <openssl/err.h>
 
-#include "proxy/proxy_header.h"
-
 void
 stream_open(struct stream *stream, int fd)
 {
@@ -25,23 +23,6 @@ stream_close(struct stream *stream)
 	if (stream->fd >= 0)
 		close(stream->fd);
 	*stream = (struct stream){ .fd = -1 };
-}
-
-/* A new connection takes so few octets at once, or is broken. */
-int
-stream_introduce(struct stream *stream, const union address *client,
-    const union address *local)
-{
-	struct buf header = buf_bounded(PROXY_HEADER_SIZE_MAX);
-	ssize_t sent;
-
-	proxy_header_add(&header, client, local);
-	sent = send(stream->fd, header.data, header.size, MSG_NOSIGNAL);
-	if (sent >= 0 && (size_t)sent != header.size)
-		stream->failed = "connection takes nothing";
-	sent = (size_t)sent == header.size ? 0 : -1;
-	buf_free(&header);
-	return (int)sent;
 }
 
 static int

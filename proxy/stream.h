@@ -16,7 +16,6 @@
 #include <openssl/ssl.h>
 
 #include "lib/buf.h"
-#include "proxy/resolve.h"
 
 enum stream_result {
 	STREAM_DONE,  /* something was moved */
@@ -37,14 +36,6 @@ struct stream {
 void stream_open(struct stream *stream, int fd);
 /* Closes at once. Also takes a stream that is closed. */
 void stream_close(struct stream *stream);
-
-/*
- * Says first of all, before any TLS, for whom we connected: a header of the
- * PROXY protocol, version 2. client NULL: for ourselves. 0; or -1, and the
- * connection is of no use.
- */
-int stream_introduce(struct stream *stream, const union address *client,
-    const union address *local);
 
 /* Begins TLS as a server or client of that context; 0, or -1 without memory. */
 int stream_tls_server(struct stream *stream, SSL_CTX *context);

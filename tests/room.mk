@@ -18,8 +18,8 @@ TESTS += tests/simulator/simulator
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
 # `make fuzz-NAME` lets libFuzzer look for more of them for FUZZ_TIME seconds.
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
-fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
-fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES))
+fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
+fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
 FUZZ_TIME ?= 60
 
 define unit
