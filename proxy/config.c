@@ -119,6 +119,19 @@ static const struct setting limit_rows[] = {
 	    NULL },
 	{ "bad_commands", SETTING_NUMBER, LIMIT(bad_commands), "3", 1, 1000,
 	    NULL },
+	{ "address_sessions", SETTING_NUMBER, LIMIT(address_sessions), "0", 0,
+	    1000000, NULL },
+	{ "address_waiting", SETTING_NUMBER, LIMIT(address_waiting), "0", 0,
+	    1000000, NULL },
+	{ "address_bits_ipv4", SETTING_NUMBER, LIMIT(address_bits_ipv4), "32",
+	    8, 32, NULL },
+	{ "address_bits_ipv6", SETTING_NUMBER, LIMIT(address_bits_ipv6), "64",
+	    16, 128, NULL },
+	{ "unlimited", SETTING_LIST, LIMIT(unlimited_texts), "{}", 0, 0, NULL },
+	{ "user_sessions", SETTING_NUMBER, LIMIT(user_sessions), "0", 0,
+	    1000000, NULL },
+	{ "login_memory", SETTING_NUMBER, LIMIT(login_memory), "512", 0,
+	    1048576, NULL },
 };
 
 #define DIRECTORY(field) offsetof(struct config_directory, field)
@@ -330,6 +343,7 @@ static void
 check(struct config *config, struct buf *errors)
 {
 	struct config_listener *listeners = config->listeners.items;
+	struct buf where = buf_bounded(4096);
 
 	if (!config->host_name || !name_is_host(slice_from(config->host_name)))
 		buf_printf(errors,
@@ -343,6 +357,10 @@ check(struct config *config, struct buf *errors)
 		    "%s: tls { certificates } needs certificate, for all other names\n",
 		    config->path);
 	check_observer(config, errors);
+	buf_printf(&where, "%s: limits { unlimited }", config->path);
+	derive_networks(buf_string(&where), &config->limits.unlimited_texts,
+	    &config->limits.unlimited, errors);
+	buf_free(&where);
 	if (config->listeners.count == 0 && !config_observes(config))
 		buf_printf(errors,
 		    "%s: there is neither a listen section nor directory { uris }\n",
@@ -390,6 +408,7 @@ config_free(struct config **config)
 		listeners = (*config)->listeners.items;
 		for (size_t i = 0; i < (*config)->listeners.count; i++)
 			free(listeners[i].proxy_networks.items);
+		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
 	}
 	free(*config);

@@ -86,6 +86,16 @@ struct config_limits {
 	long write_stall_time; /* s */
 	long sessions;         /* of each relay */
 	long bad_commands;
+	/* of the whole host; 0: no limit */
+	long address_sessions;                     /* of one address */
+	long address_waiting;                      /* of them not logged in */
+	long address_bits_ipv4, address_bits_ipv6; /* that make an address */
+	long user_sessions; /* of one user at one service */
+	long login_memory;  /* MiB, of all sessions before login */
+	struct setting_list unlimited_texts;
+
+	/* derived by config_read */
+	struct networks unlimited; /* no limit by address here */
 };
 
 enum config_directory_tls {

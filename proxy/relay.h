@@ -62,6 +62,7 @@ struct relay_settings {
 	SSL_CTX *back_context;
 	const struct listener *listeners;
 	size_t listener_count;
+	struct stats *stats;
 	struct stats_slot *slot;
 	unsigned slot_number;
 	int parent_fd; /* closed by the parent: retire */
