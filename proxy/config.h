@@ -14,6 +14,7 @@
 #include "daemon/settings.h"
 #include "lib/buf.h"
 #include "lib/service.h"
+#include "proxy/network.h"
 
 enum config_name {
 	CONFIG_NAME_UID,  /* back ends get the account's uid */
@@ -54,6 +55,7 @@ struct config_listener {
 	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
 	bool plaintext; /* credentials without TLS */
 	struct setting_list mechanism_names; /* of SASL */
+	struct setting_list proxy_texts;     /* networks of load balancers */
 	int certificate_choice;              /* 0: tls's, else enum
 						config_client_certificate + 1 */
 
@@ -62,6 +64,8 @@ struct config_listener {
 	enum service_tls tls;
 	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
 	int client_certificate; /* enum config_client_certificate */
+	struct networks proxy_networks; /* not empty: each connection begins
+					   with a header */
 };
 
 struct config_backend {
@@ -91,6 +95,16 @@ struct config_limits {
 	long write_stall_time; /* s */
 	long sessions;         /* of each relay */
 	long bad_commands;
+	/* of the whole host; 0: no limit */
+	long address_sessions;                     /* of one address */
+	long address_waiting;                      /* of them not logged in */
+	long address_bits_ipv4, address_bits_ipv6; /* that make an address */
+	long user_sessions; /* of one user at one service */
+	long login_memory;  /* MiB, of all sessions before login */
+	struct setting_list unlimited_texts;
+
+	/* derived by config_read */
+	struct networks unlimited; /* no limit by address here */
 };
 
 enum config_directory_tls {

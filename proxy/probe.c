@@ -514,6 +514,8 @@ connected(struct probe *probe)
 {
 	int error = connect_finish(&probe->stream);
 
+	if (error == 0 && probe->request.proxy_header)
+		error = connect_introduce(&probe->stream, NULL, NULL);
 	if (error == 0)
 		begin(probe);
 	else

@@ -35,6 +35,7 @@ typedef void probe_done(
 struct probe_request {
 	enum service_kind kind;
 	enum service_tls tls;
+	bool proxy_header; /* the host wants one of the PROXY protocol */
 	uint16_t port;
 	const char *name; /* what we call ourselves */
 	const char *host; /* name in the certificate */
