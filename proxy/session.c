@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/session_auth.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 
@@ -24,6 +25,9 @@ static const struct session_row {
 	[SESSION_FRONT_TLS] = { "front_tls", true, false, session_front_tls,
 	    step_nothing },
 	[SESSION_FRONT] = { "front", true, false, session_front_speaks,
+	    step_nothing },
+	[SESSION_VERIFY] = { "verify", false, false, step_flush, step_nothing },
+	[SESSION_PENALTY] = { "penalty", false, false, step_flush,
 	    step_nothing },
 	[SESSION_ROUTE] = { "route", false, false, step_flush, step_nothing },
 	[SESSION_RESOLVE] = { "resolve", false, false, step_flush,
@@ -175,6 +179,8 @@ login_free(struct session *session)
 	if (!login)
 		return;
 	resolve_cancel(&login->query);
+	session_forget_verdict(login);
+	buf_free(&login->refused_text);
 	event_free(login->timer);
 	front_close(&login->front);
 	back_close(&login->back);
@@ -428,7 +434,12 @@ session_time_out(struct session *session)
 		session_end(session, texts[session->queue]);
 		return;
 	}
-	if (session->state != SESSION_FRONT)
+	if (session->state == SESSION_PENALTY)
+		login->front.protocol->refuse(&login->front,
+		    &(struct refusal){
+			login->refused, buf_slice(&login->refused_text) },
+		    &login->front_out);
+	else if (session->state != SESSION_FRONT)
 		login->front.protocol->refuse(
 		    &login->front, &late, &login->front_out);
 	login->front.protocol->goodbye(
@@ -508,7 +519,10 @@ login_new(struct session *session)
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	login->front.plaintext = session->listener->config->plaintext;
-	login->front.mechanisms = session->listener->config->mechanisms;
+	/* EXTERNAL is for those whose certificate was seen. */
+	login->front.mechanisms =
+	    session->listener->config->mechanisms & ~(1U << SASL_EXTERNAL);
+	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }
 

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proxy/failures.h"
+
 #define STATS_SLOTS 1024 /* relays of all generations that still live */
 
 enum stats_counter {
@@ -21,6 +23,9 @@ enum stats_counter {
 	STATS_LOGINS,      /* ended well */
 	STATS_REFUSED,     /* by the back end */
 	STATS_UNKNOWN,     /* users */
+	STATS_FAILED,      /* wrong credentials, unknown users included */
+	STATS_BLOCKED,     /* of them: not even tried, after too many */
+	STATS_VERIFIED,    /* by this proxy */
 	STATS_UNAVAILABLE, /* temporary errors said to clients */
 	STATS_MOVED,      /* sessions ended, or logins routed anew, by a move */
 	STATS_RETRIED,    /* logins tried again after their server failed */
@@ -40,6 +45,7 @@ struct stats {
 	_Atomic uint64_t
 	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
 	struct stats_slot slots[STATS_SLOTS];
+	struct failures failures; /* any relay may write */
 };
 
 /* A new memfd of zeros; -1 on failure. */
