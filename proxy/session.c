@@ -327,9 +327,8 @@ session_begin_relay(struct session *session)
 				? login->account.uid
 				: login->account.address;
 
-	login->front.protocol->accept(&login->front,
-	    buf_slice(&login->back.reply), buf_slice(&login->back.untagged),
-	    &login->front_out);
+	front_accept(&login->front, buf_slice(&login->back.reply),
+	    buf_slice(&login->back.untagged), &login->front_out);
 	if (login->front_out.failed) {
 		session_end(session, "client does not read what it asked for");
 		return;
@@ -435,15 +434,13 @@ session_time_out(struct session *session)
 		return;
 	}
 	if (session->state == SESSION_PENALTY)
-		login->front.protocol->refuse(&login->front,
+		front_refuse(&login->front,
 		    &(struct refusal){
 			login->refused, buf_slice(&login->refused_text) },
 		    &login->front_out);
 	else if (session->state != SESSION_FRONT)
-		login->front.protocol->refuse(
-		    &login->front, &late, &login->front_out);
-	login->front.protocol->goodbye(
-	    &login->front, "Login took too long.", &login->front_out);
+		front_refuse(&login->front, &late, &login->front_out);
+	front_goodbye(&login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);
 }
 
@@ -453,8 +450,8 @@ session_stop(struct session *session)
 	struct login *login = session->login;
 
 	if (session->state == SESSION_FRONT) {
-		login->front.protocol->goodbye(&login->front,
-		    "This proxy is being stopped.", &login->front_out);
+		front_goodbye(&login->front, "This proxy is being stopped.",
+		    &login->front_out);
 		if (!session_flush_front(session))
 			return;
 	}
@@ -580,8 +577,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 		session_begin_front_tls(session);
 		return;
 	}
-	session->login->front.protocol->greet(
-	    &session->login->front, &session->login->front_out);
+	front_greet(&session->login->front, &session->login->front_out);
 	if (session_flush_front(session))
 		session_arm(session);
 }

@@ -130,9 +130,8 @@ session_end_penalty(struct session *session)
 		session_say_refusal(session, refusal.kind, refusal.text);
 		return;
 	}
-	login->front.protocol->refuse(
-	    &login->front, &refusal, &login->front_out);
-	login->front.protocol->goodbye(
+	front_refuse(&login->front, &refusal, &login->front_out);
+	front_goodbye(
 	    &login->front, "Too many failed logins.", &login->front_out);
 	session_close(session, "too many failed logins");
 }

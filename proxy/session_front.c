@@ -46,10 +46,9 @@ session_front_tls(struct session *session)
 	session_offer_external(session);
 	session_enter(session, SESSION_FRONT);
 	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)
-		login->front.protocol->greet(&login->front, &login->front_out);
-	else if (login->front.protocol->secured)
-		login->front.protocol->secured(
-		    &login->front, &login->front_out);
+		front_greet(&login->front, &login->front_out);
+	else
+		front_secured(&login->front, &login->front_out);
 	/* The client may have sent its first command with the end of the
 	 * handshake. */
 	session_front_speaks(session);
@@ -72,8 +71,8 @@ feed_front(struct session *session)
 	struct login *login = session->login;
 	struct slice input = buf_slice(&login->front_in);
 	size_t before = input.size;
-	enum front_action action = login->front.protocol->input(
-	    &login->front, &input, &login->front_out);
+	enum front_action action =
+	    front_input(&login->front, &input, &login->front_out);
 
 	buf_consume(&login->front_in, before - input.size);
 	switch (action) {
@@ -152,8 +151,7 @@ session_say_refusal(
 	struct login *login = session->login;
 	struct refusal refusal = { kind, text };
 
-	login->front.protocol->refuse(
-	    &login->front, &refusal, &login->front_out);
+	front_refuse(&login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
 	login->challenged = false;
 	session_forget_verdict(login);
