@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 
-#include "proxy/certificate.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
+#include "proxy/tls.h"
 
 /* An entry that no directory has: a bind as nobody takes its time as well. */
 #define NOBODY_DN "cn=nobody"
@@ -383,15 +383,31 @@ ask_about_accounts(struct session *session, enum auth_kind kind)
 	buf_free(&dn);
 }
 
+/* Whose certificate it is, by the part that is configured. */
+static int
+read_certificate(const struct session *session, struct buf *name)
+{
+	static const enum tls_client_part parts[] = {
+		[CONFIG_CERTIFICATE_CN] = TLS_CLIENT_COMMON_NAME,
+		[CONFIG_CERTIFICATE_EMAIL] = TLS_CLIENT_MAIL,
+		[CONFIG_CERTIFICATE_UID] = TLS_CLIENT_UID,
+	};
+
+	int field = session->relay->config->auth.certificate_name;
+
+	buf_clear(name);
+	if (tls_client_name(session->front.ssl, parts[field], name) < 0 ||
+	    slice_find(buf_slice(name), '\0') != SIZE_MAX || name->size == 0)
+		return -1;
+	return 0;
+}
+
 static void
 verify_certificate(struct session *session)
 {
 	struct credentials *credentials = &session->login->front.credentials;
 
-	if (certificate_read_name(session->front.ssl,
-		(enum config_certificate_name)
-		    session->relay->config->auth.certificate_name,
-		&credentials->user) < 0)
+	if (read_certificate(session, &credentials->user) < 0)
 		fail(session, REFUSAL_CREDENTIALS, slice_from(""),
 		    "the client has no certificate with a name", 0);
 	else
@@ -406,10 +422,7 @@ session_offer_external(struct session *session)
 	unsigned bit = 1U << SASL_EXTERNAL;
 
 	if (session->listener->config->mechanisms & bit &&
-	    certificate_read_name(session->front.ssl,
-		(enum config_certificate_name)
-		    session->relay->config->auth.certificate_name,
-		&name) == 0)
+	    read_certificate(session, &name) == 0)
 		login->front.mechanisms |= bit;
 	buf_free(&name);
 }
