@@ -36,6 +36,7 @@ static const struct setting top_rows[] = {
 	{ "host_name", SETTING_TEXT, TOP(host_name), NULL, 0, 0, NULL },
 	{ "replica", SETTING_TEXT, TOP(replica), POSTCELL_STATEDIR "/replica",
 	    0, 0, NULL },
+	{ "start_wait", SETTING_NUMBER, TOP(start_wait), "10", 0, 300, NULL },
 	{ "run_dir", SETTING_TEXT, TOP(run_dir), POSTCELL_RUNDIR, 0, 0, NULL },
 	{ "user", SETTING_TEXT, TOP(user), "postcell", 0, 0, NULL },
 	{ "chroot", SETTING_TEXT, TOP(chroot), POSTCELL_STATEDIR "/empty", 0, 0,

@@ -164,6 +164,7 @@ struct config {
 	const char *path; /* of the file; borrowed */
 	const char *host_name;
 	const char *replica;
+	long start_wait; /* s */
 	const char *run_dir;
 	const char *user;
 	const char *chroot;

@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "proxy/auth.h"
+#include "proxy/catchup.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
 #include "proxy/handover.h"
@@ -791,6 +792,8 @@ run(struct parent *parent, struct handover *before)
 	close_unused(parent, before);
 	log_why(&parent->log, LOG_LEVEL_INFO, "started",
 	    "postcell-proxyd " POSTCELL_VERSION);
+	if (before->generation == 0)
+		catchup_wait(parent->config, &parent->log, parent->signal_fd);
 	start_missing(parent);
 	retire_before(parent);
 	reap(parent); /* whoever died while the program was replaced */

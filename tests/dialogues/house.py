@@ -159,6 +159,7 @@ class Proxy:
         self.text = f"""
 host_name = "proxy.example.org"
 replica = "{replica.path}"
+start_wait = 0
 run_dir = "{folder}/run"
 user = "nobody"
 chroot = "{empty}"
