@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "lib/vote.h"
-#include "proxy/auth.h"
+#include "proxy/auth_votes.h"
 #include "proxy/observe.h"
 #include "proxy/probe.h"
 #include "proxy/resolve.h"

@@ -211,15 +211,19 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 		event_base_loopbreak(relay->base);
 }
 
-/* The parent says nothing; that it closed its end says all. */
 static void
 on_parent(evutil_socket_t fd, short what, void *context)
 {
-	char octet;
+	struct relay *relay = context;
+	char text[CONTROL_QUESTION_SIZE];
+	int channel;
+	long size = control_receive_fd(fd, &channel, text);
 
 	(void)what;
-	if (recv(fd, &octet, 1, MSG_DONTWAIT) == 0)
-		retire(context);
+	if (size == 0)
+		retire(relay);
+	else if (size > 0 && channel >= 0)
+		verdicts_add(relay->verdicts, channel);
 }
 
 static void
@@ -391,6 +395,9 @@ watch_all(struct relay *relay)
 		relay->accept_events[i] =
 		    watch(relay, settings->listeners[i].fd, EV_READ, on_accept);
 	relay->accepting = true;
+	relay->verdicts = verdicts_new(relay->base, &relay->config->auth);
+	if (!relay->verdicts)
+		abort();
 	relay->parent_event =
 	    watch(relay, settings->parent_fd, EV_READ, on_parent);
 	relay->health_event =
@@ -421,6 +428,7 @@ close_relay(struct relay *relay)
 		event_free(relay->tick);
 	}
 	learner_free(&relay->learner);
+	verdicts_free(&relay->verdicts);
 	offers_free(&relay->offers);
 	moves_close(relay);
 	resolver_free(&relay->resolver);

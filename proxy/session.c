@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/session_auth.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -27,6 +28,9 @@ static const struct session_row {
 	[SESSION_FRONT_TLS] = { "front_tls", true, false, session_front_tls,
 	    step_nothing },
 	[SESSION_FRONT] = { "front", true, false, session_front_speaks,
+	    step_nothing },
+	[SESSION_VERIFY] = { "verify", false, false, step_flush, step_nothing },
+	[SESSION_PENALTY] = { "penalty", false, false, step_flush,
 	    step_nothing },
 	[SESSION_ROUTE] = { "route", false, false, step_flush, step_nothing },
 	[SESSION_RESOLVE] = { "resolve", false, false, step_flush,
@@ -202,6 +206,8 @@ login_free(struct session *session)
 	stats_subtract(
 	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
 	resolve_cancel(&login->query);
+	session_forget_verdict(login);
+	buf_free(&login->refused_text);
 	event_free(login->timer);
 	front_close(&login->front);
 	back_close(&login->back);
@@ -460,7 +466,12 @@ session_time_out(struct session *session)
 		session_end(session, texts[session->queue]);
 		return;
 	}
-	if (session->state != SESSION_FRONT)
+	if (session->state == SESSION_PENALTY)
+		front_refuse(&login->front,
+		    &(struct refusal){
+			login->refused, buf_slice(&login->refused_text) },
+		    &login->front_out);
+	else if (session->state != SESSION_FRONT)
 		front_refuse(&login->front, &late, &login->front_out);
 	front_goodbye(&login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);
@@ -538,7 +549,10 @@ login_new(struct session *session)
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	login->front.plaintext = session->listener->config->plaintext;
-	login->front.mechanisms = session->listener->config->mechanisms;
+	/* EXTERNAL is for those whose certificate was seen. */
+	login->front.mechanisms =
+	    session->listener->config->mechanisms & ~(1U << SASL_EXTERNAL);
+	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }
 

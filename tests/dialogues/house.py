@@ -194,6 +194,12 @@ backend {{
 limits {{
 	{limits}
 }}
+failures {{
+	delay = 0
+	session_attempts = 1000
+	account_attempts = 0
+	address_attempts = 0
+}}
 """
         for name, port in LISTENERS.items():
             tls = {"either": "starttls", "plain": "none",
