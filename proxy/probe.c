@@ -562,7 +562,9 @@ connect_next(struct probe *probe)
 			arm(probe);
 			return;
 		}
-		probe->result = is_ours(error)          ? PROBE_NONE
+		probe->result = is_ours(error) || (probe->request.one_family &&
+						      error == ENETUNREACH)
+				    ? PROBE_NONE
 				: error == ECONNREFUSED ? PROBE_REFUSED
 							: PROBE_SILENT;
 		probe->why = strerrordesc_np(error);
