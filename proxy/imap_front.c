@@ -47,7 +47,9 @@ say(const struct front *front, struct buf *out, const char *text)
 
 	buf_add_slice(out,
 	    state->tag.size > 0 ? buf_slice(&state->tag) : slice_from("*"));
-	buf_printf(out, " %s" CRLF, text);
+	buf_add_char(out, ' ');
+	buf_add_string(out, text);
+	buf_add_string(out, CRLF);
 }
 
 static enum front_action
@@ -379,7 +381,9 @@ imap_greet(struct front *front, struct buf *out)
 {
 	buf_add_string(out, "* OK [");
 	add_capabilities(front, out);
-	buf_printf(out, "] %s ready." CRLF, front->settings->host_name);
+	buf_add_string(out, "] ");
+	buf_add_string(out, front->settings->host_name);
+	buf_add_string(out, " ready." CRLF);
 }
 
 static void

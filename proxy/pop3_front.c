@@ -348,7 +348,9 @@ pop3_close(struct front *front)
 static void
 pop3_greet(struct front *front, struct buf *out)
 {
-	buf_printf(out, "+OK %s ready." CRLF, front->settings->host_name);
+	buf_add_string(out, "+OK ");
+	buf_add_string(out, front->settings->host_name);
+	buf_add_string(out, " ready." CRLF);
 }
 
 static void

@@ -27,6 +27,8 @@
 #include "proxy/route.h"
 #include "proxy/stats.h"
 
+#define RELAY_ID_SIZE 20 /* octets of a session's id, its NUL included */
+
 struct learner;
 struct delivery;
 struct session;

@@ -201,12 +201,19 @@ stream_has_pending(const struct stream *stream)
 }
 
 void
-stream_finish(struct stream *stream)
+stream_say_goodbye(struct stream *stream)
 {
 	if (stream->ssl && SSL_is_init_finished(stream->ssl)) {
 		SSL_shutdown(stream->ssl);
 		ERR_clear_error();
 	}
+	stream->finished = true;
+}
+
+void
+stream_finish(struct stream *stream)
+{
+	stream_say_goodbye(stream);
 	shutdown(stream->fd, SHUT_WR);
 }
 

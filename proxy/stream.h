@@ -29,6 +29,7 @@ struct stream {
 	SSL *ssl;           /* owned; NULL: plain */
 	bool read_writes;   /* to read on, TLS waits for writability */
 	bool write_reads;   /* to write on, TLS waits for readability */
+	bool finished;      /* the peer was told that nothing more comes */
 	const char *failed; /* static text, or NULL */
 };
 
@@ -58,6 +59,8 @@ enum stream_result stream_fill(
     struct stream *stream, struct buf *in, size_t size);
 /* Octets that TLS has decrypted already, which no event will announce. */
 bool stream_has_pending(const struct stream *stream);
+/* TLS says so to its peer; for a connection that is closed next. */
+void stream_say_goodbye(struct stream *stream);
 /* Says to the peer that nothing more comes; reading goes on. */
 void stream_finish(struct stream *stream);
 
