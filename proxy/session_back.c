@@ -1,15 +1,13 @@
 #include "proxy/session_back.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "proxy/connect.h"
 #include "proxy/session_front.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
 
-static void connect_next(struct session *session);
+static void connect_on(struct session *session);
 static void check_greeting(struct session *session);
 
 void
@@ -75,7 +73,7 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	session->login->addresses = *list;
 	session->login->address_next = 0;
 	session->login->connect_why = why;
-	connect_next(session);
+	connect_on(session);
 }
 
 static void
@@ -206,7 +204,7 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (session->state == SESSION_CONNECT) {
 		session->login->connect_why = "connection timed out";
-		connect_next(session);
+		connect_on(session);
 		return;
 	}
 	if (session->state == SESSION_GREETING) {
@@ -216,24 +214,6 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	fail_server(session,
 	    "The server of the mailbox does not answer, try again later.",
 	    "the server does not answer");
-}
-
-/* A socket on its way to the next address; false when that failed at once. */
-static bool
-start_connect(struct session *session, union address *address)
-{
-	const struct login *login = session->login;
-	int one = 1;
-	int fd = socket(address->any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	stream_open(&session->back, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(address, login->route.port);
-	return connect(fd, &address->any, address_size(address)) == 0 ||
-	       errno == EINPROGRESS;
 }
 
 /* Where the server speaks first its greeting says that it is connected. */
@@ -254,20 +234,19 @@ await_connection(struct session *session)
 }
 
 static void
-connect_next(struct session *session)
+connect_on(struct session *session)
 {
 	struct login *login = session->login;
+	int error = 0;
 
 	session_drop_back(session);
-	while (login->address_next < login->addresses.count) {
-		if (start_connect(session,
-			&login->addresses.addresses[login->address_next++])) {
-			await_connection(session);
-			return;
-		}
-		login->connect_why = strerrordesc_np(errno);
-		session_drop_back(session);
+	if (connect_next(&session->back, &login->addresses,
+		&login->address_next, login->route.port, &error)) {
+		await_connection(session);
+		return;
 	}
+	if (error != 0)
+		login->connect_why = strerrordesc_np(error);
 	fail_server(session,
 	    "The server of the mailbox cannot be reached, try again later.",
 	    login->connect_why);
@@ -371,8 +350,8 @@ pass_challenge(struct session *session)
 
 	login->challenged = true;
 	evtimer_del(&login->timer);
-	login->front.protocol->challenge(&login->front,
-	    buf_slice(&login->back.challenge), &login->front_out);
+	front_challenge(&login->front, buf_slice(&login->back.challenge),
+	    &login->front_out);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))
 		return;
@@ -461,15 +440,11 @@ void
 session_connected(struct session *session)
 {
 	struct login *login = session->login;
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&session->back);
 
-	if (getsockopt(session->back.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
 	if (error != 0) {
 		login->connect_why = strerrordesc_np(error);
-		connect_next(session);
+		connect_on(session);
 		return;
 	}
 	open_back(session);
@@ -498,7 +473,7 @@ session_greeted(struct session *session)
 		return;
 	case STREAM_FAILED:
 		login->connect_why = stream_why(&session->back);
-		connect_next(session);
+		connect_on(session);
 		return;
 	case STREAM_END:
 		lose_server(session, "the server closed before login");
@@ -531,7 +506,7 @@ check_greeting(struct session *session)
 		lose_server(session, "the server does not answer");
 	} else {
 		login->connect_why = "connection timed out";
-		connect_next(session);
+		connect_on(session);
 	}
 }
 
