@@ -245,7 +245,8 @@ class Cell:
             for endpoint in server.endpoints:
                 check_free(endpoint)
         for server in servers:
-            self.processes.start(server.name, server.command(), server.log)
+            self.processes.start(server.name, server.command(), server.log,
+                                 server.environment)
         for server in servers:
             self.wait_for_server(server)
 

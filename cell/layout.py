@@ -13,6 +13,7 @@ import re
 DOMAIN = "cell.test"
 HOST = "mail." + DOMAIN
 SUFFIX = "dc=cell,dc=test"
+REALM = "CELL.TEST"
 PEOPLE = "ou=people," + SUFFIX
 DAEMONS = "ou=daemons," + SUFFIX
 ADMIN_DN = "cn=admin," + SUFFIX
@@ -35,6 +36,7 @@ SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}
 DIRECTORIES = {"ldap1": 21, "ldap2": 22}
 DNS = {"dns1": 53}
 EXCHANGERS = {"mx1": 41}
+KDCS = ("kdc1", "kdc2")  # as the directory knows them
 OBSERVERS = ("observer1",)  # proxies without listeners: with two proxies a
 #                             third one makes a majority of two
 REPLICAS = {"replica1": "proxy1", "replica2": "proxy2",
@@ -67,6 +69,7 @@ class Layout:
         self.users = self.folder / "users"
         self.env = self.folder / "env"
         self.ca = self.folder / "ca.pem"
+        self.master_key = self.data / "m-key"
 
     @property
     def run(self):
