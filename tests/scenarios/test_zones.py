@@ -1,7 +1,6 @@
 """postcell-zoned against real Knot and BIND 9."""
 
 import hashlib
-import pathlib
 import random
 import re
 import shutil
