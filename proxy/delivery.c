@@ -8,6 +8,7 @@
 #include "proxy/line.h"
 #include "proxy/lmtp_back.h"
 #include "proxy/lmtp_parse.h"
+#include "proxy/tls.h"
 
 #define CHUNK       16384 /* octets read at once */
 #define BACKS_MAX   64    /* servers in one session */
@@ -1011,6 +1012,8 @@ begin_tls(struct delivery *delivery)
 		end(delivery, "out of memory");
 		return;
 	}
+	tls_front_expect(delivery->front.ssl, SERVICE_LMTP,
+	    delivery->listener->config->client_certificate);
 	delivery->state = DELIVERY_TLS;
 	wait_idle(delivery, delivery->relay->config->limits.login_time);
 	arm(delivery);

@@ -1,12 +1,10 @@
 #include "proxy/learn.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "proxy/back.h"
+#include "proxy/connect.h"
 #include "proxy/relay.h"
 
 #define ASK_AGAIN   300 /* s after a server told */
@@ -211,12 +209,9 @@ speak(struct lesson *lesson)
 static void
 step_connect(struct lesson *lesson)
 {
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&lesson->stream);
 
-	if (getsockopt(lesson->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-		0 ||
-	    error != 0) {
+	if (error != 0) {
 		fail(lesson, strerrordesc_np(error));
 		return;
 	}
@@ -309,32 +304,18 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	fail(context, "the server does not answer");
 }
 
-/* The first address will do: it is the same server behind all of them. */
+/* The first address that answers at all will do: it is the same server behind
+ * all of them. */
 static void
 on_resolved(void *context, const struct address_list *list, const char *why)
 {
 	struct lesson *lesson = context;
-	union address address;
-	int one = 1, fd;
+	int error = 0;
+	size_t next = 0;
 
 	lesson->query = NULL;
-	if (list->count == 0) {
-		fail(lesson, why);
-		return;
-	}
-	address = list->addresses[0];
-	address_set_port(&address, lesson->port);
-	fd = socket(address.any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		fail(lesson, strerrordesc_np(errno));
-		return;
-	}
-	stream_open(&lesson->stream, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(fd, &address.any, address_size(&address)) < 0 &&
-	    errno != EINPROGRESS) {
-		fail(lesson, strerrordesc_np(errno));
+	if (!connect_next(&lesson->stream, list, &next, lesson->port, &error)) {
+		fail(lesson, error != 0 ? strerrordesc_np(error) : why);
 		return;
 	}
 	lesson->state = LESSON_CONNECT;

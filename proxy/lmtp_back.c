@@ -2,10 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <string.h>
 
+#include "proxy/connect.h"
 #include "proxy/lmtp_parse.h"
 #include "proxy/relay.h"
 
@@ -57,7 +57,7 @@ struct lmtp_back {
 	struct buf held;   /* commands until it is ready */
 };
 
-static void connect_next(struct lmtp_back *back);
+static void connect_on(struct lmtp_back *back, const char *why);
 static void shake_hands(struct lmtp_back *back);
 static void on_event(evutil_socket_t fd, short what, void *context);
 
@@ -386,15 +386,10 @@ shake_hands(struct lmtp_back *back)
 static void
 finish_connect(struct lmtp_back *back)
 {
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&back->stream);
 
-	if (getsockopt(back->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
 	if (error != 0) {
-		errno = error;
-		connect_next(back);
+		connect_on(back, strerrordesc_np(error));
 		return;
 	}
 	wait_at_most(back, back->relay->config->backend.reply_timeout);
@@ -428,43 +423,22 @@ on_event(evutil_socket_t fd, short what, void *context)
 	}
 }
 
-static bool
-start_connect(struct lmtp_back *back, union address *address)
-{
-	int one = 1;
-	int fd = socket(address->any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	stream_open(&back->stream, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(address, back->route.port);
-	return connect(fd, &address->any, address_size(address)) == 0 ||
-	       errno == EINPROGRESS;
-}
-
+/* why: what came of the attempt before, static. */
 static void
-connect_next(struct lmtp_back *back)
+connect_on(struct lmtp_back *back, const char *why)
 {
-	const char *why = "name has no address";
+	int error = 0;
 
 	drop_socket(back);
-	while (back->address_next < back->addresses.count) {
-		if (start_connect(back,
-			&back->addresses.addresses[back->address_next++])) {
-			back->phase = PHASE_CONNECTING;
-			wait_at_most(
-			    back, back->relay->config->backend.connect_timeout);
-			arm(back);
-			return;
-		}
-		why = strerrordesc_np(errno);
-		drop_socket(back);
+	if (connect_next(&back->stream, &back->addresses, &back->address_next,
+		back->route.port, &error)) {
+		back->phase = PHASE_CONNECTING;
+		wait_at_most(
+		    back, back->relay->config->backend.connect_timeout);
+		arm(back);
+		return;
 	}
-	if (back->addresses.count > 0 && errno)
-		why = strerrordesc_np(errno);
-	lmtp_back_fail(back, why);
+	lmtp_back_fail(back, error != 0 ? strerrordesc_np(error) : why);
 }
 
 static void
@@ -474,10 +448,7 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 
 	back->query = NULL;
 	back->addresses = *list;
-	if (list->count == 0)
-		lmtp_back_fail(back, why);
-	else
-		connect_next(back);
+	connect_on(back, why);
 }
 
 static void
@@ -488,8 +459,7 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	if (back->phase == PHASE_CONNECTING && back->stream.fd >= 0) {
-		errno = ETIMEDOUT;
-		connect_next(back);
+		connect_on(back, strerrordesc_np(ETIMEDOUT));
 		return;
 	}
 	if (back->phase == PHASE_CONNECTING && !back->query) {

@@ -2,12 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "proxy/back.h"
+#include "proxy/connect.h"
 #include "proxy/stream.h"
 
 #define CRLF            "\r\n"
@@ -496,45 +496,6 @@ read_some(struct probe *probe)
 
 /* ---- connecting ---- */
 
-static void connect_next(struct probe *probe);
-
-static void
-connected(struct probe *probe)
-{
-	socklen_t size = sizeof(int);
-	int error = 0;
-
-	if (getsockopt(probe->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
-	if (error == 0) {
-		begin(probe);
-		return;
-	}
-	probe->result = error == ECONNREFUSED ? PROBE_REFUSED : PROBE_SILENT;
-	probe->why = strerrordesc_np(error);
-	connect_next(probe);
-}
-
-/* 0 while it connects, else errno. */
-static int
-start_connect(struct probe *probe, union address address)
-{
-	int one = 1;
-	int fd = socket(address.any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return errno;
-	stream_open(&probe->stream, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(&address, probe->request.port);
-	if (connect(fd, &address.any, address_size(&address)) == 0 ||
-	    errno == EINPROGRESS)
-		return 0;
-	return errno;
-}
-
 /* Want of descriptors, memory or ports of ours says nothing of others. */
 static bool
 is_ours(int error)
@@ -544,30 +505,37 @@ is_ours(int error)
 	       error == EAFNOSUPPORT;
 }
 
+/* error: of the attempt before; 0: there was none. */
 static void
-connect_next(struct probe *probe)
+connect_on(struct probe *probe, int error)
 {
-	const struct address_list *list = probe->request.addresses;
-
-	while (probe->address_next < list->count) {
-		int error;
-
-		if (probe->io)
-			event_free(probe->io);
-		probe->io = NULL;
-		stream_close(&probe->stream);
-		error = start_connect(
-		    probe, list->addresses[probe->address_next++]);
-		if (error == 0) {
-			arm(probe);
-			return;
-		}
-		probe->result = is_ours(error)          ? PROBE_NONE
-				: error == ECONNREFUSED ? PROBE_REFUSED
-							: PROBE_SILENT;
-		probe->why = strerrordesc_np(error);
+	if (probe->io)
+		event_free(probe->io);
+	probe->io = NULL;
+	if (connect_next(&probe->stream, probe->request.addresses,
+		&probe->address_next, probe->request.port, &error)) {
+		arm(probe);
+		return;
 	}
-	end(probe, probe->result, probe->why);
+	if (error == 0)
+		end(probe, PROBE_NONE, "it has no address");
+	else
+		end(probe,
+		    is_ours(error)          ? PROBE_NONE
+		    : error == ECONNREFUSED ? PROBE_REFUSED
+					    : PROBE_SILENT,
+		    strerrordesc_np(error));
+}
+
+static void
+connected(struct probe *probe)
+{
+	int error = connect_finish(&probe->stream);
+
+	if (error == 0)
+		begin(probe);
+	else
+		connect_on(probe, error);
 }
 
 static void
@@ -618,8 +586,6 @@ probe_new(struct event_base *base, const struct probe_request *request,
 	probe->stream.fd = -1;
 	probe->in = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
 	probe->out = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
-	probe->result = PROBE_NONE;
-	probe->why = "it has no address";
 	probe->deadline = evtimer_new(base, on_deadline, probe);
 	probe->finish = evtimer_new(base, on_finish, probe);
 	if (!probe->deadline || !probe->finish ||
@@ -627,7 +593,7 @@ probe_new(struct event_base *base, const struct probe_request *request,
 		probe_free(&probe);
 		return NULL;
 	}
-	connect_next(probe);
+	connect_on(probe, 0);
 	return probe;
 }
 

@@ -7,9 +7,11 @@
 
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
+#include "proxy/tls.h"
 
 #define DRAIN_SIZE                                                             \
 	65536 /* octets of a client that are thrown away while closing */
+#define SUBJECT_SIZE_MAX 1024 /* octets of a client's name by certificate */
 
 typedef void session_step(struct session *session);
 
@@ -190,6 +192,7 @@ static void
 log_end(const struct session *session)
 {
 	struct log_line line = log_line(LOG_LEVEL_INFO, "session_end");
+	struct buf subject = buf_bounded(SUBJECT_SIZE_MAX);
 	char address[INET6_ADDRSTRLEN];
 
 	address_text(&session->client, address, sizeof(address));
@@ -198,6 +201,10 @@ log_end(const struct session *session)
 	log_word(&line, "client", address);
 	log_word(&line, "tls",
 	    session->front.ssl ? SSL_get_version(session->front.ssl) : "none");
+	if (tls_client_name(session->front.ssl, TLS_CLIENT_SUBJECT, &subject) ==
+	    0)
+		log_text(&line, "certificate", buf_slice(&subject));
+	buf_free(&subject);
 	log_word(&line, "state", rows[session->state].name);
 	if (session->user) {
 		log_string(&line, "user", session->user);
@@ -321,9 +328,8 @@ session_begin_relay(struct session *session)
 				? login->account.uid
 				: login->account.address;
 
-	login->front.protocol->accept(&login->front,
-	    buf_slice(&login->back.reply), buf_slice(&login->back.untagged),
-	    &login->front_out);
+	front_accept(&login->front, buf_slice(&login->back.reply),
+	    buf_slice(&login->back.untagged), &login->front_out);
 	if (login->front_out.failed) {
 		session_end(session, "client does not read what it asked for");
 		return;
@@ -429,10 +435,8 @@ session_time_out(struct session *session)
 		return;
 	}
 	if (session->state != SESSION_FRONT)
-		login->front.protocol->refuse(
-		    &login->front, &late, &login->front_out);
-	login->front.protocol->goodbye(
-	    &login->front, "Login took too long.", &login->front_out);
+		front_refuse(&login->front, &late, &login->front_out);
+	front_goodbye(&login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);
 }
 
@@ -442,8 +446,8 @@ session_stop(struct session *session)
 	struct login *login = session->login;
 
 	if (session->state == SESSION_FRONT) {
-		login->front.protocol->goodbye(&login->front,
-		    "This proxy is being stopped.", &login->front_out);
+		front_goodbye(&login->front, "This proxy is being stopped.",
+		    &login->front_out);
 		if (!session_flush_front(session))
 			return;
 	}
@@ -566,8 +570,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 		session_begin_front_tls(session);
 		return;
 	}
-	session->login->front.protocol->greet(
-	    &session->login->front, &session->login->front_out);
+	front_greet(&session->login->front, &session->login->front_out);
 	if (session_flush_front(session))
 		session_arm(session);
 }

@@ -1,15 +1,13 @@
 #include "proxy/session_back.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "proxy/connect.h"
 #include "proxy/session_front.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
 
-static void connect_next(struct session *session);
+static void connect_on(struct session *session);
 
 void
 session_leave_back(struct session *session)
@@ -74,7 +72,7 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	session->login->addresses = *list;
 	session->login->address_next = 0;
 	session->login->connect_why = why;
-	connect_next(session);
+	connect_on(session);
 }
 
 static void
@@ -205,7 +203,7 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (session->state == SESSION_CONNECT) {
 		session->login->connect_why = "connection timed out";
-		connect_next(session);
+		connect_on(session);
 		return;
 	}
 	fail_server(session,
@@ -213,44 +211,25 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	    "the server does not answer");
 }
 
-/* A socket on its way to the next address; false when that failed at once. */
-static bool
-start_connect(struct session *session, union address *address)
-{
-	const struct login *login = session->login;
-	int one = 1;
-	int fd = socket(address->any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	stream_open(&session->back, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(address, login->route.port);
-	return connect(fd, &address->any, address_size(address)) == 0 ||
-	       errno == EINPROGRESS;
-}
-
 static void
-connect_next(struct session *session)
+connect_on(struct session *session)
 {
 	struct login *login = session->login;
 	struct timeval timeout = {
 		session->relay->config->backend.connect_timeout, 0
 	};
+	int error = 0;
 
 	session_drop_back(session);
-	while (login->address_next < login->addresses.count) {
-		if (start_connect(session,
-			&login->addresses.addresses[login->address_next++])) {
-			evtimer_add(login->timer, &timeout);
-			session_enter(session, SESSION_CONNECT);
-			session_arm(session);
-			return;
-		}
-		login->connect_why = strerrordesc_np(errno);
-		session_drop_back(session);
+	if (connect_next(&session->back, &login->addresses,
+		&login->address_next, login->route.port, &error)) {
+		evtimer_add(login->timer, &timeout);
+		session_enter(session, SESSION_CONNECT);
+		session_arm(session);
+		return;
 	}
+	if (error != 0)
+		login->connect_why = strerrordesc_np(error);
 	fail_server(session,
 	    "The server of the mailbox cannot be reached, try again later.",
 	    login->connect_why);
@@ -275,15 +254,11 @@ session_connected(struct session *session)
 	struct timeval patience = {
 		session->relay->config->backend.reply_timeout, 0
 	};
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&session->back);
 
-	if (getsockopt(session->back.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
 	if (error != 0) {
 		login->connect_why = strerrordesc_np(error);
-		connect_next(session);
+		connect_on(session);
 		return;
 	}
 	login->client.utf8 = login->front.utf8;
@@ -395,8 +370,8 @@ pass_challenge(struct session *session)
 
 	login->challenged = true;
 	evtimer_del(login->timer);
-	login->front.protocol->challenge(&login->front,
-	    buf_slice(&login->back.challenge), &login->front_out);
+	front_challenge(&login->front, buf_slice(&login->back.challenge),
+	    &login->front_out);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))
 		return;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proxy/session_back.h"
+#include "proxy/tls.h"
 
 void
 session_begin_front_tls(struct session *session)
@@ -20,6 +21,8 @@ session_begin_front_tls(struct session *session)
 		session_end(session, "out of memory");
 		return;
 	}
+	tls_front_expect(session->front.ssl, session->listener->config->service,
+	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
 	session_arm(session);
 }
@@ -44,10 +47,9 @@ session_front_tls(struct session *session)
 	login->front.tls = true;
 	session_enter(session, SESSION_FRONT);
 	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)
-		login->front.protocol->greet(&login->front, &login->front_out);
-	else if (login->front.protocol->secured)
-		login->front.protocol->secured(
-		    &login->front, &login->front_out);
+		front_greet(&login->front, &login->front_out);
+	else
+		front_secured(&login->front, &login->front_out);
 	/* The client may have sent its first command with the end of the
 	 * handshake. */
 	session_front_speaks(session);
@@ -69,8 +71,8 @@ feed_front(struct session *session)
 	struct login *login = session->login;
 	struct slice input = buf_slice(&login->front_in);
 	size_t before = input.size;
-	enum front_action action = login->front.protocol->input(
-	    &login->front, &input, &login->front_out);
+	enum front_action action =
+	    front_input(&login->front, &input, &login->front_out);
 
 	buf_consume(&login->front_in, before - input.size);
 	switch (action) {
@@ -164,8 +166,7 @@ session_refuse(struct session *session, enum refusal_kind kind,
 		log_text(&line, "reply", text);
 	log_send(&session->relay->log, &line);
 
-	login->front.protocol->refuse(
-	    &login->front, &refusal, &login->front_out);
+	front_refuse(&login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
 	login->challenged = false;
 	session_leave_back(session);

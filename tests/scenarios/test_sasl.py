@@ -185,6 +185,7 @@ def make_proxy(folder, build):
     conf.write_text(f"""
 host_name = "proxy.example.org"
 replica = "{folder}/replica"
+start_wait = 0
 run_dir = "{folder}/proxy"
 user = "nobody"
 chroot = "{folder}/empty"
