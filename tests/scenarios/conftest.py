@@ -7,16 +7,17 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "cell"))
+sys.path[:0] = [str(ROOT / "cell"), str(ROOT / "tests")]
 
 from cell import Cell  # noqa: E402
+from sanitized import BUILD  # noqa: E402
 
 NET = os.environ.get("CELL_NET", "127.0.32")
 
 
 @pytest.fixture(scope="session")
 def build():
-    return pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
+    return BUILD
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """postcell-zoned against real Knot and BIND 9."""
 
 import hashlib
+import pathlib
 import random
 import re
 import shutil
