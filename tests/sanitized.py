@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
 
 IS_SANITIZED = "address" in BUILD.name
+SAN = BUILD.name.partition("-")[2].replace("-", ",")  # as make wants it
 MEMORY = 8 if IS_SANITIZED else 1  # times what is allowed otherwise
 TIME = 3 if IS_SANITIZED else 1
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -31,6 +32,19 @@ def cell(build):
     finally:
         running.stop()
     check_logs(running.layout.log)
+
+
+def copy_of_the_tree(build, folder):
+    """As it was built, times included, so that make has nothing to do."""
+    shutil.copytree(ROOT, folder, ignore=lambda path, names: [
+        name for name in names if name.startswith((".git", "build"))
+        or name == "__pycache__"])
+    for path in (*build.glob("**/*.[oa]"), *build.glob("postcell*"),
+                 build / "paths"):
+        if path.is_file():
+            copy = folder / "build" / path.relative_to(build)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
 
 
 def check_logs(folder):

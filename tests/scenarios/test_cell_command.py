@@ -15,7 +15,7 @@ import pytest
 
 import imap
 from cell import Cell
-from conftest import ROOT
+from conftest import ROOT, copy_of_the_tree
 from layout import HOST, PORTS
 from process import all_pids, program_of, read_stat, wait_until
 
@@ -307,18 +307,6 @@ def test_facts_are_those_of_the_design(command):
     assert len(facts["CELL_IPS"].split()) == 2
     assert os.path.isdir(facts["CELL_PIDS"])
     assert len(read_users(facts)) == 40
-
-
-def copy_of_the_tree(build, folder):
-    """As it was built, times included, so that make has nothing to do."""
-    shutil.copytree(ROOT, folder, ignore=lambda path, names: [
-        name for name in names if name.startswith((".git", "build"))
-        or name == "__pycache__"])
-    for path in (*build.glob("**/*.[oa]"), *build.glob("postcell*")):
-        if path.is_file():
-            copy = folder / "build" / path.relative_to(build)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy)
 
 
 def test_make_cell_as_an_ordinary_user(build):
