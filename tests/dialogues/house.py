@@ -9,17 +9,12 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-<<<<<<< HEAD
 sys.path.insert(0, str(ROOT / "tests"))
 
 from sanitized import BUILD  # noqa: E402
 
-PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
-=======
-BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
->>>>>>> refs/heads/main
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
 HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
