@@ -9,8 +9,9 @@
 #include "lib/name.h"
 #include "proxy/front.h"
 
-#define CONFIG_PORT_MAX   65535
-#define CONFIG_RELAYS_MAX 256
+#define CONFIG_PORT_MAX         65535
+#define CONFIG_RELAYS_MAX       256
+#define CONFIG_MESSAGE_SIZE_MAX (1L << 40) /* octets */
 
 static const char *const log_words[] = { "stderr", "syslog", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
@@ -31,6 +32,7 @@ static const char *const certificate_name_words[] = { "cn", "email", "uid",
 static const char *const login_words[] = { "password", "master", "gssapi",
 	NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
+static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
 #define TOP(field) offsetof(struct config, field)
 static const struct setting top_rows[] = {
@@ -50,6 +52,11 @@ static const struct setting top_rows[] = {
 	    level_words },
 };
 
+/* The first costs a tenth less a handshake than OpenSSL's own first one. */
+#define CIPHERSUITES                                                           \
+	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"                       \
+	"TLS_CHACHA20_POLY1305_SHA256"
+
 #define TLS(field) offsetof(struct config_tls, field)
 static const struct setting tls_rows[] = {
 	{ "certificate", SETTING_TEXT, TLS(certificate), NULL, 0, 0, NULL },
@@ -58,7 +65,8 @@ static const struct setting tls_rows[] = {
 	    protocol_words },
 	{ "certificates", SETTING_TEXT, TLS(certificates), NULL, 0, 0, NULL },
 	{ "ciphers", SETTING_TEXT, TLS(ciphers), NULL, 0, 0, NULL },
-	{ "ciphersuites", SETTING_TEXT, TLS(ciphersuites), NULL, 0, 0, NULL },
+	{ "ciphersuites", SETTING_TEXT, TLS(ciphersuites), CIPHERSUITES, 0, 0,
+	    NULL },
 	{ "ticket_keys", SETTING_TEXT, TLS(ticket_keys), NULL, 0, 0, NULL },
 	{ "client_ca", SETTING_TEXT, TLS(client_ca), NULL, 0, 0, NULL },
 	{ "client_certificate", SETTING_CHOICE, TLS(client_certificate), "none",
@@ -81,6 +89,8 @@ static const struct setting listen_rows[] = {
 	    0, authentication_words },
 	{ "client_certificate", SETTING_CHOICE, LISTEN(certificate_choice),
 	    "default", 0, 0, listener_certificate_words },
+	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
+	    NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -137,10 +147,6 @@ static const struct setting failure_rows[] = {
 	    0, 1000000, NULL },
 	{ "account_attempts", SETTING_NUMBER, FAILURE(account_attempts), "100",
 	    0, 1000000, NULL },
-	{ "ipv4_prefix", SETTING_NUMBER, FAILURE(ipv4_prefix), "32", 8, 32,
-	    NULL },
-	{ "ipv6_prefix", SETTING_NUMBER, FAILURE(ipv6_prefix), "64", 16, 128,
-	    NULL },
 };
 
 #define DELIVERY(field) offsetof(struct config_delivery, field)
@@ -149,6 +155,10 @@ static const struct setting delivery_rows[] = {
 	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
 	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
 	    NULL },
+	{ "message_size", SETTING_NUMBER, DELIVERY(message_size), "0", 0,
+	    CONFIG_MESSAGE_SIZE_MAX, NULL },
+	{ "smtp_recipients", SETTING_CHOICE, DELIVERY(smtp_recipients),
+	    "server", 0, 0, recipients_words },
 };
 
 #define LIMIT(field) offsetof(struct config_limits, field)
@@ -167,6 +177,19 @@ static const struct setting limit_rows[] = {
 	    NULL },
 	{ "bad_commands", SETTING_NUMBER, LIMIT(bad_commands), "3", 1, 1000,
 	    NULL },
+	{ "address_sessions", SETTING_NUMBER, LIMIT(address_sessions), "0", 0,
+	    1000000, NULL },
+	{ "address_waiting", SETTING_NUMBER, LIMIT(address_waiting), "0", 0,
+	    1000000, NULL },
+	{ "address_bits_ipv4", SETTING_NUMBER, LIMIT(address_bits_ipv4), "32",
+	    8, 32, NULL },
+	{ "address_bits_ipv6", SETTING_NUMBER, LIMIT(address_bits_ipv6), "64",
+	    16, 128, NULL },
+	{ "unlimited", SETTING_LIST, LIMIT(unlimited_texts), "{}", 0, 0, NULL },
+	{ "user_sessions", SETTING_NUMBER, LIMIT(user_sessions), "0", 0,
+	    1000000, NULL },
+	{ "login_memory", SETTING_NUMBER, LIMIT(login_memory), "512", 0,
+	    1048576, NULL },
 };
 
 #define DIRECTORY(field) offsetof(struct config_directory, field)
@@ -277,6 +300,47 @@ derive_mechanisms(const struct config *config, struct config_listener *listener,
 		    config->path, listener->line, listener->title);
 }
 
+/* Mail comes from hubs, which do not log in. */
+static bool
+is_delivery(const struct config_listener *listener)
+{
+	return listener->service == SERVICE_LMTP ||
+	       listener->service == SERVICE_SMTP;
+}
+
+/* texts: "ADDRESS/BITS" each; where: what they are of, for errors. */
+static void
+derive_networks(const char *where, const struct setting_list *texts,
+    struct networks *networks, struct buf *errors)
+{
+	const char *why;
+
+	networks->items = calloc(texts->count + 1, sizeof(*networks->items));
+	if (!networks->items)
+		abort();
+	for (size_t i = 0; i < texts->count; i++) {
+		if (network_parse(texts->items[i],
+			&networks->items[networks->count], &why) == 0)
+			networks->count++;
+		else
+			buf_printf(errors, "%s: \"%s\" %s\n", where,
+			    texts->items[i], why);
+	}
+}
+
+static void
+derive_listener_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	struct buf where = buf_bounded(4096);
+
+	buf_printf(&where, "%s:%ld: listen \"%s\": proxy_networks",
+	    config->path, listener->line, listener->title);
+	derive_networks(buf_string(&where), &listener->proxy_texts,
+	    &listener->proxy_networks, errors);
+	buf_free(&where);
+}
+
 /* Mechanisms that a proxy can verify, and those that only a back end can. */
 static void
 check_mechanisms(const struct config *config,
@@ -316,12 +380,12 @@ check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
 	if (!derive_service(listener) ||
-	    (listener->service != SERVICE_LMTP &&
-		!front_protocol(listener->service)))
+	    (!is_delivery(listener) && !front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
+		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_mechanisms(config, listener, errors);
+	derive_listener_networks(config, listener, errors);
 	check_mechanisms(config, listener, errors);
 	check_needs(config, listener, errors);
 	if (listener->addresses.count == 0)
@@ -346,7 +410,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
 		    config->path, listener->line, listener->title);
 	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext &&
-	    listener->service != SERVICE_LMTP)
+	    !is_delivery(listener))
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
 		    config->path, listener->line, listener->title);
@@ -473,6 +537,7 @@ static void
 check(struct config *config, struct buf *errors)
 {
 	struct config_listener *listeners = config->listeners.items;
+	struct buf where = buf_bounded(4096);
 
 	if (!config->host_name || !name_is_host(slice_from(config->host_name)))
 		buf_printf(errors,
@@ -485,6 +550,10 @@ check(struct config *config, struct buf *errors)
 		buf_printf(errors,
 		    "%s: tls { certificates } needs certificate, for all other names\n",
 		    config->path);
+	buf_printf(&where, "%s: limits { unlimited }", config->path);
+	derive_networks(buf_string(&where), &config->limits.unlimited_texts,
+	    &config->limits.unlimited, errors);
+	buf_free(&where);
 	check_directory(config, errors);
 	check_auth(config, errors);
 	if (config->listeners.count == 0 && !config_observes(config))
@@ -528,8 +597,15 @@ config_read(struct config **config_out, const char *path, struct buf *errors)
 void
 config_free(struct config **config)
 {
-	if (*config)
+	struct config_listener *listeners;
+
+	if (*config) {
+		listeners = (*config)->listeners.items;
+		for (size_t i = 0; i < (*config)->listeners.count; i++)
+			free(listeners[i].proxy_networks.items);
+		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
+	}
 	free(*config);
 	*config = NULL;
 }

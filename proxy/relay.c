@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/arrival.h"
 #include "proxy/control.h"
 #include "proxy/delivery.h"
 #include "proxy/learn.h"
@@ -30,11 +32,24 @@ relay_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The last `count` digits of a number, in hexadecimal. */
+static char *
+put_hex(char *at, uint32_t number, unsigned count)
+{
+	for (unsigned i = count; i-- > 0; number >>= 4)
+		at[i] = "0123456789abcdef"[number & 0xf];
+	return at + count;
+}
+
 void
 relay_session_id(struct relay *relay, char *id, size_t size)
 {
-	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
-	    relay->settings->slot_number & 0xfff, relay->sequence++);
+	assert(size >= RELAY_ID_SIZE);
+	id = put_hex(id, relay->started_s, 8);
+	id = put_hex(id, relay->drawn, 8);
+	id = put_hex(id, relay->settings->slot_number, 3);
+	id = put_hex(id, relay->sequence++, 8);
+	*id = '\0';
 }
 
 /* ---- accept and limits ---- */
@@ -90,10 +105,7 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		if (listener->config->service == SERVICE_LMTP)
-			delivery_accept(relay, listener, fd, &client);
-		else
-			session_accept(relay, listener, fd, &client);
+		arrival_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -199,6 +211,7 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 	(void)what;
 	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
+	arrival_stop_all(relay);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);
@@ -458,6 +471,8 @@ relay_run(const struct relay_settings *settings)
 	};
 	offers_init(&relay.offers);
 	relay.started_s = (uint32_t)time(NULL);
+	if (getrandom(&relay.drawn, sizeof(relay.drawn), 0) < 0)
+		abort();
 	relay.now_s = relay_now_ms() / 1000;
 	if (open_relay(&relay, &why) < 0) {
 		log_why(&relay.log, LOG_LEVEL_ERROR, "relay_failed", why);

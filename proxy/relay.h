@@ -28,9 +28,13 @@
 #include "proxy/stats.h"
 #include "proxy/verdict.h"
 
+#define RELAY_ID_SIZE 28 /* octets of a session's id, its NUL included */
+
+struct arrival;
 struct learner;
 struct delivery;
 struct session;
+LIST_HEAD(arrival_list, arrival);
 LIST_HEAD(delivery_list, delivery);
 TAILQ_HEAD(session_list, session);
 
@@ -61,6 +65,7 @@ struct relay_settings {
 	SSL_CTX *back_context;
 	const struct listener *listeners;
 	size_t listener_count;
+	struct stats *stats;
 	struct stats_slot *slot;
 	unsigned slot_number;
 	struct failures *failures; /* shared by all relays */
@@ -86,12 +91,14 @@ struct relay {
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];
+	struct arrival_list arrivals;
 	struct delivery_list deliveries;
-	uint32_t session_count; /* deliveries included */
+	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
-	int64_t reported_ms;    /* the last time that the observer was told */
-	int64_t now_s;          /* monotonic, as of the last tick or event */
+	uint32_t drawn; /* at random: other proxies started this second too */
+	int64_t reported_ms; /* the last time that the observer was told */
+	int64_t now_s;       /* monotonic, as of the last tick or event */
 	bool accepting;
 	bool retiring; /* no new sessions; ends with the last */
 	bool failed;
@@ -106,7 +113,7 @@ void relay_session_ended(struct relay *relay);
 /* A server does not serve as it should: the observer looks at once. */
 void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
-/* A new session's id, ending in NUL: unique on this host. */
+/* A new session's id, ending in NUL: no other proxy's session has it. */
 void relay_session_id(struct relay *relay, char *id, size_t size);
 
 #endif

@@ -20,9 +20,20 @@ limits(const struct session *session)
 static uint64_t
 address_key(const struct session *session)
 {
-	return failures_address_key(session->relay->settings->failures,
-	    &session->client, (unsigned)limits(session)->ipv4_prefix,
-	    (unsigned)limits(session)->ipv6_prefix);
+	const struct config_limits *bits = &session->relay->config->limits;
+	uint8_t prefix[NETWORK_ADDRESS_SIZE];
+
+	network_prefix(&session->client, (unsigned)bits->address_bits_ipv4,
+	    (unsigned)bits->address_bits_ipv6, prefix);
+	return failures_address_key(session->relay->settings->failures, prefix);
+}
+
+/* A load balancer's or webmail's address stands for many. */
+static bool
+is_counted(const struct session *session)
+{
+	return !networks_contain(
+	    &session->relay->config->limits.unlimited, &session->client);
 }
 
 /* By what tells it apart where it is known, else by the name that was typed. */
@@ -91,8 +102,10 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 	struct failures *failures = session->relay->settings->failures;
 	const struct config_failures *config = limits(session);
 	int64_t now_s = session->relay->now_s;
-	unsigned count =
-	    failures_add(failures, address_key(session), now_s, config->window);
+	unsigned count = is_counted(session)
+			     ? failures_add(failures, address_key(session),
+				   now_s, config->window)
+			     : 0;
 	unsigned of_account =
 	    failures_add(failures, guessed_key(session), now_s, config->window);
 	int64_t since_ms = relay_now_ms() - login->asked_ms, wait_ms;
@@ -114,7 +127,7 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 		  since_ms;
 	wait_ms = wait_ms > 0 ? wait_ms : 0;
 	wait = (struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 };
-	evtimer_add(login->timer, &wait);
+	evtimer_add(&login->timer, &wait);
 	session_enter(session, SESSION_PENALTY);
 	session_arm(session);
 }
@@ -568,7 +581,7 @@ session_go_on_initiating(struct session *session)
 {
 	struct login *login = session->login;
 
-	evtimer_del(login->timer);
+	evtimer_del(&login->timer);
 	if (!login->verdict) {
 		session_refuse_unavailable(session,
 		    "The server of the mailbox is not set up right.",
@@ -598,8 +611,8 @@ session_authenticate(struct session *session)
 		    config->auth.master_separator[0]);
 	if (!session_flush_front(session))
 		return;
-	if (is_blocked(session, address_key(session),
-		config->failures.address_attempts))
+	if (is_counted(session) && is_blocked(session, address_key(session),
+				       config->failures.address_attempts))
 		fail_blocked(session, "too many failures of this address");
 	else if (session->listener->config->authentication == CONFIG_VERIFY)
 		verify(session);

@@ -9,15 +9,16 @@
 
 #include <event2/event_struct.h>
 
+#include "proxy/admission.h"
 #include "proxy/back.h"
 #include "proxy/front.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
 
-#define SESSION_READ_CHUNK 4096 /* octets read at once before login */
+#define SESSION_READ_CHUNK                                                     \
+	4095 /* octets read at once before login; with its NUL a page */
 #define SESSION_BACK_LINE_SIZE                                                 \
 	8192 /* octets of one line of a back end before login */
-#define SESSION_ID_SIZE 24
 
 enum session_state {
 	SESSION_FRONT_TLS, /* handshake with the client */
@@ -27,6 +28,7 @@ enum session_state {
 	SESSION_ROUTE,     /* its account moves: wait for the guard */
 	SESSION_RESOLVE,   /* the back end's name */
 	SESSION_CONNECT,   /* to one address after the other */
+	SESSION_GREETING,  /* the same, where the server speaks first */
 	SESSION_BACK_TLS,  /* handshake with the back end */
 	SESSION_BACK,      /* the back end speaks */
 	SESSION_RELAY,     /* nobody is listened to */
@@ -42,6 +44,7 @@ struct login {
 	struct front front;
 	struct back back;
 	struct back_client client;
+	union address local; /* where the client connected to */
 	char client_address[INET6_ADDRSTRLEN], local_address[INET6_ADDRSTRLEN];
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;
@@ -60,10 +63,12 @@ struct login {
 	struct resolve_query *query; /* owned while RESOLVE */
 	struct address_list addresses;
 	size_t address_next;
-	struct event *timer;     /* guard, one connection attempt, penalty */
+	struct event timer;      /* guard, one connection attempt, penalty */
 	const char *connect_why; /* static: the last attempt's failure */
+	int64_t connect_ms;      /* when that attempt began */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
+	size_t memory;           /* octets that it was last counted with */
 	bool challenged; /* server and client talk: it cannot be done again */
 	bool resumed;    /* front_in was not looked at since a refusal */
 };
@@ -80,14 +85,16 @@ struct session {
 	struct follower follower; /* while it is with a server, or on its way */
 	struct flow to_back, to_front;
 	union address client;
+	struct admission held;
 	int64_t accepted_ms;
 	int64_t queued_s;
-	char id[SESSION_ID_SIZE];
+	char id[RELAY_ID_SIZE];
 	enum session_state state;
 	enum session_queue queue;
 	short front_events, back_events; /* what libevent waits for */
 	unsigned login_ms;
 	unsigned drained;
+	bool front_early; /* the client spoke while nobody listened */
 };
 
 /* Goes to a state; every change of state is made and traced here. */
