@@ -393,22 +393,6 @@ write_diff_extensions(krb5_context context, const struct write_states *states,
 	return code;
 }
 
-static krb5_error_code
-write_diff_lock(krb5_context context, const struct write_states *states,
-    const struct account *account, struct changes *changes)
-{
-	bool wanted = states->wanted->flags.locked_out;
-
-	if (wanted == states->base->flags.locked_out ||
-	    wanted == states->current->flags.locked_out)
-		return 0;
-	if (!wanted && account->status != ACCOUNT_ACTIVE)
-		return write_fail(context, EPERM,
-		    "postcellStatus keeps it out: change that instead");
-	changes_lock(changes, account, wanted, clock_realtime_us(), INT64_MAX);
-	return 0;
-}
-
 static bool
 write_same_salt(const Salt *a, const Salt *b)
 {
@@ -532,8 +516,6 @@ write_diff(struct write *write, krb5_context context, HDB *db,
 
 	if (code == 0)
 		code = write_diff_extensions(context, states, changes);
-	if (code == 0)
-		code = write_diff_lock(context, states, account, changes);
 	if (code == 0)
 		code = write_diff_keys(
 		    write, context, db, states, account, changes);
