@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proxy/connect.h"
+#include "proxy/session_auth.h"
 #include "proxy/session_front.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
@@ -156,6 +157,8 @@ begin_route(struct session *session)
 
 	switch (result) {
 	case ROUTE_FOUND:
+		if (session_is_account_blocked(session))
+			return;
 		follow(session);
 		begin_resolve(session);
 		return;
@@ -163,10 +166,10 @@ begin_route(struct session *session)
 		wait_for_guard(session, now_us);
 		return;
 	case ROUTE_UNKNOWN:
-		session_refuse_unknown(session, login->route.why);
+		session_fail_unknown(session, login->route.why);
 		return;
 	case ROUTE_DISABLED:
-		session_refuse_unknown(session, "account is disabled");
+		session_fail_unknown(session, "account is disabled");
 		return;
 	case ROUTE_NOLOGIN:
 		session_refuse(session, REFUSAL_NOLOGIN,
@@ -183,11 +186,7 @@ begin_route(struct session *session)
 void
 session_log_in(struct session *session)
 {
-	session->login->asked_ms = relay_now_ms();
-	session->login->retries = 0;
-	session->login->challenged = false;
-	if (session_flush_front(session))
-		begin_route(session);
+	begin_route(session);
 }
 
 void
@@ -199,6 +198,10 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (session->state == SESSION_ROUTE) {
 		begin_route(session);
+		return;
+	}
+	if (session->state == SESSION_PENALTY) {
+		session_end_penalty(session);
 		return;
 	}
 	if (session->state == SESSION_CONNECT) {
@@ -256,6 +259,9 @@ session_connected(struct session *session)
 	};
 	int error = connect_finish(&session->back);
 
+	if (error == 0 && login->route.proxy_header)
+		error = connect_introduce(
+		    &session->back, &session->client, &login->local);
 	if (error != 0) {
 		login->connect_why = strerrordesc_np(error);
 		connect_on(session);
@@ -265,8 +271,8 @@ session_connected(struct session *session)
 	evtimer_add(login->timer, &patience);
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,
-	    &login->front.credentials, back_user(session), login->route.tls,
-	    SESSION_BACK_LINE_SIZE);
+	    login->granted ? login->granted : &login->front.credentials,
+	    back_user(session), login->route.tls, SESSION_BACK_LINE_SIZE);
 	session_enter(session, login->route.tls == SERVICE_TLS_IMPLICIT
 				   ? SESSION_BACK_TLS
 				   : SESSION_BACK);
@@ -400,6 +406,26 @@ session_respond(struct session *session)
 		session_arm(session);
 }
 
+/*
+ * Only now is it sure who the user is: whoever counted earlier could be made to
+ * lock a user out without knowing the password.
+ */
+static void
+take_login(struct session *session)
+{
+	const struct account *account = &session->login->account;
+	struct slice user =
+	    account->uid.size > 0 ? account->uid : account->address;
+
+	if (admission_log_in(session->relay, session->listener->config->service,
+		user, &session->held))
+		session_begin_relay(session);
+	else
+		session_refuse(session, REFUSAL_LIMIT,
+		    slice_from("Too many sessions of this user."),
+		    "limits.user_sessions is reached");
+}
+
 /* Shows the back end's machine its input, and does what it says. */
 static void
 feed_back(struct session *session)
@@ -423,12 +449,11 @@ feed_back(struct session *session)
 		pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
-		session_begin_relay(session);
+		take_login(session);
 		return;
 	case BACK_REFUSED:
 		stats_add(session->relay->settings->slot, STATS_REFUSED, 1);
-		session_refuse(session, REFUSAL_BACK,
-		    buf_slice(&login->back.reply), "the server said no");
+		session_take_back_refusal(session);
 		return;
 	case BACK_UNAVAILABLE:
 		lose_server(session, login->back.why);
