@@ -19,7 +19,12 @@ TESTS += tests/simulator/simulator
 tests/scenarios/delegate_SOURCES := tests/scenarios/delegate.c
 tests/scenarios/delegate_PACKAGES := heimdal-krb5
 tests/scenarios/delegate_LIBS := -lasn1
-scenario_programs := tests/scenarios/delegate
+# The options of a module that has no command line.
+tests/kdc-plugin/describe_SOURCES := tests/kdc-plugin/describe.c
+tests/kdc-plugin/describe_USES := $(kdc-plugin_TEST_USES)
+tests/kdc-plugin/describe_PACKAGES := $(kdc-plugin_TEST_PACKAGES)
+tests/kdc-plugin/describe_LIBS := $(kdc-plugin_TEST_LIBS)
+scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and

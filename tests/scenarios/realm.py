@@ -104,7 +104,7 @@ class Kdc:
             "lockout": self.folder / "lockout",
             "uris": " ".join(d.url for d in directories),
             "suffix": SUFFIX, "bind_dn": ADMIN, "password_file": secret,
-            "starttls": "no", "timeout": 2, "modify_passwords": "no"}
+            "starttls": "no", "timeout": 2, "lockout_limit": 10, "modify_passwords": "no"}
         self.options.update(options or {})
         self.kdcs = []  # as its own clients see them
         self.libdefaults = ""

@@ -13,7 +13,7 @@ import ldap
 import pytest
 
 from conftest import NET
-from directory import PASSWORD, SUFFIX, Directory, wait_until
+from directory import ROOT, Directory, wait_until
 from realm import (BUILD, KERBEROS_SCHEMAS, PEOPLE, PRINCIPALS, REALM, Client,
                    Kdc, make_master_key, quiet_port, realm_ldif)
 from replicad import Replicad
@@ -434,3 +434,31 @@ def test_only_the_difference(realm):
     realm.settle()
     client = realm.client()
     assert client.kinit("user2", "first word") == ""
+
+
+def option_rows():
+    text = subprocess.run([BUILD / "tests/kdc-plugin/describe"], check=True,
+                          capture_output=True, text=True).stdout
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines()}
+
+
+def test_manual_page_and_example():
+    """They name each option, its default and its bounds, and no other."""
+    page = (ROOT / "man/postcell_hdb.5").read_text()
+    items = dict(re.findall(r"\.It Cm (\w+)\n(.*?)(?=\n\.It |\n\.El)", page,
+                            re.DOTALL))
+    rows = option_rows()
+    assert set(items) == set(rows)
+    for name, (kind, default, *bounds) in rows.items():
+        text = re.sub(r"\n\.\w\w ", "\n", items[name])
+        if bounds:
+            assert bounds[0].replace("..", " to ") in text, name
+        if default == "-":
+            assert "Default:" not in text, name
+        else:
+            default = re.sub(r"^/.*/", "/", default)
+            assert re.search(r"Default:\s.*" + re.escape(default), text), name
+    example = (ROOT / "examples/kdc.conf").read_text()
+    section = example.partition("[postcell]\n")[2]
+    assert set(re.findall(r"^\t(?:# )?(\w+) = ", section, re.MULTILINE)) \
+        == set(rows)
