@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import ldap
+import ldap.dn
 import pytest
 
 from conftest import NET
@@ -139,10 +140,18 @@ def test_names(realm):
     assert client.kinit(f"user0@{REALM}", "first word") == ""
     assert client.get("user1") != ""
     assert client.get(f"imap/{'x' * 500}") != ""
-    realm.directory.add_person("-rf")
-    realm.kdc.kadmin("cpw", "--password=first word", "--", "-rf")
-    realm.settle()
-    assert client.kinit(f"-rf@{REALM}", "first word", "--") == ""
+    realm.set_password("user0", "first word")
+    for uid, spelled in [("-rf", "-rf"), ("erika@x.test", "erika\\@x.test"),
+                         ("a/b", "a\\/b"), ("back\\slash", "back\\\\slash"),
+                         ("jörg", "jörg")]:
+        realm.directory.add_person(uid, mail="none@x.test") \
+            if uid == "-rf" else realm.directory.add(
+                f"uid={ldap.dn.escape_dn_chars(uid)},{PEOPLE}",
+                objectClass="inetOrgPerson", uid=uid, cn=uid, sn=uid)
+        realm.kdc.kadmin("cpw", "--password=first word", "--", spelled)
+        realm.settle()
+        assert client.kinit(f"{spelled}@{REALM}", "first word", "--") == "", \
+            uid
 
 
 def test_principal_and_uid_of_two(realm):
