@@ -160,9 +160,9 @@ def found(layout, say):
         kadmin(layout, "ext_keytab", "-k", layout.conf / f"{name}.keytab", *own)
         backs += own
     for service, principal in zip(SERVICES, front):
-        kadmin(layout, "modify", "--constrained-delegation=" + ",".join(
-            f"{back}@{REALM}" for back in backs
-            if back.startswith(f"{service}/")), principal)
+        kadmin(layout, "modify", *[
+            f"--constrained-delegation={back}@{REALM}" for back in backs
+            if back.startswith(f"{service}/")], principal)
 
     def set_password(user):
         kadmin(layout, "cpw", f"--password={user.password}", "--",
