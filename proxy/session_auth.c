@@ -114,7 +114,7 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 		  since_ms;
 	wait_ms = wait_ms > 0 ? wait_ms : 0;
 	wait = (struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 };
-	evtimer_add(login->timer, &wait);
+	evtimer_add(&login->timer, &wait);
 	session_enter(session, SESSION_PENALTY);
 	session_arm(session);
 }

@@ -13,6 +13,7 @@ void session_log_in(struct session *session);
 
 /* Steps of the table of states. */
 void session_connected(struct session *session);
+void session_greeted(struct session *session);
 void session_back_tls(struct session *session);
 void session_back_speaks(struct session *session);
 
