@@ -29,7 +29,8 @@ static const char *const directory_tls_words[] = { "none", "starttls", NULL };
 static const char *const authentication_words[] = { "relay", "verify", NULL };
 static const char *const certificate_name_words[] = { "cn", "email", "uid",
 	NULL };
-static const char *const login_words[] = { "password", "master", NULL };
+static const char *const login_words[] = { "password", "master", "gssapi",
+	NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
 static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
@@ -120,6 +121,7 @@ static const struct setting auth_rows[] = {
 	    NULL },
 	{ "certificate_name", SETTING_CHOICE, AUTH(certificate_name), "cn", 0,
 	    0, certificate_name_words },
+	{ "keytab", SETTING_TEXT, AUTH(keytab), NULL, 0, 0, NULL },
 };
 
 #define LOGIN(field) offsetof(struct config_login, field)
@@ -130,6 +132,7 @@ static const struct setting login_rows[] = {
 	{ "user", SETTING_TEXT, LOGIN(user), NULL, 0, 0, NULL },
 	{ "password_file", SETTING_TEXT, LOGIN(password_file), NULL, 0, 0,
 	    NULL },
+	{ "keytab", SETTING_TEXT, LOGIN(keytab), NULL, 0, 0, NULL },
 };
 
 #define FAILURE(field) offsetof(struct config_failures, field)
@@ -348,7 +351,7 @@ check_mechanisms(const struct config *config,
     const struct config_listener *listener, struct buf *errors)
 {
 	unsigned passwords = 1U << SASL_PLAIN | 1U << SASL_LOGIN;
-	unsigned ours = 1U << SASL_EXTERNAL;
+	unsigned ours = 1U << SASL_EXTERNAL | 1U << SASL_GSSAPI;
 	bool verifies = listener->authentication == CONFIG_VERIFY;
 
 	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++) {
@@ -367,6 +370,16 @@ check_mechanisms(const struct config *config,
 }
 
 static void
+check_needs(const struct config *config, const struct config_listener *listener,
+    struct buf *errors)
+{
+	if (listener->mechanisms & 1U << SASL_GSSAPI && !config->auth.keytab)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": mechanism \"GSSAPI\" needs auth { keytab }\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
@@ -378,6 +391,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 	derive_mechanisms(config, listener, errors);
 	derive_listener_networks(config, listener, errors);
 	check_mechanisms(config, listener, errors);
+	check_needs(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -470,6 +484,11 @@ check_login(
 	    (!login->user || !login->password_file))
 		buf_printf(errors,
 		    "%s:%ld: login \"%s\" as a master needs user and password_file\n",
+		    config->path, login->line, login->title);
+	if (login->as == CONFIG_LOGIN_GSSAPI &&
+	    (!login->user || !login->keytab))
+		buf_printf(errors,
+		    "%s:%ld: login \"%s\" by gssapi needs user and keytab\n",
 		    config->path, login->line, login->title);
 }
 

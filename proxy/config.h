@@ -100,11 +100,13 @@ struct config_auth {
 	struct setting_list masters;  /* uids that may log in as others */
 	const char *master_separator; /* USER*MASTER; "": none */
 	int certificate_name;         /* enum config_certificate_name */
+	const char *keytab;           /* of this proxy's services; NULL: none */
 };
 
 enum config_login_as {
 	CONFIG_LOGIN_PASSWORD, /* what the client said */
-	CONFIG_LOGIN_MASTER
+	CONFIG_LOGIN_MASTER,
+	CONFIG_LOGIN_GSSAPI
 };
 
 /* How the proxy, having verified a user, logs in at back ends. */
@@ -114,7 +116,8 @@ struct config_login {
 	struct setting_list pools;         /* empty: all */
 	struct setting_list service_names; /* empty: all */
 	int as;                            /* enum config_login_as */
-	const char *user, *password_file;  /* the master's */
+	const char *user, *password_file;  /* the master's; or a principal */
+	const char *keytab;                /* and its key */
 
 	unsigned services; /* derived: a bit 1 << enum service_kind for each */
 };

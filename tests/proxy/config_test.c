@@ -56,6 +56,12 @@ static const struct {
 		   "mechanisms = { \"SCRAM-SHA-1\" } }\n"
 		   "directory { uris = { \"ldap://a\" } }\n",
 	    3, "\"SCRAM-SHA-1\" needs authentication = relay" },
+	{ NAME TLS "listen imap { authentication = verify\n"
+		   "mechanisms = { GSSAPI } }\n"
+		   "directory { uris = { \"ldap://a\" } }\n",
+	    3, "\"GSSAPI\" needs auth { keytab }" },
+	{ NAME PLAIN "login x { as = gssapi user = y }\n", 3,
+	    "by gssapi needs user and keytab" },
 	{ NAME PLAIN "login x { as = master }\n", 3,
 	    "needs user and password_file" },
 	{ NAME PLAIN "login x { services = { lmtp } }\n", 3,
