@@ -7,7 +7,7 @@ import ldap
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
                     KDC_PORT, KDCS, KPASSWD_PORT,
-                    DOMAIN, LDAP_PORT, OBSERVERS, PEOPLE, POOL, PORTS, PROXIES,
+                    DOMAIN, LDAP_PORT, OBSERVERS, POOL, PORTS, PROXIES,
                     ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
 
