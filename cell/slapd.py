@@ -7,7 +7,7 @@ import ldap
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
                     DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
-                    PEOPLE, POOL, PORTS, PROXIES, ROOT, SERVERS, SUFFIX)
+                    POOL, PORTS, PROXIES, ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
 
 
