@@ -6,7 +6,7 @@ import socket
 
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, PORTS, PROXIES,
                     PUBLISHERS,
-                    REPLICAS, SUFFIX)
+                    REPLICAS, SUFFIX, WEB_PORT)
 
 from process import Trouble
 from server import Server
@@ -187,8 +187,8 @@ class Publisher(Daemon):
         self.write_conf(
             "zoned.conf.in", self.conf.name, name=self.name, user=USER,
             replica=self.layout.replica(self.host), domain=DOMAIN,
-            run=self.run, dns=self.layout.dns,
-            secret=secret,
+            run=self.run, dns=self.layout.dns, secret=secret,
+            web=f"{self.layout.addresses[self.host]}:{WEB_PORT}",
             host_name=HOST, hosts="".join(
                 ZONED_HOST.format(name=name, domain=DOMAIN, address=address)
                 for name, address in self.layout.addresses.items()))

@@ -28,6 +28,7 @@ PORTS = {
 LDAP_PORT = 31389
 DNS_PORT = 31053
 EXCHANGER_PORT = 31025
+WEB_PORT = 31080
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
 SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}

@@ -19,6 +19,10 @@ static const char *const level_words[] = { "error", "warning", "info", "debug",
 static const char *const protocol_words[] = { "TLSv1.2", "TLSv1.3", NULL };
 static const char *const listener_tls_words[] = { "default", "none", "starttls",
 	"implicit", NULL };
+static const char *const certificate_words[] = { "none", "ask", "require",
+	NULL };
+static const char *const listener_certificate_words[] = { "default", "none",
+	"ask", "require", NULL };
 static const char *const backend_tls_words[] = { "none", "starttls", "implicit",
 	NULL };
 static const char *const directory_tls_words[] = { "none", "starttls", NULL };
@@ -49,7 +53,14 @@ static const struct setting tls_rows[] = {
 	{ "key", SETTING_TEXT, TLS(key), NULL, 0, 0, NULL },
 	{ "protocol_min", SETTING_CHOICE, TLS(protocol_min), "TLSv1.2", 0, 0,
 	    protocol_words },
+	{ "certificates", SETTING_TEXT, TLS(certificates), NULL, 0, 0, NULL },
 	{ "ciphers", SETTING_TEXT, TLS(ciphers), NULL, 0, 0, NULL },
+	{ "ciphersuites", SETTING_TEXT, TLS(ciphersuites), NULL, 0, 0, NULL },
+	{ "ticket_keys", SETTING_TEXT, TLS(ticket_keys), NULL, 0, 0, NULL },
+	{ "client_ca", SETTING_TEXT, TLS(client_ca), NULL, 0, 0, NULL },
+	{ "client_certificate", SETTING_CHOICE, TLS(client_certificate), "none",
+	    0, 0, certificate_words },
+	{ "watch_time", SETTING_NUMBER, TLS(watch_time), "10", 0, 86400, NULL },
 };
 
 #define LISTEN(field) offsetof(struct config_listener, field)
@@ -63,6 +74,8 @@ static const struct setting listen_rows[] = {
 	{ "plaintext", SETTING_SWITCH, LISTEN(plaintext), "no", 0, 0, NULL },
 	{ "mechanisms", SETTING_LIST, LISTEN(mechanism_names),
 	    "{\"PLAIN\", \"LOGIN\"}", 0, 0, NULL },
+	{ "client_certificate", SETTING_CHOICE, LISTEN(certificate_choice),
+	    "default", 0, 0, listener_certificate_words },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -242,6 +255,14 @@ check_listener(const struct config *config, struct config_listener *listener,
 			    "%s:%ld: listen \"%s\": \"%s\" is not an IP address\n",
 			    config->path, listener->line, listener->title,
 			    listener->addresses.items[i]);
+	listener->client_certificate = listener->certificate_choice
+					   ? listener->certificate_choice - 1
+					   : config->tls.client_certificate;
+	if (listener->client_certificate != CONFIG_CLIENT_CERTIFICATE_NONE &&
+	    !config->tls.client_ca)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" wants certificates of clients, but tls { client_ca } is not set\n",
+		    config->path, listener->line, listener->title);
 	if (listener->tls != SERVICE_TLS_NONE && !config->tls.certificate)
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
@@ -293,6 +314,10 @@ check(struct config *config, struct buf *errors)
 		    config->path);
 	if (!config->tls.certificate != !config->tls.key)
 		buf_printf(errors, "%s: tls { certificate, key } go together\n",
+		    config->path);
+	if (config->tls.certificates && !config->tls.certificate)
+		buf_printf(errors,
+		    "%s: tls { certificates } needs certificate, for all other names\n",
 		    config->path);
 	check_observer(config, errors);
 	if (config->listeners.count == 0 && !config_observes(config))

@@ -27,10 +27,22 @@ enum config_recipients {
 	CONFIG_RECIPIENTS_ALL     /* all: one that fails fails for all */
 };
 
+enum config_client_certificate {
+	CONFIG_CLIENT_CERTIFICATE_NONE,
+	CONFIG_CLIENT_CERTIFICATE_ASK, /* one that is shown must be good */
+	CONFIG_CLIENT_CERTIFICATE_REQUIRE
+};
+
 struct config_tls {
 	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
+	const char *certificates;      /* folder of more of them; NULL: none */
 	int protocol_min;              /* 0 TLSv1.2, 1 TLSv1.3 */
 	const char *ciphers; /* OpenSSL's list for TLSv1.2; NULL: its own */
+	const char *ciphersuites; /* likewise for TLSv1.3 */
+	const char *ticket_keys;  /* file; NULL: random ones */
+	const char *client_ca;  /* PEM file; NULL: no certificates of clients */
+	int client_certificate; /* enum config_client_certificate */
+	long watch_time;        /* s between two looks at the files; 0: none */
 };
 
 struct config_listener {
@@ -42,11 +54,14 @@ struct config_listener {
 	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
 	bool plaintext; /* credentials without TLS */
 	struct setting_list mechanism_names; /* of SASL */
+	int certificate_choice;              /* 0: tls's, else enum
+						config_client_certificate + 1 */
 
 	/* derived by config_read */
 	enum service_kind service;
 	enum service_tls tls;
-	unsigned mechanisms; /* a bit 1 << enum sasl_mechanism for each */
+	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
+	int client_certificate; /* enum config_client_certificate */
 };
 
 struct config_backend {

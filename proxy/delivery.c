@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "proxy/delivery_state.h"
+#include "proxy/tls.h"
 
 #define CHUNK 16384 /* octets read at once */
 #define CRLF  "\r\n"
@@ -197,6 +198,9 @@ delivery_begin_tls(struct delivery *delivery)
 		delivery_end(delivery, "out of memory");
 		return;
 	}
+	tls_front_expect(delivery->front.ssl,
+	    delivery->listener->config->service,
+	    delivery->listener->config->client_certificate);
 	delivery->state = DELIVERY_TLS;
 	delivery_wait(delivery, delivery->relay->config->limits.login_time);
 	delivery_arm(delivery);

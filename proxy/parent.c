@@ -25,6 +25,7 @@
 #include "proxy/listen.h"
 #include "proxy/relay.h"
 #include "proxy/tls.h"
+#include "proxy/tls_files.h"
 
 #define ERRORS_SIZE_MAX 65536
 #define RESTART_DELAY   1000 /* ms, for a child that died within that time */
@@ -36,7 +37,8 @@ struct parent {
 	struct config *config;
 	struct log log;
 	struct jail jail, auth_jail;
-	SSL_CTX *front_context, *back_context;
+	struct tls_front *front_tls;
+	SSL_CTX *back_context;
 	struct listener *listeners;
 	size_t listener_count;
 	struct stats *stats;
@@ -45,6 +47,9 @@ struct parent {
 	sigset_t signals;
 	pid_t check_pid;       /* tries out a reload; 0: none */
 	int64_t start_from_ms; /* no child is started before */
+	uint64_t files;        /* of TLS, as they were last taken or refused */
+	uint64_t seen_files;   /* as they were at the last look */
+	int64_t look_ms;       /* when the next look is due */
 	bool stopping;
 };
 
@@ -82,7 +87,8 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 		NULL, &why) < 0)
 		buf_printf(errors, "%s: directory { user } \"%s\": %s\n",
 		    parent->config_path, parent->config->directory.user, why);
-	parent->front_context = tls_front_context(&parent->config->tls, errors);
+	parent->files = tls_files_digest(parent->config);
+	parent->front_tls = tls_front_new(&parent->config->tls, errors);
 	parent->back_context =
 	    tls_back_context(&parent->config->backend, errors);
 	if (errors->size == 0 && sockets)
@@ -189,7 +195,7 @@ run_relay(struct parent *parent, int slot, int parent_fd, int health_fd)
 		.config = parent->config,
 		.log = child_log(parent, "relay"),
 		.jail = parent->jail,
-		.front_context = parent->front_context,
+		.front_context = parent->front_tls->context,
 		.back_context = parent->back_context,
 		.listeners = parent->listeners,
 		.listener_count = parent->listener_count,
@@ -486,6 +492,32 @@ end_check(struct parent *parent, int status)
 	sd_notify(0, "READY=1");
 }
 
+/*
+ * Looks whether files of TLS changed. Whoever writes them may not be through
+ * with all of them: a reload begins when two looks saw the same.
+ */
+static void
+look_at_files(struct parent *parent)
+{
+	long watch_time = parent->config->tls.watch_time;
+	uint64_t files;
+
+	if (watch_time == 0 || parent->stopping ||
+	    relay_now_ms() < parent->look_ms)
+		return;
+	parent->look_ms = relay_now_ms() + watch_time * 1000;
+	files = tls_files_digest(parent->config);
+	if (files != parent->files && files == parent->seen_files &&
+	    parent->check_pid == 0) {
+		log_why(&parent->log, LOG_LEVEL_INFO, "files_changed",
+		    "files of TLS are not what they were");
+		/* What is refused is not tried again until it changes. */
+		parent->files = files;
+		begin_reload(parent);
+	}
+	parent->seen_files = files;
+}
+
 /* ---- signals and time ---- */
 
 static void
@@ -575,16 +607,23 @@ retire_before(struct parent *parent)
 	}
 }
 
+/* Milliseconds until something is due; -1: nothing will be. */
 static int
 poll_timeout(const struct parent *parent)
 {
-	int64_t wait_ms = parent->start_from_ms - relay_now_ms();
+	bool complete = find_child(parent, CHILD_HEALTH) &&
+			!lacks_auth(parent) &&
+			count_relays(parent) >= (size_t)parent->config->relays;
+	int64_t due_ms = INT64_MAX, wait_ms;
 
-	if (parent->stopping)
-		return wait_ms > 0 ? (int)wait_ms : 0;
-	if (find_child(parent, CHILD_HEALTH) && !lacks_auth(parent) &&
-	    count_relays(parent) >= (size_t)parent->config->relays)
+	if (parent->stopping || !complete)
+		due_ms = parent->start_from_ms;
+	if (!parent->stopping && parent->config->tls.watch_time > 0 &&
+	    parent->look_ms < due_ms)
+		due_ms = parent->look_ms;
+	if (due_ms == INT64_MAX)
 		return -1;
+	wait_ms = due_ms - relay_now_ms();
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }
 
@@ -599,6 +638,7 @@ supervise(struct parent *parent)
 		int ready;
 
 		start_missing(parent);
+		look_at_files(parent);
 		health = find_child(parent, CHILD_HEALTH);
 		if (health)
 			fds[1].fd = health->parent_fd;
@@ -669,7 +709,7 @@ run(struct parent *parent, struct handover *before)
 static void
 parent_close(struct parent *parent)
 {
-	SSL_CTX_free(parent->front_context);
+	tls_front_free(&parent->front_tls);
 	SSL_CTX_free(parent->back_context);
 	free(parent->listeners);
 	handover_free(&parent->now);

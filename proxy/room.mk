@@ -1,6 +1,6 @@
 LIBRARIES += libpostcell-proxy
 libpostcell-proxy_SOURCES := $(filter-out proxy/main.c,$(sort $(wildcard proxy/*.c)))
-libpostcell-proxy_PACKAGES := libevent libcares openssl jansson libseccomp ldap lber
+libpostcell-proxy_PACKAGES := libevent libcares openssl jansson libseccomp ldap lber libxxhash
 
 PROGRAMS += postcell-proxyd
 install_sbin += postcell-proxyd

@@ -7,9 +7,11 @@
 
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
+#include "proxy/tls.h"
 
 #define DRAIN_SIZE                                                             \
 	65536 /* octets of a client that are thrown away while closing */
+#define SUBJECT_SIZE_MAX 1024 /* octets of a client's name by certificate */
 
 typedef void session_step(struct session *session);
 
@@ -190,6 +192,7 @@ static void
 log_end(const struct session *session)
 {
 	struct log_line line = log_line(LOG_LEVEL_INFO, "session_end");
+	struct buf subject = buf_bounded(SUBJECT_SIZE_MAX);
 	char address[INET6_ADDRSTRLEN];
 
 	address_text(&session->client, address, sizeof(address));
@@ -198,6 +201,10 @@ log_end(const struct session *session)
 	log_word(&line, "client", address);
 	log_word(&line, "tls",
 	    session->front.ssl ? SSL_get_version(session->front.ssl) : "none");
+	if (tls_client_name(session->front.ssl, TLS_CLIENT_SUBJECT, &subject) ==
+	    0)
+		log_text(&line, "certificate", buf_slice(&subject));
+	buf_free(&subject);
 	log_word(&line, "state", rows[session->state].name);
 	if (session->user) {
 		log_string(&line, "user", session->user);

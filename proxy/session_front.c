@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proxy/session_back.h"
+#include "proxy/tls.h"
 
 void
 session_begin_front_tls(struct session *session)
@@ -20,6 +21,8 @@ session_begin_front_tls(struct session *session)
 		session_end(session, "out of memory");
 		return;
 	}
+	tls_front_expect(session->front.ssl, session->listener->config->service,
+	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
 	session_arm(session);
 }

@@ -1,6 +1,6 @@
 # Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
 # its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES,
-# and sources that its programs share in ROOM_TEST_SOURCES.
+# ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES.
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
@@ -18,14 +18,15 @@ TESTS += tests/simulator/simulator
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
 # `make fuzz-NAME` lets libFuzzer look for more of them for FUZZ_TIME seconds.
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
-fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
-fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES))
+fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
+fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
 FUZZ_TIME ?= 60
 
 define unit
 $(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
 $(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
 $(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
+$(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS)
 endef
 $(foreach name,$(unit_programs),$(eval $(call unit,$(name))))
 TESTS += $(unit_programs)

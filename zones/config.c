@@ -21,6 +21,7 @@ static const char *const driver_words[] = { "update", "file", NULL };
 static const char *const algorithm_words[] = { "hmac-sha256", "hmac-sha512",
 	NULL };
 static const char *const algorithms[] = { "hmac-sha256.", "hmac-sha512." };
+static const char *const login_words[] = { "address", "local_part", NULL };
 _Static_assert(ARRAY_SIZE(algorithm_words) == ARRAY_SIZE(algorithms) + 1,
     "a name for each algorithm");
 
@@ -33,6 +34,7 @@ static const struct setting top_rows[] = {
 	{ "publisher", SETTING_TEXT, TOP(publisher), NULL, 0, 0, NULL },
 	{ "metrics", SETTING_TEXT, TOP(metrics), NULL, 0, 0, NULL },
 	{ "dns_servers", SETTING_LIST, TOP(dns_servers), "{}", 0, 0, NULL },
+	{ "web", SETTING_LIST, TOP(web), "{}", 0, 0, NULL },
 	{ "timeout", SETTING_NUMBER, TOP(timeout), "5", 1, 60, NULL },
 	{ "retry_max", SETTING_NUMBER, TOP(retry_max), "10", 1, 3600, NULL },
 	{ "check_interval", SETTING_NUMBER, TOP(check_interval), "60", 1,
@@ -94,6 +96,8 @@ static const struct setting domain_rows[] = {
 	{ "autoconfig", SETTING_TEXT, DOMAIN(autoconfig), NULL, 0, 0, NULL },
 	{ "autodiscover", SETTING_TEXT, DOMAIN(autodiscover), NULL, 0, 0,
 	    NULL },
+	{ "login", SETTING_CHOICE, DOMAIN(login), "address", 0, 0,
+	    login_words },
 };
 
 #define TLSA(field) offsetof(struct config_tlsa, field)
@@ -419,6 +423,23 @@ check_host(const struct config *config, const struct config_host *host,
 }
 
 static void
+check_listeners(const struct config *config, struct buf *errors)
+{
+	struct endpoint endpoint;
+
+	if (config->metrics &&
+	    endpoint_parse(&endpoint, slice_from(config->metrics), 0) < 0)
+		buf_printf(
+		    errors, "%s: metrics is not ADDRESS:PORT\n", config->path);
+	for (size_t i = 0; i < config->web.count; i++)
+		if (endpoint_parse(&endpoint, slice_from(config->web.items[i]),
+			CONFIG_WEB_PORT) < 0)
+			buf_printf(errors,
+			    "%s: web has \"%s\", which is not ADDRESS:PORT\n",
+			    config->path, config->web.items[i]);
+}
+
+static void
 check(struct config *config, struct buf *errors)
 {
 	struct config_key *keys = config->keys.items;
@@ -427,15 +448,11 @@ check(struct config *config, struct buf *errors)
 	const struct config_domain *domains = config->domains.items;
 	const struct config_tlsa *tlsa = config->tlsa.items;
 	const struct config_host *hosts = config->hosts.items;
-	struct endpoint endpoint;
 
 	if (config->zones.count == 0)
 		buf_printf(
 		    errors, "%s: there is no zone section\n", config->path);
-	if (config->metrics &&
-	    endpoint_parse(&endpoint, slice_from(config->metrics), 0) < 0)
-		buf_printf(
-		    errors, "%s: metrics is not ADDRESS:PORT\n", config->path);
+	check_listeners(config, errors);
 	for (size_t i = 0; i < config->keys.count; i++)
 		check_key(config, &keys[i], errors);
 	for (size_t i = 0; i < config->zones.count; i++)

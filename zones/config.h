@@ -16,9 +16,17 @@
 #include "lib/buf.h"
 #include "lib/service.h"
 
+#define CONFIG_WEB_PORT 80
+
 enum config_driver {
 	CONFIG_DRIVER_UPDATE, /* RFC 2136 to the primaries */
 	CONFIG_DRIVER_FILE    /* a zone file */
+};
+
+/* What mail programs are told to log in as. */
+enum config_login {
+	CONFIG_LOGIN_ADDRESS,   /* the whole mail address */
+	CONFIG_LOGIN_LOCAL_PART /* what stands before its @ */
 };
 
 /* Seconds; all records of a kind have the same. */
@@ -67,6 +75,7 @@ struct config_domain {
 	const char *realm;
 	bool mx;
 	const char *autoconfig, *autodiscover; /* where they lead; or NULL */
+	int login;                             /* enum config_login */
 };
 
 struct config_tlsa {
@@ -89,14 +98,15 @@ struct config {
 	const char *replica, *run_dir, *user, *publisher, *metrics;
 	int log, log_level;
 	struct setting_list dns_servers;
-	long timeout;         /* s */
-	long retry_max;       /* s */
-	long check_interval;  /* s */
-	long fail_open;       /* percent */
-	long return_delay;    /* s */
-	long change_max;      /* records */
-	long change_interval; /* ms */
-	long transfer_max;    /* MiB */
+	struct setting_list web; /* ADDRESS:PORT; empty: none */
+	long timeout;            /* s */
+	long retry_max;          /* s */
+	long check_interval;     /* s */
+	long fail_open;          /* percent */
+	long return_delay;       /* s */
+	long change_max;         /* records */
+	long change_interval;    /* ms */
+	long transfer_max;       /* MiB */
 	struct config_ttl ttl;
 	struct setting_items keys, zones, names, domains, tlsa, hosts;
 	char host_name[256];       /* publisher, else of the machine */

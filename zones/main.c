@@ -19,6 +19,7 @@
 #include "zones/control.h"
 #include "zones/publish.h"
 #include "zones/tlsa.h"
+#include "zones/web.h"
 
 #define MAIN_NAME         "postcell-zoned"
 #define MAIN_TEXT_MAX     (8 << 20)
@@ -40,6 +41,7 @@ struct daemon {
 	struct event_base *base;
 	struct publish *publish;
 	struct control *control;
+	struct web *web; /* NULL but when it runs on */
 	struct event *terminate, *interrupt, *hangup, *patience;
 	int code;
 };
@@ -298,8 +300,25 @@ start(struct daemon *daemon)
 			    daemon->config->run_dir, why);
 			return EX_CANTCREAT;
 		}
+		web_start(daemon->web, daemon->base, daemon->publish);
 	}
 	return EX_OK;
+}
+
+/* Ports below 1024 want the privileges that are given up next. */
+static int
+open_web(struct daemon *daemon)
+{
+	const char *why;
+
+	if (daemon->mode != MODE_RUN)
+		return EX_OK;
+	daemon->web = web_open(daemon->config, &why);
+	if (daemon->web)
+		return EX_OK;
+	(void)fprintf(
+	    stderr, "%s: web: cannot listen there: %s\n", MAIN_NAME, why);
+	return EX_UNAVAILABLE;
 }
 
 /* The folder of the control socket is the user's. An empty user: stay. */
@@ -328,8 +347,10 @@ enter_jail(const struct config *config)
 static int
 run(struct daemon *daemon)
 {
-	int code = enter_jail(daemon->config);
+	int code = open_web(daemon);
 
+	if (code == EX_OK)
+		code = enter_jail(daemon->config);
 	if (code == EX_OK)
 		code = start(daemon);
 	if (code != EX_OK)
@@ -348,6 +369,7 @@ free_daemon(struct daemon *daemon)
 	struct event *events[] = { daemon->terminate, daemon->interrupt,
 		daemon->hangup, daemon->patience };
 
+	web_free(&daemon->web);
 	control_free(&daemon->control);
 	publish_free(&daemon->publish);
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++)

@@ -126,6 +126,15 @@ publish_notes(const struct publish *publish, size_t zone)
 	return buf_slice(&publish->zones[zone].plan.notes);
 }
 
+const struct rrsets *
+publish_planned(const struct publish *publish, const struct config_zone *zone)
+{
+	for (size_t i = 0; publish->planned && i < publish->zone_count; i++)
+		if (publish->zones[i].config == zone)
+			return &publish->zones[i].plan.set;
+	return NULL;
+}
+
 const char *
 publish_fault(const struct publish *publish)
 {

@@ -51,6 +51,10 @@ const struct rrsets *publish_current(
 const struct cell *publish_cell(const struct publish *publish);
 /* The plan's notes on a zone; empty before there was one. */
 struct slice publish_notes(const struct publish *publish, size_t zone);
+/* What that zone is to hold; NULL before there was a plan. Borrowed until the
+ * next event. */
+const struct rrsets *publish_planned(
+    const struct publish *publish, const struct config_zone *zone);
 /* Why nothing is published at all; NULL when it is. Static text. */
 const char *publish_fault(const struct publish *publish);
 /* contextCSN of the plans; borrowed until the next event. */

@@ -152,11 +152,12 @@ class Replica:
 class Proxy:
     """One proxyd on an address of its own.
 
-    options, limits, backend: more lines for those parts of its configuration.
+    options, limits, backend, tls: more lines for those parts of its
+    configuration.
     """
 
     def __init__(self, folder, address, replica, options="", limits="",
-                 backend="", relays=2):
+                 backend="", tls="", relays=2):
         self.folder, self.address = folder, address
         self.relay_count = relays
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,6 +180,7 @@ dns_servers = {{ "127.0.44.1:{CLOSED_PORT}" }}
 tls {{
 	certificate = "{folder}/proxy.pem"
 	key = "{folder}/proxy.key"
+	{tls}
 }}
 backend {{
 	ca_file = "{replica.path.parent}/server.pem"

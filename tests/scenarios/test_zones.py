@@ -6,10 +6,12 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 import urllib.request
+import xml.etree.ElementTree
 
 import dns.name
 import dns.query
@@ -329,6 +331,28 @@ def test_primary_stopped_then_all_catches_up(zoned, server, replica):
     wait_addresses(server, ALL - {address(2)}, 10)
     zoned.wait_settled()
     assert zoned.events("zone_reached")
+
+
+def test_primary_stopped_for_long(zoned, server, replica):
+    """The pauses have grown by then, but never beyond retry_max."""
+    timeout, retry_max = zoned.options["timeout"], 4
+    zoned.options["retry_max"] = retry_max
+    zoned.start().wait_settled()
+    server.send(signal.SIGSTOP)
+
+    def failures():
+        return zoned.show()["targets"][0]["failures"]
+
+    for count, name in enumerate(("proxy1", "proxy2", "proxy1"), 1):
+        replica.cell.set(name, "up" if count == 3 else "drain")
+        wait_until(lambda: failures() >= 2 * count, 60, "another failure")
+    pauses = [int(re.search(r"retry_ms=(\d+)", line)[1])
+              for line in zoned.events("zone_failed")]
+    assert max(pauses) > 1000 * retry_max / 2
+    assert max(pauses) <= 1000 * retry_max
+    server.send(signal.SIGCONT)
+    wait_addresses(server, ALL - {address(2)}, retry_max + 2 * timeout + 2)
+    zoned.wait_settled()
 
 
 def test_primary_killed_then_all_catches_up(zoned, server, replica):
@@ -686,9 +710,115 @@ def test_show_diff_and_metrics(publisher, knot, replica):
                "a difference")
 
 
+# ---- autoconfig ----
+
+WEB = ("127.0.60.9", 16081)
+WELL_KNOWN = "/.well-known/autoconfig/mail/config-v1.1.xml"
+
+
+def fetch(path, host, *options):
+    """Status and text, as curl gets them from that name."""
+    done = subprocess.run(
+        ["curl", "-sS", "--max-time", "10", "-w", "\n%{http_code}",
+         "--resolve", f"{host}:{WEB[1]}:{WEB[0]}", *options,
+         f"http://{host}:{WEB[1]}{path}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text, _, status = done.stdout.rpartition("\n")
+    return int(status), text
+
+
+def servers_of(text):
+    """(type, host, port, TLS, login) of each server of a document."""
+    root = xml.etree.ElementTree.fromstring(text)
+    assert (root.tag, root.get("version")) == ("clientConfig", "1.1")
+    provider = root.find("emailProvider")
+    assert provider.find("domain").text == provider.get("id")
+    found = []
+    for kind in ("incomingServer", "outgoingServer"):
+        for server in provider.findall(kind):
+            assert server.find("authentication").text == "password-cleartext"
+            found.append((server.get("type"), *(
+                server.find(each).text for each in
+                ("hostname", "port", "socketType", "username"))))
+    return found
+
+
+@pytest.fixture
+def web(publisher, knot):
+    zoned = publisher([knot.endpoint], web=f"{WEB[0]}:{WEB[1]}")
+    zoned.start().wait_settled()
+    return zoned
+
+
+def test_autoconfig(web, knot, replica):
+    # By SRV there are IMAP with both kinds of TLS and submission with one.
+    user = "%EMAILADDRESS%"
+    expected = [("imap", MAIL, "993", "SSL", user),
+                ("imap", MAIL, "143", "STARTTLS", user),
+                ("smtp", MAIL, "587", "STARTTLS", user)]
+    for path, host in (("/mail/config-v1.1.xml", f"autoconfig.{DOMAIN}"),
+                       (WELL_KNOWN, DOMAIN), (WELL_KNOWN, DOMAIN.upper()),
+                       (f"{WELL_KNOWN}?emailaddress=a%40{DOMAIN}", "x.test"),
+                       (f"{WELL_KNOWN}?emailaddress=a@{DOMAIN}", "x.test")):
+        status, text = fetch(path, host)
+        assert status == 200, (path, host, text)
+        assert servers_of(text) == expected
+    # What the cell takes back is no longer in the document.
+    for name in ("proxy1", "proxy2", "proxy3"):
+        replica.cell.entries[name]["postcellService"] = [
+            each for each in replica.cell.entries[name]["postcellService"]
+            if not each.startswith(("imaps:", "submission:"))]
+    replica.cell.write()
+    wait_until(lambda: knot.query(f"_imaps._tcp.{DOMAIN}", "SRV") ==
+               ["0 0 0 ."], 5, "no imaps")
+    assert servers_of(fetch(WELL_KNOWN, DOMAIN)[1]) == expected[1:2]
+
+
+def test_autoconfig_refuses(web):
+    for path, host, *options in (
+            ("/", DOMAIN), ("/metrics", DOMAIN), (WELL_KNOWN, "other.test"),
+            (f"{WELL_KNOWN}?emailaddress=a@other.test", "other.test"),
+            (f"{WELL_KNOWN}?emailaddress=%", "other.test"),
+            (WELL_KNOWN, f"autoconfig.autoconfig.{DOMAIN}")):
+        assert fetch(path, host, *options)[0] == 404, (path, host)
+    assert fetch(WELL_KNOWN, DOMAIN, "-d", "x=y")[0] == 405
+    status, text = fetch(WELL_KNOWN, DOMAIN, "-I")
+    assert status == 200 and "<" not in text
+    assert fetch(WELL_KNOWN, DOMAIN, "-H", "X: " + "y" * 9000)[0] == 431
+
+
+def test_autoconfig_strangers(web, knot, replica):
+    """More visitors than there is room for, none of whom says anything."""
+    silent = [socket.create_connection(WEB, 10) for _ in range(200)]
+    try:
+        assert fetch(WELL_KNOWN, DOMAIN)[0] == 200
+        descriptors = pathlib.Path(f"/proc/{web.process.pid}/fd")
+        assert len(list(descriptors.iterdir())) < 120
+        for garbage in (b"\0" * 20000, b"\x16\x03\x01" * 100 + b"\n",
+                        b"GET " + b"/" * 20000, b"\r\n"):
+            with socket.create_connection(WEB, 10) as stranger:
+                stranger.sendall(garbage)
+                try:
+                    answer = stranger.recv(100)
+                except ConnectionResetError:
+                    continue
+                assert answer[:10] == b"HTTP/1.1 4", answer
+        with socket.create_connection(WEB, 10) as slow:
+            for octet in b"GET / HTTP/1.0\r\n\r\n":
+                slow.sendall(bytes([octet]))
+            assert slow.recv(100).startswith(b"HTTP/1.1 404")
+        # Names are published meanwhile.
+        replica.cell.set("proxy2", "drain")
+        wait_addresses(knot, ALL - {address(2)}, 5)
+    finally:
+        for each in silent:
+            each.close()
+
+
 @pytest.mark.parametrize("text, words", [
     ('fail_open = 101', ":3: fail_open is 101, but must be 0 to 100"),
     ('metrics = "somewhere"', "metrics is not ADDRESS:PORT"),
+    ('web = { "somewhere" }', 'web has "somewhere"'),
     ('name "mail.other.test" {}', 'lies in no zone'),
     (f'name "x.{DOMAIN}" {{ services = {{ "gopher" }} }}',
      'no such service: "gopher"'),
