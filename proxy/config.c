@@ -76,6 +76,8 @@ static const struct setting listen_rows[] = {
 	    "{\"PLAIN\", \"LOGIN\"}", 0, 0, NULL },
 	{ "client_certificate", SETTING_CHOICE, LISTEN(certificate_choice),
 	    "default", 0, 0, listener_certificate_words },
+	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
+	    NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -123,6 +125,19 @@ static const struct setting limit_rows[] = {
 	    NULL },
 	{ "bad_commands", SETTING_NUMBER, LIMIT(bad_commands), "3", 1, 1000,
 	    NULL },
+	{ "address_sessions", SETTING_NUMBER, LIMIT(address_sessions), "0", 0,
+	    1000000, NULL },
+	{ "address_waiting", SETTING_NUMBER, LIMIT(address_waiting), "0", 0,
+	    1000000, NULL },
+	{ "address_bits_ipv4", SETTING_NUMBER, LIMIT(address_bits_ipv4), "32",
+	    8, 32, NULL },
+	{ "address_bits_ipv6", SETTING_NUMBER, LIMIT(address_bits_ipv6), "64",
+	    16, 128, NULL },
+	{ "unlimited", SETTING_LIST, LIMIT(unlimited_texts), "{}", 0, 0, NULL },
+	{ "user_sessions", SETTING_NUMBER, LIMIT(user_sessions), "0", 0,
+	    1000000, NULL },
+	{ "login_memory", SETTING_NUMBER, LIMIT(login_memory), "512", 0,
+	    1048576, NULL },
 };
 
 #define DIRECTORY(field) offsetof(struct config_directory, field)
@@ -236,6 +251,39 @@ is_delivery(const struct config_listener *listener)
 	       listener->service == SERVICE_SMTP;
 }
 
+/* texts: "ADDRESS/BITS" each; where: what they are of, for errors. */
+static void
+derive_networks(const char *where, const struct setting_list *texts,
+    struct networks *networks, struct buf *errors)
+{
+	const char *why;
+
+	networks->items = calloc(texts->count + 1, sizeof(*networks->items));
+	if (!networks->items)
+		abort();
+	for (size_t i = 0; i < texts->count; i++) {
+		if (network_parse(texts->items[i],
+			&networks->items[networks->count], &why) == 0)
+			networks->count++;
+		else
+			buf_printf(errors, "%s: \"%s\" %s\n", where,
+			    texts->items[i], why);
+	}
+}
+
+static void
+derive_listener_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	struct buf where = buf_bounded(4096);
+
+	buf_printf(&where, "%s:%ld: listen \"%s\": proxy_networks",
+	    config->path, listener->line, listener->title);
+	derive_networks(buf_string(&where), &listener->proxy_texts,
+	    &listener->proxy_networks, errors);
+	buf_free(&where);
+}
+
 static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
@@ -246,6 +294,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_mechanisms(config, listener, errors);
+	derive_listener_networks(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -307,6 +356,7 @@ static void
 check(struct config *config, struct buf *errors)
 {
 	struct config_listener *listeners = config->listeners.items;
+	struct buf where = buf_bounded(4096);
 
 	if (!config->host_name || !name_is_host(slice_from(config->host_name)))
 		buf_printf(errors,
@@ -320,6 +370,10 @@ check(struct config *config, struct buf *errors)
 		    "%s: tls { certificates } needs certificate, for all other names\n",
 		    config->path);
 	check_observer(config, errors);
+	buf_printf(&where, "%s: limits { unlimited }", config->path);
+	derive_networks(buf_string(&where), &config->limits.unlimited_texts,
+	    &config->limits.unlimited, errors);
+	buf_free(&where);
 	if (config->listeners.count == 0 && !config_observes(config))
 		buf_printf(errors,
 		    "%s: there is neither a listen section nor directory { uris }\n",
@@ -361,8 +415,15 @@ config_read(struct config **config_out, const char *path, struct buf *errors)
 void
 config_free(struct config **config)
 {
-	if (*config)
+	struct config_listener *listeners;
+
+	if (*config) {
+		listeners = (*config)->listeners.items;
+		for (size_t i = 0; i < (*config)->listeners.count; i++)
+			free(listeners[i].proxy_networks.items);
+		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
+	}
 	free(*config);
 	*config = NULL;
 }

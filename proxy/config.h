@@ -14,10 +14,17 @@
 #include "daemon/settings.h"
 #include "lib/buf.h"
 #include "lib/service.h"
+#include "proxy/network.h"
 
 enum config_name {
 	CONFIG_NAME_UID,  /* back ends get the account's uid */
 	CONFIG_NAME_TYPED /* back ends get what the user typed */
+};
+
+enum config_client_certificate {
+	CONFIG_CLIENT_CERTIFICATE_NONE,
+	CONFIG_CLIENT_CERTIFICATE_ASK, /* one that is shown must be good */
+	CONFIG_CLIENT_CERTIFICATE_REQUIRE
 };
 
 /* Who may get one message by SMTP, where one answer is for all of them. */
@@ -25,12 +32,6 @@ enum config_recipients {
 	CONFIG_RECIPIENTS_SERVER, /* those of one server */
 	CONFIG_RECIPIENTS_ONE,    /* one */
 	CONFIG_RECIPIENTS_ALL     /* all: one that fails fails for all */
-};
-
-enum config_client_certificate {
-	CONFIG_CLIENT_CERTIFICATE_NONE,
-	CONFIG_CLIENT_CERTIFICATE_ASK, /* one that is shown must be good */
-	CONFIG_CLIENT_CERTIFICATE_REQUIRE
 };
 
 struct config_tls {
@@ -54,6 +55,7 @@ struct config_listener {
 	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
 	bool plaintext; /* credentials without TLS */
 	struct setting_list mechanism_names; /* of SASL */
+	struct setting_list proxy_texts;     /* networks of load balancers */
 	int certificate_choice;              /* 0: tls's, else enum
 						config_client_certificate + 1 */
 
@@ -62,6 +64,8 @@ struct config_listener {
 	enum service_tls tls;
 	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
 	int client_certificate; /* enum config_client_certificate */
+	struct networks proxy_networks; /* not empty: each connection begins
+					   with a header */
 };
 
 struct config_backend {
@@ -91,6 +95,16 @@ struct config_limits {
 	long write_stall_time; /* s */
 	long sessions;         /* of each relay */
 	long bad_commands;
+	/* of the whole host; 0: no limit */
+	long address_sessions;                     /* of one address */
+	long address_waiting;                      /* of them not logged in */
+	long address_bits_ipv4, address_bits_ipv6; /* that make an address */
+	long user_sessions; /* of one user at one service */
+	long login_memory;  /* MiB, of all sessions before login */
+	struct setting_list unlimited_texts;
+
+	/* derived by config_read */
+	struct networks unlimited; /* no limit by address here */
 };
 
 enum config_directory_tls {

@@ -324,6 +324,7 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 	struct probe_request request = {
 		.kind = watched->service.kind,
 		.tls = watched->service.tls,
+		.proxy_header = watched->service.proxy_header,
 		.port = watched->service.port,
 		.name = observer->config->host_name,
 		.host = watched->host,
@@ -446,8 +447,8 @@ watch_service(struct target *target, const struct service *service)
 	struct watched *watched = &target->services[service->kind];
 	struct buf url = buf_bounded(OBSERVER_HOST_SIZE + 32);
 
-	buf_printf(&url, "%.*s %u %d", SLICE_ARGS(service->host), service->port,
-	    (int)service->tls);
+	buf_printf(&url, "%.*s %u %d %d", SLICE_ARGS(service->host),
+	    service->port, (int)service->tls, service->proxy_header);
 	if (watched->there &&
 	    slice_equal(buf_slice(&url), buf_slice(&watched->url))) {
 		buf_free(&url);
@@ -483,7 +484,7 @@ take_host(struct observer *observer, const struct host *host)
 		const struct service *service =
 		    host_service(host, (enum service_kind)i);
 
-		if (service)
+		if (service && probe_can(service->kind))
 			watch_service(target, service);
 		else
 			unwatch(&target->services[i]);

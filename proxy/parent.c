@@ -100,9 +100,13 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 static int
 prepare_state(struct parent *parent, const struct handover *before)
 {
+	bool same;
+
 	parent->now.generation = before->generation + 1;
-	parent->now.stats_fd =
-	    before->stats_fd >= 0 ? before->stats_fd : stats_create();
+	/* Another program before may have counted otherwise; its relays go on
+	 * to do so where nobody looks. */
+	same = before->stats_fd >= 0 && stats_fits(before->stats_fd);
+	parent->now.stats_fd = same ? before->stats_fd : stats_create();
 	parent->stats =
 	    parent->now.stats_fd >= 0 ? stats_map(parent->now.stats_fd) : NULL;
 	if (!parent->stats)
@@ -111,8 +115,13 @@ prepare_state(struct parent *parent, const struct handover *before)
 		handover_add_listener(&parent->now,
 		    (struct handover_listener){ parent->listeners[i].fd,
 			parent->listeners[i].address });
-	for (size_t i = 0; i < before->child_count; i++)
-		handover_add_child(&parent->now, before->children[i]);
+	for (size_t i = 0; i < before->child_count; i++) {
+		struct child child = before->children[i];
+
+		if (!same)
+			child.slot = -1;
+		handover_add_child(&parent->now, child);
+	}
 	return 0;
 }
 
@@ -199,6 +208,7 @@ run_relay(struct parent *parent, int slot, int parent_fd, int health_fd)
 		.back_context = parent->back_context,
 		.listeners = parent->listeners,
 		.listener_count = parent->listener_count,
+		.stats = parent->stats,
 		.slot = &parent->stats->slots[slot],
 		.slot_number = (unsigned)slot,
 		.parent_fd = parent_fd,

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/arrival.h"
 #include "proxy/control.h"
 #include "proxy/delivery.h"
 #include "proxy/learn.h"
@@ -92,11 +93,7 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		if (listener->config->service == SERVICE_LMTP ||
-		    listener->config->service == SERVICE_SMTP)
-			delivery_accept(relay, listener, fd, &client);
-		else
-			session_accept(relay, listener, fd, &client);
+		arrival_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -202,6 +199,7 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 	(void)what;
 	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
+	arrival_stop_all(relay);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);

@@ -29,9 +29,11 @@
 
 #define RELAY_ID_SIZE 28 /* octets of a session's id, and NUL */
 
+struct arrival;
 struct learner;
 struct delivery;
 struct session;
+LIST_HEAD(arrival_list, arrival);
 LIST_HEAD(delivery_list, delivery);
 TAILQ_HEAD(session_list, session);
 
@@ -62,6 +64,7 @@ struct relay_settings {
 	SSL_CTX *back_context;
 	const struct listener *listeners;
 	size_t listener_count;
+	struct stats *stats;
 	struct stats_slot *slot;
 	unsigned slot_number;
 	int parent_fd; /* closed by the parent: retire */
@@ -83,8 +86,9 @@ struct relay {
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];
+	struct arrival_list arrivals;
 	struct delivery_list deliveries;
-	uint32_t session_count; /* deliveries included */
+	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
 	uint32_t drawn; /* at random: other proxies started this second too */

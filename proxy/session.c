@@ -11,7 +11,8 @@
 
 #define DRAIN_SIZE                                                             \
 	65536 /* octets of a client that are thrown away while closing */
-#define SUBJECT_SIZE_MAX 1024 /* octets of a client's name by certificate */
+#define TLS_MEMORY       32768 /* octets that a handshake takes, about */
+#define SUBJECT_SIZE_MAX 1024  /* octets of a client's name by certificate */
 
 typedef void session_step(struct session *session);
 
@@ -125,6 +126,26 @@ watch(struct session *session, struct stream *stream, struct event *event,
 		abort();
 }
 
+/* What it costs by now that this client has not logged in yet. */
+static void
+count_memory(struct session *session)
+{
+	struct login *login = session->login;
+	size_t memory = sizeof(*session) + sizeof(*login) +
+			login->front_in.capacity + login->front_out.capacity +
+			login->back_in.capacity + login->back_out.capacity +
+			(session->front.ssl ? TLS_MEMORY : 0) +
+			(session->back.ssl ? TLS_MEMORY : 0);
+
+	if (memory == login->memory)
+		return;
+	/* The counter is one of all sessions: the difference may be less than
+	 * nothing, and wraps round as it ought to. */
+	stats_add(session->relay->settings->slot, STATS_LOGIN_MEMORY,
+	    (uint64_t)memory - login->memory);
+	login->memory = memory;
+}
+
 /* Waits for what the state and the unsent output call for. */
 void
 session_arm(struct session *session)
@@ -143,6 +164,8 @@ session_arm(struct session *session)
 
 	if (session->state == SESSION_DEAD)
 		return;
+	if (login)
+		count_memory(session);
 	if (session->state == SESSION_CONNECT)
 		write_back = true;
 	watch(session, &session->front, &session->front_event,
@@ -176,6 +199,8 @@ login_free(struct session *session)
 	session->login = NULL;
 	if (!login)
 		return;
+	stats_subtract(
+	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
 	resolve_cancel(&login->query);
 	event_free(login->timer);
 	front_close(&login->front);
@@ -233,6 +258,7 @@ session_end(struct session *session, const char *why)
 		stats_subtract(slot, STATS_LOGGED_IN, 1);
 	stats_add(slot, STATS_BYTES_IN, session->to_back.moved);
 	stats_add(slot, STATS_BYTES_OUT, session->to_front.moved);
+	admission_leave(session->relay, &session->held);
 	if (session->front_events)
 		event_del(&session->front_event);
 	moves_forget(&session->follower);
@@ -518,23 +544,23 @@ login_new(struct session *session)
 
 /* What the back end is told of the client. */
 static void
-describe_client(struct session *session)
+describe_client(struct session *session, const union address *local)
 {
 	struct login *login = session->login;
-	union address local = session->listener->address;
-	socklen_t size = sizeof(local);
+	socklen_t size = sizeof(login->local);
 
-	if (address_is_any(&local))
-		getsockname(session->front.fd, &local.any, &size);
+	login->local = local ? *local : session->listener->address;
+	if (address_is_any(&login->local) && !local)
+		getsockname(session->front.fd, &login->local.any, &size);
 	address_text(&session->client, login->client_address,
 	    sizeof(login->client_address));
 	address_text(
-	    &local, login->local_address, sizeof(login->local_address));
+	    &login->local, login->local_address, sizeof(login->local_address));
 	login->client = (struct back_client){
 		.address = login->client_address,
 		.port = address_port(&session->client),
 		.local_address = login->local_address,
-		.local_port = address_port(&local),
+		.local_port = address_port(&login->local),
 		.session = session->id,
 		.host_name = session->relay->config->host_name,
 		.hello = login->front.hello,
@@ -543,12 +569,17 @@ describe_client(struct session *session)
 
 void
 session_accept(struct relay *relay, const struct listener *listener, int fd,
-    const union address *client)
+    const union address *client, const union address *local)
 {
-	struct session *session = calloc(1, sizeof(*session));
+	struct admission held;
+	struct session *session;
 
+	if (!admission_enter(relay, listener, fd, client, &held))
+		return;
+	session = calloc(1, sizeof(*session));
 	if (!session)
 		abort();
+	session->held = held;
 	session->relay = relay;
 	session->listener = listener;
 	session->client = *client;
@@ -564,7 +595,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
 	session->login = login_new(session);
-	describe_client(session);
+	describe_client(session, local);
 	session->state = SESSION_FRONT;
 	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {
 		session_begin_front_tls(session);

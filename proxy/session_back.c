@@ -256,6 +256,9 @@ session_connected(struct session *session)
 	};
 	int error = connect_finish(&session->back);
 
+	if (error == 0 && login->route.proxy_header)
+		error = connect_introduce(
+		    &session->back, &session->client, &login->local);
 	if (error != 0) {
 		login->connect_why = strerrordesc_np(error);
 		connect_on(session);
@@ -400,6 +403,26 @@ session_respond(struct session *session)
 		session_arm(session);
 }
 
+/*
+ * Only now is it sure who the user is: whoever counted earlier could be made to
+ * lock a user out without knowing the password.
+ */
+static void
+take_login(struct session *session)
+{
+	const struct account *account = &session->login->account;
+	struct slice user =
+	    account->uid.size > 0 ? account->uid : account->address;
+
+	if (admission_log_in(session->relay, session->listener->config->service,
+		user, &session->held))
+		session_begin_relay(session);
+	else
+		session_refuse(session, REFUSAL_LIMIT,
+		    slice_from("Too many sessions of this user."),
+		    "limits.user_sessions is reached");
+}
+
 /* Shows the back end's machine its input, and does what it says. */
 static void
 feed_back(struct session *session)
@@ -423,7 +446,7 @@ feed_back(struct session *session)
 		pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
-		session_begin_relay(session);
+		take_login(session);
 		return;
 	case BACK_REFUSED:
 		stats_add(session->relay->settings->slot, STATS_REFUSED, 1);

@@ -8,6 +8,7 @@
 
 #include <event2/event_struct.h>
 
+#include "proxy/admission.h"
 #include "proxy/back.h"
 #include "proxy/front.h"
 #include "proxy/relay.h"
@@ -38,6 +39,7 @@ struct login {
 	struct front front;
 	struct back back;
 	struct back_client client;
+	union address local; /* where the client connected to */
 	char client_address[INET6_ADDRSTRLEN], local_address[INET6_ADDRSTRLEN];
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;
@@ -49,6 +51,7 @@ struct login {
 	const char *connect_why; /* static: the last attempt's failure */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
+	size_t memory;           /* octets that it was last counted with */
 	bool challenged; /* server and client talk: it cannot be done again */
 	bool resumed;    /* front_in was not looked at since a refusal */
 };
@@ -65,6 +68,7 @@ struct session {
 	struct follower follower; /* while it is with a server, or on its way */
 	struct flow to_back, to_front;
 	union address client;
+	struct admission held;
 	int64_t accepted_ms;
 	int64_t queued_s;
 	char id[RELAY_ID_SIZE];

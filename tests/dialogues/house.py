@@ -42,6 +42,8 @@ POOLS = f"""
 plain imap://{SERVER}:{PORTS['plain']}?tls=none
 starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls imaps://{SERVER}:{PORTS['tls']}
+headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
 one lmtp://{SERVER}:{PORTS['one']}?tls=none
 two lmtp://{SERVER}:{PORTS['two']}?tls=none
@@ -56,6 +58,8 @@ bob plain
 sue starttls
 tim tls
 stray stranger
+hed headed
+hid headedtls
 gone gone
 una unnamed
 down down
