@@ -18,6 +18,7 @@ import tempfile
 import time
 
 import chart
+import directory
 import peers
 import replica
 from peers import BACK_PORTS, LOAD_CORE, PEERS, PORTS, run_pinned, wait_until
@@ -105,6 +106,7 @@ HOLDS = [
     ("idle-tls", "memory an idle session, TLS", "imaps", "-t tls",
      (1000, 5000, 9000)),
 ]
+OTHERS = ["replica", "directory"]
 USERS = 10000
 
 
@@ -309,7 +311,7 @@ def main():
                         help="a short form, whose figures are rough")
     parser.add_argument("--only", default="", help="measures, with commas: "
                         + ", ".join([m.name for m in MEASURES]
-                                    + [h[0] for h in HOLDS] + ["replica"]))
+                                    + [h[0] for h in HOLDS] + OTHERS))
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
     # Stopped early, it still says what it has.
@@ -323,7 +325,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine(), "rounds": options.rounds}
     text = ""
-    if not only or only - {"replica"}:
+    if not only or only - set(OTHERS):
         with tempfile.TemporaryDirectory(prefix="postcell-bench-") as folder:
             bench = Bench(options, folder)
             try:
@@ -342,6 +344,12 @@ def main():
     if options.wants("replica"):
         report["replica"] = replica.measure(options.build, options.long)
         text += replica.table(report["replica"])
+    if options.wants("directory"):
+        sizes = (100_000, 1_000_000) if options.long else (10_000,)
+        report["directory"] = [
+            directory.measure(options.build, f"{options.net}.1", size)
+            for size in sizes]
+        text += directory.table(report["directory"])
     (out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
     (out / "bench.txt").write_text(text)
     print(text, end="")
