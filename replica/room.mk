@@ -6,9 +6,9 @@ libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
 	replica/csn.c replica/decide.c replica/decider.c \
-	replica/entry.c replica/hook.c replica/intake.c \
+	replica/entry.c replica/hook.c replica/intake.c replica/intake_end.c \
 	replica/ldif.c replica/ldif_source.c replica/providers.c replica/status.c \
-	replica/store.c replica/syncrepl.c replica/watch.c
+	replica/store.c replica/sync_value.c replica/syncrepl.c replica/watch.c
 libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
 
 PROGRAMS += postcell-replicad
