@@ -8,6 +8,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#define LINE_SIZE_USUAL 500 /* octets, made room for at once */
 /* What is kept free in a line for its end. */
 #define LOG_END_SIZE 128
 
@@ -50,14 +51,24 @@ log_line(enum log_level level, const char *event)
 	struct log_line line = { buf_bounded(LOG_LINE_SIZE_MAX - LOG_END_SIZE),
 		level };
 
-	buf_printf(&line.buf, "event=%s", event);
+	(void)buf_reserve(&line.buf, LINE_SIZE_USUAL);
+	buf_add_string(&line.buf, "event=");
+	buf_add_string(&line.buf, event);
 	return line;
+}
+
+static void
+add_key(struct log_line *line, const char *key)
+{
+	buf_add_char(&line->buf, ' ');
+	buf_add_string(&line->buf, key);
+	buf_add_char(&line->buf, '=');
 }
 
 void
 log_text(struct log_line *line, const char *key, struct slice value)
 {
-	buf_printf(&line->buf, " %s=", key);
+	add_key(line, key);
 	buf_add_quoted(&line->buf, value);
 }
 
@@ -70,13 +81,15 @@ log_string(struct log_line *line, const char *key, const char *value)
 void
 log_number(struct log_line *line, const char *key, int64_t value)
 {
-	buf_printf(&line->buf, " %s=%lld", key, (long long)value);
+	add_key(line, key);
+	buf_add_number(&line->buf, value);
 }
 
 void
 log_word(struct log_line *line, const char *key, const char *word)
 {
-	buf_printf(&line->buf, " %s=%s", key, word);
+	add_key(line, key);
+	buf_add_string(&line->buf, word);
 }
 
 /* One write, so that lines of several processes do not mix. */

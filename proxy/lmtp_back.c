@@ -459,6 +459,8 @@ finish_connect(struct lmtp_back *back)
 {
 	int error = connect_finish(&back->stream);
 
+	if (error == 0 && back->route.proxy_header)
+		error = connect_introduce(&back->stream, NULL, NULL);
 	if (error != 0) {
 		connect_on(back, strerrordesc_np(error));
 		return;

@@ -183,7 +183,9 @@ pop3_take(struct front *front, struct slice *input, struct slice *text,
 static void
 pop3_greet(struct front *front, struct buf *out)
 {
-	buf_printf(out, "+OK %s ready." CRLF, front->settings->host_name);
+	buf_add_string(out, "+OK ");
+	buf_add_string(out, front->settings->host_name);
+	buf_add_string(out, " ready." CRLF);
 }
 
 static void
@@ -221,6 +223,7 @@ const struct front_protocol pop3_front = {
 		[REFUSAL_NOLOGIN] =
 		    "-ERR [SYS/PERM] This account may not log in now. ",
 		[REFUSAL_UNAVAILABLE] = "-ERR [SYS/TEMP] ",
+		[REFUSAL_LIMIT] = "-ERR [SYS/TEMP] ",
 	},
 	.line_end = CRLF,
 	.greet = pop3_greet,

@@ -35,6 +35,7 @@ typedef void probe_done(
 struct probe_request {
 	enum service_kind kind;
 	enum service_tls tls;
+	bool proxy_header; /* the host wants one of the PROXY protocol */
 	uint16_t port;
 	const char *name; /* what we call ourselves */
 	const char *host; /* name in the certificate */
@@ -42,7 +43,8 @@ struct probe_request {
 	enum probe_depth depth;
 	SSL_CTX *context;
 	const struct credentials *credentials; /* with PROBE_LOGIN */
-	int64_t timeout_ms;                    /* for all of it */
+	bool one_family;    /* no way there is our own lack, not its */
+	int64_t timeout_ms; /* for all of it */
 };
 
 struct probe;

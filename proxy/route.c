@@ -78,6 +78,7 @@ to_server(
 	route->port = service->port;
 	route->tls = service->tls;
 	route->service = service->kind;
+	route->proxy_header = service->proxy_header;
 	return ROUTE_FOUND;
 }
 

@@ -33,6 +33,7 @@ struct route {
 	uint16_t port;
 	enum service_tls tls;
 	enum service_kind service; /* what it is that is connected to */
+	bool proxy_header; /* the host wants one of the PROXY protocol */
 	int64_t wait_until_us;
 	const char *why; /* static text: how it was placed, or why not */
 };

@@ -35,7 +35,8 @@ new_context(const SSL_METHOD *method)
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 	SSL_CTX_set_options(context,
 	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-		SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF);
+		SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+		SSL_OP_IGNORE_UNEXPECTED_EOF);
 	/* Idle sessions hold no record buffers, and writes may resume from
 	 * elsewhere. */
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS |

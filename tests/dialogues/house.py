@@ -9,17 +9,12 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-<<<<<<< HEAD
 sys.path.insert(0, str(ROOT / "tests"))
 
 from sanitized import BUILD  # noqa: E402
 
-PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
-=======
-BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
->>>>>>> refs/heads/main
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
 HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
@@ -50,6 +45,8 @@ POOLS = f"""
 plain imap://{SERVER}:{PORTS['plain']}?tls=none
 starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls imaps://{SERVER}:{PORTS['tls']}
+headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
 one lmtp://{SERVER}:{PORTS['one']}?tls=none
 two lmtp://{SERVER}:{PORTS['two']}?tls=none
@@ -64,6 +61,8 @@ bob plain
 sue starttls
 tim tls
 stray stranger
+hed headed
+hid headedtls
 gone gone
 una unnamed
 down down
@@ -197,6 +196,12 @@ backend {{
 }}
 limits {{
 	{limits}
+}}
+failures {{
+	delay = 0
+	session_attempts = 1000
+	account_attempts = 0
+	address_attempts = 0
 }}
 """
         for name, port in LISTENERS.items():

@@ -41,6 +41,40 @@ test_adds(void **state)
 	assert_int_equal(buf.size_max, 100);
 }
 
+static void
+test_numbers(void **state)
+{
+	struct buf buf = buf_bounded(100);
+
+	(void)state;
+	buf_add_number(&buf, 0);
+	buf_add_number(&buf, -1);
+	buf_add_number(&buf, 90210);
+	buf_add_number(&buf, INT64_MAX);
+	assert_int_equal(buf_add_number(&buf, INT64_MIN), 0);
+	assert_string_equal(buf_string(&buf),
+	    "0-1902109223372036854775807-9223372036854775808");
+	buf_free(&buf);
+}
+
+/* Printed into the room that there is, into more, and into none. */
+static void
+test_print(void **state)
+{
+	struct buf buf = buf_bounded(70);
+
+	(void)state;
+	assert_int_equal(buf_printf(&buf, "%060d", 1), 0);
+	assert_int_equal(buf_printf(&buf, "%s", "abc"), 0);
+	assert_int_equal(buf.size, 63);
+	assert_int_equal(buf_printf(&buf, "%s", "defg"), 0);
+	assert_string_equal(buf_string(&buf) + 59, "1abcdefg");
+	assert_int_equal(buf_printf(&buf, "%s", "hijk"), -1);
+	assert_int_equal(buf_printf(&buf, "%s", "h"), -1);
+	assert_string_equal(buf_string(&buf) + 59, "1abcdefg");
+	buf_free(&buf);
+}
+
 /* The bound is exact, and a failure sticks with what was there before. */
 static void
 test_bound(void **state)
@@ -177,6 +211,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_adds),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bound_of_nothing),
 		cmocka_unit_test(test_bound_of_everything),
