@@ -91,6 +91,7 @@ static const struct setting listen_rows[] = {
 	    "default", 0, 0, listener_certificate_words },
 	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
 	    NULL },
+	{ "hub_networks", SETTING_LIST, LISTEN(hub_texts), "{}", 0, 0, NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -330,14 +331,15 @@ derive_networks(const char *where, const struct setting_list *texts,
 
 static void
 derive_listener_networks(const struct config *config,
-    struct config_listener *listener, struct buf *errors)
+    const struct config_listener *listener, const char *option,
+    const struct setting_list *texts, struct networks *networks,
+    struct buf *errors)
 {
 	struct buf where = buf_bounded(4096);
 
-	buf_printf(&where, "%s:%ld: listen \"%s\": proxy_networks",
-	    config->path, listener->line, listener->title);
-	derive_networks(buf_string(&where), &listener->proxy_texts,
-	    &listener->proxy_networks, errors);
+	buf_printf(&where, "%s:%ld: listen \"%s\": %s", config->path,
+	    listener->line, listener->title, option);
+	derive_networks(buf_string(&where), texts, networks, errors);
 	buf_free(&where);
 }
 
@@ -376,6 +378,24 @@ check_needs(const struct config *config, const struct config_listener *listener,
 }
 
 static void
+derive_all_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	derive_listener_networks(config, listener, "proxy_networks",
+	    &listener->proxy_texts, &listener->proxy_networks, errors);
+	derive_listener_networks(config, listener, "hub_networks",
+	    &listener->hub_texts, &listener->hub_networks, errors);
+	if (listener->service == SERVICE_SMTP && listener->hub_texts.count == 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" needs hub_networks: who may send mail here without a login\n",
+		    config->path, listener->line, listener->title);
+	if (!is_delivery(listener) && listener->hub_texts.count > 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": hub_networks are of smtp and lmtp\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
@@ -385,9 +405,9 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_mechanisms(config, listener, errors);
-	derive_listener_networks(config, listener, errors);
 	check_mechanisms(config, listener, errors);
 	check_needs(config, listener, errors);
+	derive_all_networks(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -601,8 +621,10 @@ config_free(struct config **config)
 
 	if (*config) {
 		listeners = (*config)->listeners.items;
-		for (size_t i = 0; i < (*config)->listeners.count; i++)
+		for (size_t i = 0; i < (*config)->listeners.count; i++) {
 			free(listeners[i].proxy_networks.items);
+			free(listeners[i].hub_networks.items);
+		}
 		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
 	}

@@ -62,6 +62,7 @@ struct config_listener {
 	struct setting_list mechanism_names; /* of SASL */
 	struct setting_list proxy_texts;     /* networks of load balancers */
 	int authentication;                  /* enum config_authentication */
+	struct setting_list hub_texts;       /* networks of hubs */
 	int certificate_choice;              /* 0: tls's, else enum
 						config_client_certificate + 1 */
 
@@ -70,6 +71,7 @@ struct config_listener {
 	enum service_tls tls;
 	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
 	int client_certificate; /* enum config_client_certificate */
+	struct networks hub_networks;   /* not empty: no mail from elsewhere */
 	struct networks proxy_networks; /* not empty: each connection begins
 					   with a header */
 };
