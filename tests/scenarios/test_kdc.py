@@ -14,9 +14,9 @@ import ldap.dn
 import pytest
 
 from conftest import NET
-from directory import ROOT, Directory, wait_until
+from directory import ROOT, SUFFIX, Directory, wait_until
 from realm import (BUILD, KERBEROS_SCHEMAS, PEOPLE, PRINCIPALS, REALM, Client,
-                   Kdc, make_master_key, quiet_port, realm_ldif)
+                   Kdc, make_master_key, plugins, quiet_port, realm_ldif)
 from replicad import Replicad
 
 KRBTGT = f"krbtgt/{REALM}"
@@ -471,3 +471,64 @@ def test_manual_page_and_example():
     section = example.partition("[postcell]\n")[2]
     assert set(re.findall(r"^\t(?:# )?(\w+) = ", section, re.MULTILINE)) \
         == set(rows)
+
+
+class Silent:
+    """An address where nobody answers; how often it was asked."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 0))
+        self.socket.setblocking(False)
+        self.listener = socket.socket()
+        self.listener.bind(self.socket.getsockname())
+        self.listener.listen()
+        self.listener.setblocking(False)
+
+    @property
+    def place(self):
+        address, port = self.socket.getsockname()
+        return f"{address} {port}"
+
+    def asked(self):
+        count = 0
+        for take in (lambda: self.socket.recv(65536), self.listener.accept):
+            try:
+                while True:
+                    take()
+                    count += 1
+            except BlockingIOError:
+                pass
+        return count
+
+
+def test_locator(realm):
+    """Two of three KDCs are silent: who is known to be down is not asked."""
+    realm.set_password("user0", "first word")
+    silent = [Silent(f"{NET}.{last}") for last in (71, 72)]
+    client = realm.client()
+    kdcs = client.folder / "kdcs"
+    text = realm.kdc.conf.read_text()
+    client.conf.write_text(re.sub(
+        r"\t\tkdc = .*\n", "", re.sub(
+            r"plugin_dir = .*", "plugin_dir = " + str(plugins(
+                client.folder / "plugins", "postcell_locate.so")), text))
+        .replace("[postcell]\n", f"[postcell]\n\tkdcs = {kdcs}\n"
+                 "\tsite = south\n"))
+    # Without the file there is no KDC at all.
+    assert "unable to reach any KDC" in client.kinit("user0", "first word")
+    lines = [f"kdc {REALM} {each.place} kdc{number} south"
+             for number, each in enumerate(silent)]
+    kdcs.write_text("\n".join([
+        *lines, f"kdc {REALM} {realm.kdc.address} {realm.kdc.port} kdc2 north"
+    ]) + "\n")
+    assert client.kinit("user0", "first word") == ""
+    assert all(each.asked() > 0 for each in silent), "this proves nothing"
+    for number in (0, 1):
+        realm.directory.add(
+            f"cn=kdc{number},ou=hosts,{SUFFIX}", objectClass="postcellHost",
+            cn=f"kdc{number}", postcellState="down",
+            postcellService=f"kerberos://kdc{number}.x.test")
+    realm.settle()
+    assert client.kinit("user0", "first word") == ""
+    assert [each.asked() for each in silent] == [0, 0]
