@@ -60,13 +60,13 @@ class Kerberos(Server):
         self.host = host
         self.address = layout.addresses[host]
         self.conf = layout.conf / f"{host}.conf"
+        self.environment = {"KRB5_CONFIG": str(self.conf)}
 
     def command(self, *words):
         path = pathlib.Path("/usr/lib/heimdal-servers") / self.program
         if not path.exists():
             raise Trouble(f"{path} is not there: run tools/bootstrap cell")
-        return [find_program("env"), f"KRB5_CONFIG={self.conf}", path, "-c",
-                self.conf, *words]
+        return [path, "-c", self.conf, *words]
 
 
 class Kdc(Kerberos):
