@@ -20,8 +20,9 @@ def connect(cell, name, url=None):
 
 
 def accounts(connection, base=PEOPLE):
-    return dict(connection.search_s(base, ldap.SCOPE_SUBTREE,
-                                    "(objectClass=inetOrgPerson)", ["*", "+"]))
+    found = connection.search_s(base, ldap.SCOPE_SUBTREE,
+                                "(objectClass=inetOrgPerson)", ["*", "+"])
+    return {values["uid"][0].decode(): values for _, values in found}
 
 
 def test_people_have_keys_after_their_first_login(cell):
@@ -29,13 +30,12 @@ def test_people_have_keys_after_their_first_login(cell):
     found = [accounts(connect(cell, "admin", url))
              for url in cell.layout.ldap_uris]
     for user in users.all_users():
-        dn, _ = users.entry(user)
         for each in found:
-            values = each[dn]
+            values = each[user.uid]
             if user.uid in users.PLAIN:
                 assert values["userPassword"][0].startswith(b"{SSHA}")
             else:
-                assert values["userPassword"][0].startswith(b"{K5KEY}"), dn
+                assert values["userPassword"][0].startswith(b"{K5KEY}"), user
                 assert len(values["postcellKeys"]) == 1
     assert len(DIRECTORIES) == len(found)
 

@@ -5,10 +5,12 @@ import concurrent.futures
 import subprocess
 
 import ldap
+from ldap.controls.simple import RelaxRulesControl
 import pytest
 
-from directory import REPLICA, SUFFIX, base_ldif, wait_until
+from directory import SUFFIX, base_ldif, wait_until
 from overlaid import BUILD, Overlaid, make_master_key, person_dn
+from replicad import Replicad
 
 SERVER = f"cn=mbox1,ou=servers,{SUFFIX}"
 
@@ -281,6 +283,23 @@ def test_a_server_goes_once_it_is_down_and_passed(slapd):
     slapd.delete(f"cn=renamed,ou=servers,{SUFFIX}")
 
 
+def test_who_manages_may_relax_the_rules(slapd):
+    """With the control, and the right to manage, as ldapmodify -e relax."""
+    relaxed = [RelaxRulesControl(True)]
+    dn = add_server(slapd, "mistake", postcellState="up")
+    admin = slapd.connect()
+    admin.modify_ext_s(dn, [(ldap.MOD_REPLACE, "postcellPoolName",
+                             [b"nowhere"])], serverctrls=relaxed)
+    with pytest.raises(ldap.UNWILLING_TO_PERFORM):
+        admin.delete_s(dn)
+    admin.delete_ext_s(dn, serverctrls=relaxed)
+    slapd.add_account("hilda", "password")
+    with pytest.raises(ldap.LDAPError):
+        slapd.as_user("hilda", "password").delete_ext_s(
+            f"cn=mbox3,ou=servers,{SUFFIX}", serverctrls=relaxed)
+    assert found(slapd, f"cn=mbox3,ou=servers,{SUFFIX}")
+
+
 # -- postcellServer -------------------------------------------------------------
 
 
@@ -300,7 +319,6 @@ def test_the_server_is_shown_as_proxies_compute_it(tmp_path, keys):
                      attrlist=["uid", "postcellServer"])}
         assert shown["pinned"] == [b"mbox2"] and shown["plain"] is None
         # The same placement by the replica's reader.
-        from replicad import Replicad
         replica = Replicad(tmp_path / "replica", [own])
         replica.start()
         try:
@@ -319,6 +337,5 @@ def test_the_server_is_shown_as_proxies_compute_it(tmp_path, keys):
             person_dn("user1"), ldap.SCOPE_BASE)[0][1]
         with pytest.raises(ldap.CONSTRAINT_VIOLATION):
             own.modify(person_dn("user1"), postcellServer="mbox1")
-        assert REPLICA
     finally:
         own.stop()
