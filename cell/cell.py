@@ -83,15 +83,15 @@ class Cell:
             self.found_realm()
             self.wait_for_login(published)
             self.log_everybody_in()
+            kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
             self.write_env()
 
     def found_realm(self):
         """Once in the life of a cell."""
         if "realm" not in self.settings:
-            kerberos.found(self.layout, self.say)
+            kerberos.found(self.layout)
             self.settings["realm"] = REALM
             save_settings(self.layout.folder, self.settings)
-        kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
 
     def stop(self):
         if not self.layout.folder.exists():
@@ -272,7 +272,8 @@ class Cell:
             for endpoint in server.endpoints:
                 check_free(endpoint)
         for server in servers:
-            self.processes.start(server.name, server.command(), server.log)
+            self.processes.start(server.name, server.command(), server.log,
+                                 server.environment)
         for server in servers:
             self.wait_for_server(server)
 
