@@ -35,6 +35,7 @@ import dovecot
 import exchanger
 import imap
 import knot
+import postfix
 import slapd
 import tls
 import users
@@ -130,7 +131,11 @@ class Cell:
                       for name in PUBLISHERS]
         return [*directories, knot.Knot(self.layout, self.settings),
                 *backends, *replicas, *proxies, *observers, *publishers,
-                exchanger.Exchanger(self.layout, self.settings)]
+                self.exchanger()]
+
+    def exchanger(self):
+        kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
+        return kind(self.layout, self.settings)
 
     def server(self, name):
         for server in self.servers():

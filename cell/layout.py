@@ -28,6 +28,7 @@ PORTS = {
 LDAP_PORT = 31389
 DNS_PORT = 31053
 EXCHANGER_PORT = 31025
+HUB_PORT = 31026  # SMTP without a login: of the proxies, and of a hub for them
 WEB_PORT = 31080
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
