@@ -6,8 +6,8 @@ import ldap
 
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
-                    DOMAIN, KDCS, LDAP_PORT, OBSERVERS, PEOPLE, POOL, PORTS,
-                    PROXIES, REALM, ROOT, SERVERS, SUFFIX)
+                    DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
+                    POOL, PORTS, PROXIES, REALM, ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
 
 # Heimdal's, which hdb's own entries and ours are made of.
@@ -145,6 +145,9 @@ def other_hosts():
     services = {name: f"ldap://{name}.{DOMAIN}:{LDAP_PORT}?tls=starttls"
                 for name in DIRECTORIES}
     services.update({name: f"dns://{name}.{DOMAIN}:{DNS_PORT}" for name in DNS})
+    services.update({name: [
+        f"kerberos://{name}.{DOMAIN}:{KDC_PORT}",
+        f"kpasswd://{name}.{DOMAIN}:{KPASSWD_PORT}"] for name in KDCS})
     for name, service in services.items():
         yield f"cn={name},ou=hosts,{SUFFIX}", attributes(
             ["postcellHost"], cn=name, postcellService=service,

@@ -390,7 +390,7 @@ follow_keys(Operation *op, Entry *entry, const struct asked *asked)
 	struct keyset set;
 	const char *why;
 
-	if (asked->key_set.size == 0 ||
+	if (asked->key_set.size == 0 || entry_is(entry, CLASS_PRINCIPAL) ||
 	    keyset_parse(asked->key_set, &set, &why) < 0)
 		return SLAP_CB_CONTINUE;
 	if (!entry_is(entry, CLASS_LOGIN) && !asked->classes)
@@ -502,7 +502,9 @@ add_with_keys(Entry *entry, const char **text)
 		if (keyset_compare(&newest, &set) < 0)
 			newest = set;
 	}
-	if (make_text(&made, &newest) == 0) {
+	/* A service has keys and no password. */
+	if (!entry_is(entry, CLASS_PRINCIPAL) &&
+	    make_text(&made, &newest) == 0) {
 		value =
 		    (struct berval){ made.password.size, made.password.data };
 		(void)attr_delete(&entry->e_attrs, attribute_password());

@@ -1,7 +1,7 @@
 /*
- * sink: the back end of the bench. It speaks as much IMAP, POP3 and LMTP as
- * proxies need, lets everybody in, and does so at the least cost, so that what
- * is measured is the proxy before it.
+ * sink: the back end of the bench. It speaks as much IMAP, POP3, SMTP and LMTP
+ * as proxies need, lets everybody in, and does so at the least cost, so that
+ * what is measured is the proxy before it.
  *
  *     sink PROTOCOL ADDRESS PORT [PROTOCOL ADDRESS PORT ...]
  *
@@ -27,10 +27,12 @@
 #define BULK_SIZE     262144
 #define EVENTS        256
 #define TAG_SIZE      64
+#define DESCRIPTORS   65536
 
 enum protocol {
 	PROTOCOL_IMAP,
 	PROTOCOL_POP3,
+	PROTOCOL_SUBMISSION,
 	PROTOCOL_LMTP,
 	PROTOCOL_COUNT
 };
@@ -52,11 +54,13 @@ struct peer {
 	char input[LINE_MAX_SIZE];
 };
 
-static const char *const protocol_names[] = { "imap", "pop3", "lmtp" };
+static const char *const protocol_names[] = { "imap", "pop3", "submission",
+	"lmtp" };
 static const char *const greetings[] = {
 	"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID IDLE AUTH=PLAIN] "
 	"ready\r\n",
 	"+OK ready\r\n",
+	"220 sink ESMTP\r\n",
 	"220 sink LMTP\r\n",
 };
 static char bulk[BULK_SIZE];
@@ -180,6 +184,24 @@ pop3_line(struct peer *peer, char *line, size_t size)
 }
 
 static void
+submission_line(struct peer *peer, char *line, size_t size)
+{
+	(void)size;
+	if (strncasecmp(line, "EHLO", 4) == 0)
+		say(peer, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
+			  "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
+			  "250 AUTH PLAIN\r\n");
+	else if (strncasecmp(line, "XCLIENT", 7) == 0)
+		say(peer, "220 sink ESMTP\r\n");
+	else if (strncasecmp(line, "AUTH PLAIN", 10) == 0)
+		say(peer, "235 2.7.0 OK\r\n");
+	else if (strcasecmp(line, "QUIT") == 0)
+		say(peer, "221 2.0.0 bye\r\n");
+	else
+		say(peer, "250 2.0.0 OK\r\n");
+}
+
+static void
 lmtp_line(struct peer *peer, char *line, size_t size)
 {
 	(void)size;
@@ -244,7 +266,7 @@ static bool
 take_lines(struct peer *peer)
 {
 	static void (*const takers[])(struct peer *, char *,
-	    size_t) = { imap_line, pop3_line, lmtp_line };
+	    size_t) = { imap_line, pop3_line, submission_line, lmtp_line };
 
 	while (peer->used > 0) {
 		size_t taken = skip(&peer->literal_left, peer->used);
@@ -324,13 +346,18 @@ read_input(struct peer *peer)
 	return take_lines(peer);
 }
 
+static struct peer *peers[DESCRIPTORS]; /* owned; by descriptor */
+
 static void
 watch(int epoll, int operation, struct peer *peer)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = peer->fd };
 
 	if (peer->writing)
 		event.events |= EPOLLOUT;
+	if (peer->fd >= DESCRIPTORS)
+		die("descriptors");
+	peers[peer->fd] = peer;
 	if (epoll_ctl(epoll, operation, peer->fd, &event) < 0)
 		die("epoll_ctl");
 }
@@ -350,6 +377,7 @@ serve(int epoll, struct peer *peer)
 		alive = send_bulk(peer);
 	send_answers(peer);
 	if (!alive) {
+		peers[peer->fd] = NULL;
 		close(peer->fd);
 		free(peer);
 		return;
@@ -427,7 +455,7 @@ main(int argc, char **argv)
 		if (count < 0 && errno != EINTR)
 			die("epoll_wait");
 		for (int i = 0; i < count; i++) {
-			struct peer *peer = events[i].data.ptr;
+			struct peer *peer = peers[events[i].data.fd];
 
 			if (peer->listening)
 				take_in(epoll, peer);
