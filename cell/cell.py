@@ -36,6 +36,7 @@ import exchanger
 import imap
 import kerberos
 import knot
+import postfix
 import slapd
 import tls
 import users
@@ -152,7 +153,11 @@ class Cell:
                               kerberos.Kpasswdd) for host in KDCS]
         return [*directories, knot.Knot(self.layout, self.settings),
                 *backends, *replicas, *realm, *proxies, *observers, *publishers,
-                exchanger.Exchanger(self.layout, self.settings)]
+                self.exchanger()]
+
+    def exchanger(self):
+        kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
+        return kind(self.layout, self.settings)
 
     def server(self, name):
         for server in self.servers():

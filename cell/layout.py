@@ -31,6 +31,7 @@ DNS_PORT = 31053
 EXCHANGER_PORT = 31025
 KDC_PORT = 31088
 KPASSWD_PORT = 31464
+HUB_PORT = 31026  # SMTP without a login: of the proxies, and of a hub for them
 WEB_PORT = 31080
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
