@@ -64,6 +64,17 @@ sasl_is_relayed(enum sasl_mechanism mechanism)
 	return mechanism != SASL_PLAIN && mechanism != SASL_LOGIN;
 }
 
+unsigned
+sasl_relayed_mechanisms(void)
+{
+	unsigned mechanisms = 0;
+
+	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++)
+		if (sasl_is_relayed((enum sasl_mechanism)i))
+			mechanisms |= 1U << i;
+	return mechanisms;
+}
+
 enum sasl_result
 sasl_start(
     struct sasl *sasl, enum sasl_mechanism mechanism, struct buf *challenge)

@@ -537,8 +537,14 @@ login_new(struct session *session)
 		abort();
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
-	login->front.plaintext = session->listener->config->plaintext;
-	login->front.mechanisms = session->listener->config->mechanisms;
+	config_access(session->relay->config, session->listener->config,
+	    &session->client, &login->front.mechanisms,
+	    &login->front.plaintext);
+	/* What the server decides about it must take. */
+	login->front.mechanisms &=
+	    ~sasl_relayed_mechanisms() |
+	    session->relay->offers
+		.mechanisms[session->listener->config->service];
 	return login;
 }
 
