@@ -89,7 +89,6 @@ stop(struct lesson *lesson, int64_t pause_s)
 {
 	if (lesson->state == LESSON_IDLE)
 		return;
-	lesson->learner->asked--;
 	lesson->state = LESSON_IDLE;
 	lesson->due_s = lesson->learner->relay->now_s + pause_s;
 	resolve_cancel(&lesson->query);
@@ -102,6 +101,8 @@ stop(struct lesson *lesson, int64_t pause_s)
 	buf_free(&lesson->in);
 	buf_free(&lesson->out);
 	buf_free(&lesson->heard);
+	if (--lesson->learner->asked == 0)
+		relay_learned(lesson->learner->relay);
 }
 
 static void
@@ -444,6 +445,12 @@ read_map(struct learner *learner)
 	}
 	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
 		join(learner, (enum service_kind)i);
+}
+
+bool
+learner_is_asking(const struct learner *learner)
+{
+	return learner->asked > 0;
 }
 
 void

@@ -107,6 +107,13 @@ relay_session_ended(struct relay *relay)
 		set_accepting(relay, true);
 }
 
+void
+relay_learned(struct relay *relay)
+{
+	if (relay->learner && !relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
+}
+
 /* ---- time ---- */
 
 static int64_t
@@ -401,6 +408,10 @@ watch_all(struct relay *relay)
 	relay->tick = watch(relay, -1, 0, on_tick);
 	moves_open(relay);
 	event_add(relay->tick, &second);
+	/* The first clients wait for what servers can do, until the first tick
+	 * at most: they would be offered less than others. */
+	if (learner_is_asking(relay->learner))
+		set_accepting(relay, false);
 }
 
 static void
