@@ -23,7 +23,8 @@ static void
 admit(struct relay *relay, const struct listener *listener, int fd,
     const union address *client, const union address *local)
 {
-	if (listener->config->service == SERVICE_LMTP)
+	if (listener->config->service == SERVICE_LMTP ||
+	    listener->config->service == SERVICE_SMTP)
 		delivery_accept(relay, listener, fd, client);
 	else
 		session_accept(relay, listener, fd, client, local);

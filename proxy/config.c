@@ -9,8 +9,9 @@
 #include "lib/name.h"
 #include "proxy/front.h"
 
-#define CONFIG_PORT_MAX   65535
-#define CONFIG_RELAYS_MAX 256
+#define CONFIG_PORT_MAX         65535
+#define CONFIG_RELAYS_MAX       256
+#define CONFIG_MESSAGE_SIZE_MAX (1L << 40) /* octets */
 
 static const char *const log_words[] = { "stderr", "syslog", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
@@ -27,6 +28,7 @@ static const char *const backend_tls_words[] = { "none", "starttls", "implicit",
 	NULL };
 static const char *const directory_tls_words[] = { "none", "starttls", NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
+static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
 #define TOP(field) offsetof(struct config, field)
 static const struct setting top_rows[] = {
@@ -111,6 +113,10 @@ static const struct setting delivery_rows[] = {
 	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
 	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
 	    NULL },
+	{ "message_size", SETTING_NUMBER, DELIVERY(message_size), "0", 0,
+	    CONFIG_MESSAGE_SIZE_MAX, NULL },
+	{ "smtp_recipients", SETTING_CHOICE, DELIVERY(smtp_recipients),
+	    "server", 0, 0, recipients_words },
 };
 
 #define LIMIT(field) offsetof(struct config_limits, field)
@@ -248,6 +254,14 @@ derive_mechanisms(
 	return mechanisms;
 }
 
+/* Mail comes from hubs, which do not log in. */
+static bool
+is_delivery(const struct config_listener *listener)
+{
+	return listener->service == SERVICE_LMTP ||
+	       listener->service == SERVICE_SMTP;
+}
+
 /* texts: "ADDRESS/BITS" each; where: what they are of, for errors. */
 static void
 derive_networks(const char *where, const struct setting_list *texts,
@@ -383,10 +397,9 @@ check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
 	if (!derive_service(listener) ||
-	    (listener->service != SERVICE_LMTP &&
-		!front_protocol(listener->service)))
+	    (!is_delivery(listener) && !front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
+		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_listener(config, listener, errors);
 	if (listener->addresses.count == 0)
@@ -408,8 +421,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
 		    config->path, listener->line, listener->title);
 	if (listener->tls == SERVICE_TLS_NONE &&
-	    !takes_plaintext(config, listener) &&
-	    listener->service != SERVICE_LMTP)
+	    !takes_plaintext(config, listener) && !is_delivery(listener))
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
 		    config->path, listener->line, listener->title);

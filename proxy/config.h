@@ -27,6 +27,13 @@ enum config_client_certificate {
 	CONFIG_CLIENT_CERTIFICATE_REQUIRE
 };
 
+/* Who may get one message by SMTP, where one answer is for all of them. */
+enum config_recipients {
+	CONFIG_RECIPIENTS_SERVER, /* those of one server */
+	CONFIG_RECIPIENTS_ONE,    /* one */
+	CONFIG_RECIPIENTS_ALL     /* all: one that fails fails for all */
+};
+
 struct config_tls {
 	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
 	const char *certificates;      /* folder of more of them; NULL: none */
@@ -95,6 +102,8 @@ struct config_delivery {
 	const char *delimiter; /* between user and detail; "" for none */
 	bool bare_lf;          /* pass messages with a CR or LF by itself */
 	long recipients;       /* of one message */
+	long message_size;     /* octets; 0: the servers decide */
+	int smtp_recipients;   /* enum config_recipients */
 };
 
 struct config_limits {

@@ -484,7 +484,7 @@ take_host(struct observer *observer, const struct host *host)
 		const struct service *service =
 		    host_service(host, (enum service_kind)i);
 
-		if (service)
+		if (service && probe_can(service->kind))
 			watch_service(target, service);
 		else
 			unwatch(&target->services[i]);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,8 +35,9 @@ relay_now_ms(void)
 void
 relay_session_id(struct relay *relay, char *id, size_t size)
 {
-	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
-	    relay->settings->slot_number & 0xfff, relay->sequence++);
+	(void)snprintf(id, size, "%08x%08x%03x%08x", relay->started_s,
+	    relay->drawn, relay->settings->slot_number & 0xfff,
+	    relay->sequence++);
 }
 
 /* ---- accept and limits ---- */
@@ -460,6 +462,8 @@ relay_run(const struct relay_settings *settings)
 	};
 	offers_init(&relay.offers);
 	relay.started_s = (uint32_t)time(NULL);
+	if (getrandom(&relay.drawn, sizeof(relay.drawn), 0) < 0)
+		abort();
 	relay.now_s = relay_now_ms() / 1000;
 	if (open_relay(&relay, &why) < 0) {
 		log_why(&relay.log, LOG_LEVEL_ERROR, "relay_failed", why);

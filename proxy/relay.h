@@ -27,6 +27,8 @@
 #include "proxy/route.h"
 #include "proxy/stats.h"
 
+#define RELAY_ID_SIZE 28 /* octets of a session's id, and NUL */
+
 struct arrival;
 struct learner;
 struct delivery;
@@ -89,8 +91,9 @@ struct relay {
 	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
-	int64_t reported_ms;    /* the last time that the observer was told */
-	int64_t now_s;          /* monotonic, as of the last tick or event */
+	uint32_t drawn; /* at random: other proxies started this second too */
+	int64_t reported_ms; /* the last time that the observer was told */
+	int64_t now_s;       /* monotonic, as of the last tick or event */
 	bool accepting;
 	bool retiring; /* no new sessions; ends with the last */
 	bool failed;
@@ -107,7 +110,7 @@ void relay_learned(struct relay *relay);
 /* A server does not serve as it should: the observer looks at once. */
 void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
-/* A new session's id, ending in NUL: unique on this host. */
+/* A new session's id, ending in NUL: no other proxy's session has it. */
 void relay_session_id(struct relay *relay, char *id, size_t size);
 
 #endif

@@ -17,7 +17,6 @@
 #define SESSION_READ_CHUNK 4096 /* octets read at once before login */
 #define SESSION_BACK_LINE_SIZE                                                 \
 	8192 /* octets of one line of a back end before login */
-#define SESSION_ID_SIZE 24
 
 enum session_state {
 	SESSION_FRONT_TLS, /* handshake with the client */
@@ -72,7 +71,7 @@ struct session {
 	struct admission held;
 	int64_t accepted_ms;
 	int64_t queued_s;
-	char id[SESSION_ID_SIZE];
+	char id[RELAY_ID_SIZE];
 	enum session_state state;
 	enum session_queue queue;
 	short front_events, back_events; /* what libevent waits for */

@@ -10,9 +10,11 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
-PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
+PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
+         "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
+HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
 
@@ -43,6 +45,10 @@ tls imaps://{SERVER}:{PORTS['tls']}
 headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
 headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
+one lmtp://{SERVER}:{PORTS['one']}?tls=none
+two lmtp://{SERVER}:{PORTS['two']}?tls=none
+three lmtp://{SERVER}:{PORTS['three']}?tls=none
+mta smtp://{SERVER}:{PORTS['mta']}?tls=none
 gone imap://{SERVER}:{CLOSED_PORT}?tls=none
 unnamed imap://nosuch.invalid:143?tls=none
 """
@@ -61,6 +67,11 @@ no plain postcellStatus=nologin the office has moved
 off plain postcellStatus=disabled
 one plain mail=both@example.org
 two plain mail=both@example.org
+ann one mail=ann@example.org
+abe one mail=abe@example.org
+ben two mail=ben@example.org
+cat three mail=cat@example.org
+max mta mail=max@example.org
 o"dd\(*) plain
 """
 
@@ -191,6 +202,11 @@ limits {{
             self.text += (f'listen {name} {{ service = imap\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
+        for name, port in HUB_LISTENERS.items():
+            service, _, tls = name.partition("-")
+            self.text += (f'listen {name} {{ service = {service}\n'
+                          f'addresses = {{ "{address}" }}\nport = {port}\n'
+                          f'tls = {tls or "none"} }}\n')
         self.process = None
         self.conf.write_text(self.text)
 
