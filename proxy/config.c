@@ -164,6 +164,15 @@ static const struct setting directory_rows[] = {
 	{ "timeout", SETTING_NUMBER, DIRECTORY(timeout), "2", 1, 60, NULL },
 };
 
+#define METRICS(field) offsetof(struct config_metrics, field)
+static const struct setting metrics_rows[] = {
+	{ "address", SETTING_TEXT, METRICS(address), "127.0.0.1", 0, 0, NULL },
+	{ "port", SETTING_NUMBER, METRICS(port), "0", 0, CONFIG_PORT_MAX,
+	    NULL },
+	{ "stale_time", SETTING_NUMBER, METRICS(stale_time), "60", 10, 86400,
+	    NULL },
+};
+
 #define PROBE(field) offsetof(struct config_probe, field)
 static const struct setting probe_rows[] = {
 	{ "user", SETTING_TEXT, PROBE(user), NULL, 0, 0, NULL },
@@ -189,6 +198,8 @@ static const struct setting_section sections[] = {
 	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
 	{ "directory", directory_rows, ARRAY_SIZE(directory_rows),
 	    TOP(directory), 0, 0, 0 },
+	{ "metrics", metrics_rows, ARRAY_SIZE(metrics_rows), TOP(metrics), 0, 0,
+	    0 },
 	{ "probe", probe_rows, ARRAY_SIZE(probe_rows), TOP(probe), 0, 0, 0 },
 };
 
@@ -485,6 +496,10 @@ check(struct config *config, struct buf *errors)
 		    config->path);
 	for (size_t i = 0; i < config->listeners.count; i++)
 		check_listener(config, &listeners[i], errors);
+	if (!is_address(config->metrics.address))
+		buf_printf(errors,
+		    "%s: metrics { address }: \"%s\" is not an IP address\n",
+		    config->path, config->metrics.address);
 	for (size_t i = 0; i < config->networks.count; i++)
 		check_network(config, &networks[i], errors);
 }

@@ -143,6 +143,12 @@ struct config_directory {
 	long timeout;        /* s */
 };
 
+struct config_metrics {
+	const char *address; /* numeric */
+	long port;           /* 0: no metrics */
+	long stale_time;     /* s without a directory until we are ill */
+};
+
 struct config_probe {
 	const char *user; /* NULL: no login; %s: the server's name */
 	const char *password_file;
@@ -171,6 +177,7 @@ struct config {
 	struct config_limits limits;
 	struct config_directory directory;
 	struct config_probe probe;
+	struct config_metrics metrics;
 	struct settings *settings; /* owned: the text of all above */
 };
 

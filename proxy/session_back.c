@@ -183,7 +183,8 @@ begin_route(struct session *session)
 void
 session_log_in(struct session *session)
 {
-	session->login->asked_ms = relay_now_ms();
+	session_end_phase(session, STATS_PHASE_AUTHENTICATE);
+	session->login->asked_ms = session->login->phase_us / 1000;
 	session->login->retries = 0;
 	session->login->challenged = false;
 	if (session_flush_front(session))
@@ -264,6 +265,7 @@ session_connected(struct session *session)
 		connect_on(session);
 		return;
 	}
+	session_end_phase(session, STATS_PHASE_CONNECT);
 	login->client.utf8 = login->front.utf8;
 	evtimer_add(login->timer, &patience);
 	back_open(&login->back,

@@ -21,6 +21,8 @@ session_begin_front_tls(struct session *session)
 		session_end(session, "out of memory");
 		return;
 	}
+	if (session->listener->config->tls == SERVICE_TLS_STARTTLS)
+		login->phase_us = relay_now_us();
 	tls_front_expect(session->front.ssl, session->listener->config->service,
 	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
@@ -44,6 +46,7 @@ session_front_tls(struct session *session)
 	case STREAM_DONE:
 		break;
 	}
+	session_end_phase(session, STATS_PHASE_TLS);
 	login->front.tls = true;
 	session_enter(session, SESSION_FRONT);
 	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)

@@ -1,7 +1,7 @@
 # The reader is what other programs link; the daemon's parts are a library of
 # their own so that tests can take them one by one.
 LIBRARIES += libpostcell-replica-reader libpostcell-replica-daemon
-libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/clock.c
+libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/clock.c replica/metrics.c
 libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
