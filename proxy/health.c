@@ -15,6 +15,7 @@
 #include <event2/listener.h>
 
 #include "proxy/control.h"
+#include "proxy/metrics.h"
 #include "proxy/observer.h"
 
 #define ANSWER_TIMEOUT 2 /* s that relays have to answer */
@@ -46,6 +47,9 @@ struct health {
 	struct event_base *base;
 	struct event *parent_event;
 	struct observer *observer; /* owned; NULL: it does not observe */
+	struct replica *replica;   /* owned; NULL: the observer's, or none */
+	struct metrics_sources sources;
+	struct metrics_server *metrics; /* owned; NULL: none */
 	TAILQ_HEAD(, relay_channel) relays;
 	TAILQ_HEAD(, client) asking; /* those who wait for relays */
 	unsigned questions;          /* asked so far */
@@ -475,8 +479,18 @@ begin_observing(struct health *health)
 	struct timeval patience = { RETRY_TIME, 0 };
 	const char *why;
 
-	if (!config_observes(settings->config))
+	if (!config_observes(settings->config) && settings->metrics_fd < 0)
 		return;
+	if (!config_observes(settings->config)) {
+		if (replica_open(
+			&health->replica, settings->config->replica, &why) == 0)
+			return;
+		log_why(
+		    &health->log, LOG_LEVEL_WARNING, "replica_missing", why);
+		event_base_once(health->base, -1, EV_TIMEOUT,
+		    on_replica_missing, health, &patience);
+		return;
+	}
 	health->observer = observer_new(health->base, settings->config,
 	    settings->back_context, &health->log, &why);
 	if (health->observer)
@@ -484,6 +498,28 @@ begin_observing(struct health *health)
 	log_why(&health->log, LOG_LEVEL_ERROR, "observer_failed", why);
 	event_base_once(health->base, -1, EV_TIMEOUT, on_replica_missing,
 	    health, &patience);
+}
+
+static void
+begin_metrics(struct health *health)
+{
+	const struct health_settings *settings = health->settings;
+
+	if (settings->metrics_fd < 0)
+		return;
+	health->sources = (struct metrics_sources){
+		.config = settings->config,
+		.stats = settings->stats,
+		.front_tls = settings->front_tls,
+		.observer = health->observer,
+		.replica = health->observer ? observer_replica(health->observer)
+					    : health->replica,
+		.generation = settings->generation,
+	};
+	health->metrics =
+	    metrics_serve(health->base, settings->metrics_fd, &health->sources);
+	if (!health->metrics)
+		abort();
 }
 
 int
@@ -510,10 +546,13 @@ health_run(const struct health_settings *settings)
 	if (!listener || !health.parent_event ||
 	    event_add(health.parent_event, NULL) < 0)
 		abort();
+	begin_metrics(&health);
 	if (health.observer)
 		observer_start(health.observer);
 	event_base_dispatch(health.base);
+	metrics_server_free(&health.metrics);
 	observer_free(&health.observer);
+	replica_free(&health.replica);
 	while (!TAILQ_EMPTY(&health.relays))
 		/* Freeing takes it off the list. */
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */

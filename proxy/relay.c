@@ -24,12 +24,18 @@
 #define STOP_PATIENCE 2  /* s for the answers to messages */
 
 int64_t
-relay_now_ms(void)
+relay_now_us(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t
+relay_now_ms(void)
+{
+	return relay_now_us() / 1000;
 }
 
 /* The last `count` digits of a number, in hexadecimal. */
@@ -121,6 +127,13 @@ relay_session_ended(struct relay *relay)
 		set_accepting(relay, true);
 }
 
+void
+relay_learned(struct relay *relay)
+{
+	if (relay->learner && !relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
+}
+
 /* ---- time ---- */
 
 static int64_t
@@ -185,6 +198,7 @@ static void
 retire(struct relay *relay)
 {
 	relay->retiring = true;
+	relay->settings->slot->serving = false;
 	set_accepting(relay, false);
 	/* Who is there may still log in, within limits.login_time. Where the
 	 * next generation does not listen any more, nobody may seem to. */
@@ -422,6 +436,11 @@ watch_all(struct relay *relay)
 	relay->tick = watch(relay, -1, 0, on_tick);
 	moves_open(relay);
 	event_add(relay->tick, &second);
+	/* The first clients wait for what servers can do, until the first tick
+	 * at most: they would be offered less than others. */
+	if (learner_is_asking(relay->learner))
+		set_accepting(relay, false);
+	settings->slot->serving = true;
 }
 
 static void

@@ -110,9 +110,12 @@ int relay_run(const struct relay_settings *settings);
 
 /* For sessions: one of them is gone, or another may be let in. */
 void relay_session_ended(struct relay *relay);
+/* All that servers can be asked was asked. */
+void relay_learned(struct relay *relay);
 /* A server does not serve as it should: the observer looks at once. */
 void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
+int64_t relay_now_us(void); /* of the same clock */
 /* A new session's id, ending in NUL: no other proxy's session has it. */
 void relay_session_id(struct relay *relay, char *id, size_t size);
 

@@ -92,6 +92,17 @@ session_enter(struct session *session, enum session_state state)
 	session->state = state;
 }
 
+void
+session_end_phase(struct session *session, enum stats_phase phase)
+{
+	struct login *login = session->login;
+	int64_t now_us = relay_now_us();
+
+	stats_observe(
+	    session->relay->settings->slot, phase, now_us - login->phase_us);
+	login->phase_us = now_us;
+}
+
 static void
 on_front_event(evutil_socket_t fd, short what, void *context)
 {
@@ -385,7 +396,9 @@ session_begin_relay(struct session *session)
 	}
 	session->user = strndup(user.data, user.size);
 	session->server = strdup(login->route.server);
-	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
+	session_end_phase(session, STATS_PHASE_LOGIN);
+	session->login_ms =
+	    (unsigned)(login->phase_us / 1000 - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
 	session->follower.server = session->server;
@@ -564,10 +577,16 @@ login_new(struct session *session)
 		abort();
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
-	login->front.plaintext = session->listener->config->plaintext;
+	config_access(session->relay->config, session->listener->config,
+	    &session->client, &login->front.mechanisms,
+	    &login->front.plaintext);
 	/* EXTERNAL is for those whose certificate was seen. */
-	login->front.mechanisms =
-	    session->listener->config->mechanisms & ~(1U << SASL_EXTERNAL);
+	login->front.mechanisms &= ~(1U << SASL_EXTERNAL);
+	/* What the server decides about it must take. */
+	login->front.mechanisms &=
+	    ~sasl_relayed_mechanisms() |
+	    session->relay->offers
+		.mechanisms[session->listener->config->service];
 	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }
@@ -603,6 +622,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 {
 	struct admission held;
 	struct session *session;
+	int64_t accepted_us;
 
 	if (!admission_enter(relay, listener, fd, client, &held))
 		return;
@@ -613,7 +633,8 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->relay = relay;
 	session->listener = listener;
 	session->client = *client;
-	session->accepted_ms = relay_now_ms();
+	accepted_us = relay_now_us();
+	session->accepted_ms = accepted_us / 1000;
 	relay_session_id(relay, session->id, sizeof(session->id));
 	stream_open(&session->front, fd);
 	session->back.fd = -1;
@@ -625,6 +646,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
 	session->login = login_new(session);
+	session->login->phase_us = accepted_us;
 	describe_client(session, local);
 	session->state = SESSION_FRONT;
 	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {

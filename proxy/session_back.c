@@ -192,6 +192,7 @@ begin_route(struct session *session)
 void
 session_log_in(struct session *session)
 {
+	session_end_phase(session, STATS_PHASE_AUTHENTICATE);
 	begin_route(session);
 }
 
@@ -466,6 +467,7 @@ open_back(struct session *session)
 		session->relay->config->backend.reply_timeout, 0
 	};
 
+	session_end_phase(session, STATS_PHASE_CONNECT);
 	login->client.utf8 = login->front.utf8;
 	evtimer_add(&login->timer, &patience);
 	back_open(&login->back,
