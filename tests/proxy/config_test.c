@@ -48,6 +48,27 @@ static const struct {
 	{ NAME "tls { certificates = a }\n" PLAIN, 0, "needs certificate" },
 	{ NAME TLS "listen imap { client_certificate = ask }\n", 3,
 	    "wants certificates of clients" },
+	{ NAME TLS "listen imap { authentication = verify }\n", 0,
+	    "needs directory { uris }" },
+	{ NAME TLS "listen imap { mechanisms = { EXTERNAL } }\n", 3,
+	    "\"EXTERNAL\" needs authentication = verify" },
+	{ NAME TLS "listen imap { authentication = verify\n"
+		   "mechanisms = { \"SCRAM-SHA-1\" } }\n"
+		   "directory { uris = { \"ldap://a\" } }\n",
+	    3, "\"SCRAM-SHA-1\" needs authentication = relay" },
+	{ NAME TLS "listen imap { authentication = verify\n"
+		   "mechanisms = { GSSAPI } }\n"
+		   "directory { uris = { \"ldap://a\" } }\n",
+	    3, "\"GSSAPI\" needs auth { keytab }" },
+	{ NAME PLAIN "login x { as = gssapi user = y }\n", 3,
+	    "by gssapi needs user and keytab" },
+	{ NAME PLAIN "login x { as = master }\n", 3,
+	    "needs user and password_file" },
+	{ NAME PLAIN "login x { services = { lmtp } }\n", 3,
+	    "nobody logs in at a service \"lmtp\"" },
+	{ NAME PLAIN "auth { master_separator = \"**\" }\n", 0,
+	    "is one character" },
+	{ NAME PLAIN "directory { bind_dn = x }\n", 0, "go together" },
 	{ NAME TLS "listen http { }\n", 3, "no such service" },
 	{ NAME TLS "\nlisten mine {\n service = http }\n", 4,
 	    "no such service" },
