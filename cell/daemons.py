@@ -5,7 +5,7 @@ import pwd
 import socket
 
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, PORTS, PROXIES,
-                    PUBLISHERS,
+                    PUBLISHERS, REALM,
                     REPLICAS, SUFFIX, WEB_PORT)
 
 from process import Trouble
@@ -79,16 +79,18 @@ class Replica(Daemon):
     def __init__(self, layout, settings, name):
         super().__init__(layout, settings, name)
         self.host = REPLICAS[name]
+        self.identity, self.keys = "replica", "no"
 
     def make(self):
         make_host_folder(self.layout, self.host)
         replica = self.layout.replica(self.host)
         own_folder(replica)
-        password = self.write_password(f"{self.name}.password", "replica")
+        password = self.write_password(f"{self.name}.password", self.identity)
         self.write_conf(
             "replicad.conf.in", self.conf.name, replica=replica, user=USER,
             providers=self.quoted_uris(), suffix=SUFFIX,
-            bind_dn=f"cn=replica,{DAEMONS}", password_file=password,
+            bind_dn=f"cn={self.identity},{DAEMONS}",
+            password_file=password, keys=self.keys,
             ca=self.layout.run / "ca.pem", decider=self.decider())
 
     def decider(self):
@@ -189,7 +191,7 @@ class Publisher(Daemon):
             replica=self.layout.replica(self.host), domain=DOMAIN,
             run=self.run, dns=self.layout.dns, secret=secret,
             web=f"{self.layout.addresses[self.host]}:{WEB_PORT}",
-            host_name=HOST, hosts="".join(
+            host_name=HOST, realm=REALM, hosts="".join(
                 ZONED_HOST.format(name=name, domain=DOMAIN, address=address)
                 for name, address in self.layout.addresses.items()))
 

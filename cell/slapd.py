@@ -6,7 +6,8 @@ import ldap
 
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
-                    DOMAIN, LDAP_PORT, OBSERVERS, PEOPLE, POOL, PORTS, PROXIES,
+                    DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
+                    PEOPLE, POOL, PORTS, PROXIES,
                     ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
 
@@ -31,7 +32,7 @@ class Slapd(Server):
         other, = [uri for uri in self.layout.ldap_uris if uri != self.url]
         self.write_conf(
             "slapd.conf.in", self.conf.name, id=number, rid=f"{number:03}",
-            schema=ROOT / "schema" / "postcell.schema", ca=self.layout.ca,
+            schema=ROOT / "schema", ca=self.layout.ca,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", data=data,
             suffix=SUFFIX, admin_dn=ADMIN_DN, other=other,
@@ -82,14 +83,15 @@ def slapadd(directory, ldif):
 
 def identities():
     """Daemons that the directory knows, each by a name of its own."""
-    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values()]
+    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(), *KDCS]
 
 
 def entries(layout, settings):
     """The whole tree, parents first."""
     yield SUFFIX, attributes(["dcObject", "organization"], dc="cell",
                              o="The demo cell")
-    for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons"):
+    for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons",
+                 "principals"):
         yield f"ou={unit},{SUFFIX}", attributes(["organizationalUnit"], ou=unit)
     for name in ("sync", *identities()):
         yield f"cn={name},{DAEMONS}", attributes(
@@ -121,6 +123,9 @@ def other_hosts():
     services = {name: f"ldap://{name}.{DOMAIN}:{LDAP_PORT}?tls=starttls"
                 for name in DIRECTORIES}
     services.update({name: f"dns://{name}.{DOMAIN}:{DNS_PORT}" for name in DNS})
+    services.update({name: [
+        f"kerberos://{name}.{DOMAIN}:{KDC_PORT}",
+        f"kpasswd://{name}.{DOMAIN}:{KPASSWD_PORT}"] for name in KDCS})
     for name, service in services.items():
         yield f"cn={name},ou=hosts,{SUFFIX}", attributes(
             ["postcellHost"], cn=name, postcellService=service,

@@ -11,6 +11,7 @@ postcell_hdb.so_USES := libpostcell-kdc libpostcell-replica-daemon \
 postcell_hdb.so_PACKAGES := heimdal-krb5 ldap lber lmdb $(libpostcell_PACKAGES)
 postcell_hdb.so_LIBS := -lhdb -lasn1 -lcom_err
 postcell_hdb.so_LDFLAGS := -Wl,-z,defs
+install_kdc += postcell_hdb.so
 
 kdc-plugin_TEST_USES := $(postcell_hdb.so_USES)
 kdc-plugin_TEST_PACKAGES := $(postcell_hdb.so_PACKAGES)

@@ -21,6 +21,11 @@ enum config_name {
 	CONFIG_NAME_TYPED /* back ends get what the user typed */
 };
 
+enum config_authentication {
+	CONFIG_RELAY, /* the back end decides */
+	CONFIG_VERIFY /* the proxy does */
+};
+
 enum config_client_certificate {
 	CONFIG_CLIENT_CERTIFICATE_NONE,
 	CONFIG_CLIENT_CERTIFICATE_ASK, /* one that is shown must be good */
@@ -56,6 +61,7 @@ struct config_listener {
 	bool plaintext; /* credentials without TLS */
 	struct setting_list mechanism_names; /* of SASL */
 	struct setting_list proxy_texts;     /* networks of load balancers */
+	int authentication;                  /* enum config_authentication */
 	int certificate_choice;              /* 0: tls's, else enum
 						config_client_certificate + 1 */
 
@@ -98,6 +104,49 @@ struct config_backend {
 	int tls;   /* enum service_tls, likewise */
 };
 
+enum config_certificate_name {
+	CONFIG_CERTIFICATE_CN,
+	CONFIG_CERTIFICATE_EMAIL, /* of subjectAltName, else of the subject */
+	CONFIG_CERTIFICATE_UID
+};
+
+/* Who decides about a login where a listener says `authentication = verify`. */
+struct config_auth {
+	long processes;
+	long connections; /* to each directory server, of each process */
+	long requests;    /* under way at once, of each process and relay */
+	long deadline;    /* s */
+	struct setting_list masters;  /* uids that may log in as others */
+	const char *master_separator; /* USER*MASTER; "": none */
+	int certificate_name;         /* enum config_certificate_name */
+};
+
+enum config_login_as {
+	CONFIG_LOGIN_PASSWORD, /* what the client said */
+	CONFIG_LOGIN_MASTER
+};
+
+/* How the proxy, having verified a user, logs in at back ends. */
+struct config_login {
+	const char *title;
+	long line;
+	struct setting_list pools;         /* empty: all */
+	struct setting_list service_names; /* empty: all */
+	int as;                            /* enum config_login_as */
+	const char *user, *password_file;  /* the master's */
+
+	unsigned services; /* derived: a bit 1 << enum service_kind for each */
+};
+
+/* What comes of wrong passwords. */
+struct config_failures {
+	long delay, delay_max; /* ms until a failure is answered */
+	long window;           /* s that failures are counted together */
+	long session_attempts;
+	long address_attempts, account_attempts; /* 0: no limit */
+	long ipv4_prefix, ipv6_prefix;           /* bits that are one address */
+};
+
 struct config_delivery {
 	const char *delimiter; /* between user and detail; "" for none */
 	bool bare_lf;          /* pass messages with a CR or LF by itself */
@@ -131,16 +180,18 @@ enum config_directory_tls {
 	CONFIG_DIRECTORY_STARTTLS
 };
 
-/* Where this proxy writes what it observes; without uris it does not observe.
+/*
+ * The directory's servers: auth processes ask them about passwords, and with a
+ * name this proxy writes there what it observes.
  */
 struct config_directory {
 	struct setting_list uris;
 	const char *bind_dn, *password_file;
 	const char *ca_file; /* NULL: the system's */
 	int tls;             /* enum config_directory_tls */
-	const char *name;    /* cn of the proxy's own entry */
-	const char *user;    /* whom the auth process becomes */
-	long timeout;        /* s */
+	const char *name; /* cn of the proxy's own entry; NULL: no observer */
+	const char *user; /* whom the auth process becomes */
+	long timeout;     /* s */
 };
 
 struct config_metrics {
@@ -173,6 +224,9 @@ struct config {
 	struct setting_items listeners; /* struct config_listener */
 	struct setting_items networks;  /* struct config_network */
 	struct config_backend backend;
+	struct config_auth auth;
+	struct setting_items logins; /* struct config_login */
+	struct config_failures failures;
 	struct config_delivery delivery;
 	struct config_limits limits;
 	struct config_directory directory;
@@ -191,6 +245,13 @@ void config_free(struct config **config);
 
 /* Whether this proxy is an observer. */
 bool config_observes(const struct config *config);
+
+/* Whether a listener leaves the decision about logins to this proxy. */
+bool config_verifies(const struct config *config);
+
+/* The first row for this pool and service; NULL: with the user's password. */
+const struct config_login *config_find_login(
+    const struct config *config, struct slice pool, enum service_kind service);
 
 const struct config_listener *config_listeners(
     const struct config *config, size_t *count);

@@ -198,7 +198,8 @@ delivery_begin_tls(struct delivery *delivery)
 		delivery_end(delivery, "out of memory");
 		return;
 	}
-	tls_front_expect(delivery->front.ssl, SERVICE_LMTP,
+	tls_front_expect(delivery->front.ssl,
+	    delivery->listener->config->service,
 	    delivery->listener->config->client_certificate);
 	delivery->state = DELIVERY_TLS;
 	delivery_wait(delivery, delivery->relay->config->limits.login_time);

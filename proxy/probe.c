@@ -503,7 +503,9 @@ connect_on(struct probe *probe, int error)
 		end(probe, PROBE_NONE, "it has no address");
 	else
 		end(probe,
-		    is_ours(error)          ? PROBE_NONE
+		    is_ours(error) ||
+			    (probe->request.one_family && error == ENETUNREACH)
+			? PROBE_NONE
 		    : error == ECONNREFUSED ? PROBE_REFUSED
 					    : PROBE_SILENT,
 		    strerrordesc_np(error));

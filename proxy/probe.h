@@ -43,7 +43,8 @@ struct probe_request {
 	enum probe_depth depth;
 	SSL_CTX *context;
 	const struct credentials *credentials; /* with PROBE_LOGIN */
-	int64_t timeout_ms;                    /* for all of it */
+	bool one_family;    /* no way there is our own lack, not its */
+	int64_t timeout_ms; /* for all of it */
 };
 
 struct probe;

@@ -38,12 +38,24 @@ relay_now_ms(void)
 	return relay_now_us() / 1000;
 }
 
+/* The last `count` digits of a number, in hexadecimal. */
+static char *
+put_hex(char *at, uint32_t number, unsigned count)
+{
+	for (unsigned i = count; i-- > 0; number >>= 4)
+		at[i] = "0123456789abcdef"[number & 0xf];
+	return at + count;
+}
+
 void
 relay_session_id(struct relay *relay, char *id, size_t size)
 {
-	(void)snprintf(id, size, "%08x%08x%03x%08x", relay->started_s,
-	    relay->drawn, relay->settings->slot_number & 0xfff,
-	    relay->sequence++);
+	assert(size >= RELAY_ID_SIZE);
+	id = put_hex(id, relay->started_s, 8);
+	id = put_hex(id, relay->drawn, 8);
+	id = put_hex(id, relay->settings->slot_number, 3);
+	id = put_hex(id, relay->sequence++, 8);
+	*id = '\0';
 }
 
 /* ---- accept and limits ---- */
@@ -225,15 +237,19 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 		event_base_loopbreak(relay->base);
 }
 
-/* The parent says nothing; that it closed its end says all. */
 static void
 on_parent(evutil_socket_t fd, short what, void *context)
 {
-	char octet;
+	struct relay *relay = context;
+	char text[CONTROL_QUESTION_SIZE];
+	int channel;
+	long size = control_receive_fd(fd, &channel, text);
 
 	(void)what;
-	if (recv(fd, &octet, 1, MSG_DONTWAIT) == 0)
-		retire(context);
+	if (size == 0)
+		retire(relay);
+	else if (size > 0 && channel >= 0)
+		verdicts_add(relay->verdicts, channel);
 }
 
 static void
@@ -405,6 +421,9 @@ watch_all(struct relay *relay)
 		relay->accept_events[i] =
 		    watch(relay, settings->listeners[i].fd, EV_READ, on_accept);
 	relay->accepting = true;
+	relay->verdicts = verdicts_new(relay->base, &relay->config->auth);
+	if (!relay->verdicts)
+		abort();
 	relay->parent_event =
 	    watch(relay, settings->parent_fd, EV_READ, on_parent);
 	relay->health_event =
@@ -440,6 +459,7 @@ close_relay(struct relay *relay)
 		event_free(relay->tick);
 	}
 	learner_free(&relay->learner);
+	verdicts_free(&relay->verdicts);
 	offers_free(&relay->offers);
 	moves_close(relay);
 	resolver_free(&relay->resolver);

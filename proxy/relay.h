@@ -26,8 +26,9 @@
 #include "proxy/resolve.h"
 #include "proxy/route.h"
 #include "proxy/stats.h"
+#include "proxy/verdict.h"
 
-#define RELAY_ID_SIZE 28 /* octets of a session's id, and NUL */
+#define RELAY_ID_SIZE 28 /* octets of a session's id, its NUL included */
 
 struct arrival;
 struct learner;
@@ -67,7 +68,9 @@ struct relay_settings {
 	struct stats *stats;
 	struct stats_slot *slot;
 	unsigned slot_number;
-	int parent_fd; /* closed by the parent: retire */
+	struct failures *failures; /* shared by all relays */
+	/* Closed by the parent: retire. It sends "auth" and a channel. */
+	int parent_fd;
 	int health_fd; /* SOCK_SEQPACKET: questions of the health process */
 };
 
@@ -83,6 +86,8 @@ struct relay {
 	struct front_settings front_settings;
 	struct offers offers;
 	struct learner *learner;
+	struct verdicts *verdicts;
+	int64_t refusal_ms; /* what back ends take to refuse, smoothed */
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/session_auth.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -28,11 +29,16 @@ static const struct session_row {
 	    step_nothing },
 	[SESSION_FRONT] = { "front", true, false, session_front_speaks,
 	    step_nothing },
+	[SESSION_VERIFY] = { "verify", false, false, step_flush, step_nothing },
+	[SESSION_PENALTY] = { "penalty", false, false, step_flush,
+	    step_nothing },
 	[SESSION_ROUTE] = { "route", false, false, step_flush, step_nothing },
 	[SESSION_RESOLVE] = { "resolve", false, false, step_flush,
 	    step_nothing },
 	[SESSION_CONNECT] = { "connect", false, false, step_flush,
 	    session_connected },
+	[SESSION_GREETING] = { "greeting", false, true, step_flush,
+	    session_greeted },
 	[SESSION_BACK_TLS] = { "back_tls", false, true, step_flush,
 	    session_back_tls },
 	[SESSION_BACK] = { "back", false, true, step_flush,
@@ -103,8 +109,9 @@ on_front_event(evutil_socket_t fd, short what, void *context)
 	struct session *session = context;
 
 	(void)fd;
-	(void)what;
 	session->to_back.readable = true;
+	session->front_early |=
+	    (what & EV_READ) && !rows[session->state].reads_front;
 	rows[session->state].on_front(session);
 }
 
@@ -157,6 +164,21 @@ count_memory(struct session *session)
 	login->memory = memory;
 }
 
+/*
+ * A client that is not read for the moment of its login stays watched until it
+ * does speak, since nearly none does: that spares two system calls.
+ */
+static bool
+watches_front(struct session *session)
+{
+	if (session->state == SESSION_RELAY)
+		return flow_wants(&session->to_back);
+	if (rows[session->state].reads_front)
+		session->front_early = false;
+	return rows[session->state].reads_front ||
+	       ((session->front_events & EV_READ) && !session->front_early);
+}
+
 /* Waits for what the state and the unsent output call for. */
 void
 session_arm(struct session *session)
@@ -164,8 +186,7 @@ session_arm(struct session *session)
 	const struct session_row *row = &rows[session->state];
 	const struct login *login = session->login;
 	bool relaying = session->state == SESSION_RELAY;
-	bool read_front =
-	    relaying ? flow_wants(&session->to_back) : row->reads_front;
+	bool read_front = watches_front(session);
 	bool read_back =
 	    relaying ? flow_wants(&session->to_front) : row->reads_back;
 	bool write_front =
@@ -213,7 +234,9 @@ login_free(struct session *session)
 	stats_subtract(
 	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
 	resolve_cancel(&login->query);
-	event_free(login->timer);
+	session_forget_verdict(login);
+	buf_free(&login->refused_text);
+	event_del(&login->timer);
 	front_close(&login->front);
 	back_close(&login->back);
 	buf_wipe(&login->front_in);
@@ -473,7 +496,12 @@ session_time_out(struct session *session)
 		session_end(session, texts[session->queue]);
 		return;
 	}
-	if (session->state != SESSION_FRONT)
+	if (session->state == SESSION_PENALTY)
+		front_refuse(&login->front,
+		    &(struct refusal){
+			login->refused, buf_slice(&login->refused_text) },
+		    &login->front_out);
+	else if (session->state != SESSION_FRONT)
 		front_refuse(&login->front, &late, &login->front_out);
 	front_goodbye(&login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);
@@ -541,23 +569,24 @@ login_new(struct session *session)
 	    buf_bounded(SESSION_BACK_LINE_SIZE + SESSION_READ_CHUNK);
 	login->back_out = buf_bounded((size_t)2 * SESSION_BACK_LINE_SIZE);
 	login->account_store = buf_bounded(65536);
-	login->timer =
-	    evtimer_new(session->relay->base, session_login_timer, session);
-	if (!login->timer ||
-	    front_open(&login->front,
+	evtimer_assign(
+	    &login->timer, session->relay->base, session_login_timer, session);
+	if (front_open(&login->front,
 		front_protocol(session->listener->config->service),
 		&session->relay->front_settings) < 0)
 		abort();
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	config_access(session->relay->config, session->listener->config,
-	    &session->client, &login->front.mechanisms,
-	    &login->front.plaintext);
-	/* What the server decides about it must take. */
-	login->front.mechanisms &=
-	    ~sasl_relayed_mechanisms() |
-	    session->relay->offers
-		.mechanisms[session->listener->config->service];
+	    &session->client, &login->mechanisms, &login->front.plaintext);
+	/* EXTERNAL is for those whose certificate was seen, and what the server
+	 * decides about it must take. */
+	login->front.mechanisms =
+	    login->mechanisms & ~(1U << SASL_EXTERNAL) &
+	    (~sasl_relayed_mechanisms() |
+		session->relay->offers
+		    .mechanisms[session->listener->config->service]);
+	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }
 

@@ -8,11 +8,12 @@
 
 #include "proxy/session_state.h"
 
-/* The credentials are complete. */
+/* What the back end is to be told is complete. */
 void session_log_in(struct session *session);
 
 /* Steps of the table of states. */
 void session_connected(struct session *session);
+void session_greeted(struct session *session);
 void session_back_tls(struct session *session);
 void session_back_speaks(struct session *session);
 

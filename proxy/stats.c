@@ -39,7 +39,9 @@ stats_map(int fd)
 	void *memory = mmap(NULL, sizeof(struct stats), PROT_READ | PROT_WRITE,
 	    MAP_SHARED, fd, 0);
 
-	return memory == MAP_FAILED ? NULL : memory;
+	if (memory == MAP_FAILED)
+		return NULL;
+	return memory;
 }
 
 /* Programs of one layout, and no others, agree on its size: whoever changes
@@ -196,6 +198,9 @@ stats_counter_text(enum stats_counter counter)
 		[STATS_LOGINS] = "logins",
 		[STATS_REFUSED] = "refused",
 		[STATS_UNKNOWN] = "unknown",
+		[STATS_FAILED] = "failed",
+		[STATS_BLOCKED] = "blocked",
+		[STATS_VERIFIED] = "verified",
 		[STATS_UNAVAILABLE] = "unavailable",
 		[STATS_MOVED] = "moved",
 		[STATS_RETRIED] = "retried",

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proxy/failures.h"
 #include "proxy/limits.h"
 
 #define STATS_SLOTS 1024 /* relays of all generations that still live */
@@ -24,6 +25,9 @@ enum stats_counter {
 	STATS_LOGINS,      /* ended well */
 	STATS_REFUSED,     /* by the back end */
 	STATS_UNKNOWN,     /* users */
+	STATS_FAILED,      /* wrong credentials, unknown users included */
+	STATS_BLOCKED,     /* of them: not even tried, after too many */
+	STATS_VERIFIED,    /* by this proxy */
 	STATS_UNAVAILABLE, /* temporary errors said to clients */
 	STATS_MOVED,      /* sessions ended, or logins routed anew, by a move */
 	STATS_RETRIED,    /* logins tried again after their server failed */
@@ -70,7 +74,8 @@ struct stats {
 	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
 	struct stats_histogram retired_phases[STATS_PHASE_COUNT];
 	struct stats_slot slots[STATS_SLOTS];
-	struct limits limits; /* a table for each slot */
+	struct limits limits;     /* a table for each slot */
+	struct failures failures; /* any relay may write */
 };
 
 /* A new memfd of zeros; -1 on failure. */

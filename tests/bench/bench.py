@@ -18,7 +18,6 @@ import tempfile
 import time
 
 import chart
-import peers
 import replica
 from peers import BACK_PORTS, LOAD_CORE, PEERS, PORTS, run_pinned, wait_until
 

@@ -23,9 +23,11 @@
 #include <unistd.h>
 
 #define LINE_MAX_SIZE 2048 /* octets of input kept for a connection */
+#define ANSWERS_SIZE  2048 /* those of a full input are shorter */
 #define BULK_SIZE     262144
 #define EVENTS        256
 #define TAG_SIZE      64
+#define DESCRIPTORS   65536
 
 enum protocol {
 	PROTOCOL_IMAP,
@@ -46,7 +48,8 @@ struct peer {
 	uint64_t sink_left;   /* octets to swallow */
 	uint64_t literal_left;
 	char tag[TAG_SIZE]; /* of the command that is not answered yet */
-	size_t used;
+	size_t used, to_say;
+	char answers[ANSWERS_SIZE]; /* to what was read last */
 	char input[LINE_MAX_SIZE];
 };
 
@@ -68,9 +71,24 @@ die(const char *what)
 
 /* Answers are short and the socket's buffer is empty: all of it goes. */
 static void
+send_answers(struct peer *peer)
+{
+	if (peer->to_say > 0)
+		(void)!send(
+		    peer->fd, peer->answers, peer->to_say, MSG_NOSIGNAL);
+	peer->to_say = 0;
+}
+
+/* Kept until all that was read is answered, as servers do. */
+static void
 say(struct peer *peer, const char *text)
 {
-	(void)!send(peer->fd, text, strlen(text), MSG_NOSIGNAL);
+	size_t size = strlen(text);
+
+	if (size > ANSWERS_SIZE - peer->to_say)
+		send_answers(peer);
+	memcpy(peer->answers + peer->to_say, text, size);
+	peer->to_say += size;
 }
 
 static void
@@ -307,13 +325,18 @@ read_input(struct peer *peer)
 	return take_lines(peer);
 }
 
+static struct peer *peers[DESCRIPTORS]; /* owned; by descriptor */
+
 static void
 watch(int epoll, int operation, struct peer *peer)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = peer->fd };
 
 	if (peer->writing)
 		event.events |= EPOLLOUT;
+	if (peer->fd >= DESCRIPTORS)
+		die("descriptors");
+	peers[peer->fd] = peer;
 	if (epoll_ctl(epoll, operation, peer->fd, &event) < 0)
 		die("epoll_ctl");
 }
@@ -327,9 +350,13 @@ serve(int epoll, struct peer *peer)
 		alive = swallow(peer);
 	else if (peer->source_left == 0)
 		alive = read_input(peer);
+	/* Before bulk goes out nothing may be left unsaid. */
+	send_answers(peer);
 	if (alive && peer->source_left > 0)
 		alive = send_bulk(peer);
+	send_answers(peer);
 	if (!alive) {
+		peers[peer->fd] = NULL;
 		close(peer->fd);
 		free(peer);
 		return;
@@ -353,11 +380,12 @@ take_in(int epoll, const struct peer *listener)
 	peer = malloc(sizeof(*peer));
 	if (!peer)
 		die("malloc");
-	memset(peer, 0, offsetof(struct peer, input));
+	memset(peer, 0, offsetof(struct peer, answers));
 	peer->fd = fd;
 	peer->protocol = listener->protocol;
 	watch(epoll, EPOLL_CTL_ADD, peer);
 	say(peer, greetings[peer->protocol]);
+	send_answers(peer);
 }
 
 static void
@@ -406,7 +434,7 @@ main(int argc, char **argv)
 		if (count < 0 && errno != EINTR)
 			die("epoll_wait");
 		for (int i = 0; i < count; i++) {
-			struct peer *peer = events[i].data.ptr;
+			struct peer *peer = peers[events[i].data.fd];
 
 			if (peer->listening)
 				take_in(epoll, peer);

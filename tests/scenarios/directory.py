@@ -4,6 +4,7 @@ Each has a folder, an address and a port of its own; nothing of the machine's
 configuration is used.
 """
 
+import os
 import pathlib
 import shutil
 import signal
@@ -53,6 +54,7 @@ class Directory:
         self.tls_port = None  # ldaps, besides
         self.more_urls = []
         self.process = None
+        self.environment = {}
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -116,7 +118,8 @@ class Directory:
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
                 [SLAPD, "-f", self.conf, "-h", urls, "-d", "none"],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment})
         wait_until(self.answers, 20, f"slapd at {self.url}")
         return self
 

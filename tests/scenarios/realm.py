@@ -7,6 +7,7 @@ its own.
 
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -103,7 +104,7 @@ class Kdc:
             "lockout": self.folder / "lockout",
             "uris": " ".join(d.url for d in directories),
             "suffix": SUFFIX, "bind_dn": ADMIN, "password_file": secret,
-            "starttls": "no", "timeout": 2, "modify_passwords": "no"}
+            "starttls": "no", "timeout": 2, "lockout_limit": 10, "modify_passwords": "no"}
         self.options.update(options or {})
         self.kdcs = []  # as its own clients see them
         self.libdefaults = ""
@@ -217,7 +218,7 @@ class Client:
     def run(self, *words, text=None, timeout=60):
         return subprocess.run(
             [str(word) for word in words], capture_output=True, text=True,
-            input=text, timeout=timeout,
+            errors="replace", input=text, timeout=timeout,
             env={**os.environ, "KRB5_CONFIG": str(self.conf),
                  "KRB5CCNAME": self.cache})
 
@@ -237,6 +238,28 @@ class Client:
         """A ticket for a service."""
         done = self.run("kgetcred", *words, service)
         return done.stderr.strip() or "?" if done.returncode else ""
+
+    def kpasswd(self, name, *answers):
+        """What it said, told at its terminal: the old password, the new twice."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update(KRB5_CONFIG=str(self.conf),
+                              KRB5CCNAME=self.cache)
+            os.execvp("kpasswd", ["kpasswd", name])
+        said = b""
+        left = list(answers)
+        try:
+            while True:
+                said += os.read(terminal, 4096)
+                asked = said.rpartition(b"\n")[2].rstrip()
+                if left and asked.endswith(b":"):
+                    os.write(terminal, left.pop(0).encode() + b"\n")
+                    said += b"\n"
+        except OSError:  # it ended
+            pass
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        return said.decode(errors="replace")
 
     def klist(self):
         return self.run("klist", "-v").stdout
