@@ -13,8 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "proxy/limits.h"
 #include "proxy/failures.h"
+#include "proxy/limits.h"
 
 #define STATS_SLOTS 1024 /* relays of all generations that still live */
 
@@ -74,7 +74,7 @@ struct stats {
 	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
 	struct stats_histogram retired_phases[STATS_PHASE_COUNT];
 	struct stats_slot slots[STATS_SLOTS];
-	struct limits limits; /* a table for each slot */
+	struct limits limits;     /* a table for each slot */
 	struct failures failures; /* any relay may write */
 };
 
