@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
 CLOSED_PORT = 14004
+FULL_PORT = 14997  # listens, and takes nobody
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
@@ -42,6 +43,7 @@ starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls imaps://{SERVER}:{PORTS['tls']}
 stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
 gone imap://{SERVER}:{CLOSED_PORT}?tls=none
+full imap://{SERVER}:{FULL_PORT}?tls=none
 unnamed imap://nosuch.invalid:143?tls=none
 """
 
@@ -51,6 +53,7 @@ sue starttls
 tim tls
 stray stranger
 gone gone
+ful full
 una unnamed
 down down
 no plain postcellStatus=nologin the office has moved
