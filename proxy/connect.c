@@ -4,6 +4,8 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "proxy/proxy_header.h"
+
 /* 0 while it connects, else errno. */
 static int
 start(struct stream *stream, union address address, uint16_t port)
@@ -47,5 +49,24 @@ connect_finish(const struct stream *stream)
 
 	if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		return errno;
+	return error;
+}
+
+/* A new connection takes so few octets at once, or is broken. */
+int
+connect_introduce(const struct stream *stream, const union address *client,
+    const union address *local)
+{
+	struct buf header = buf_bounded(PROXY_HEADER_SIZE_MAX);
+	int error = 0;
+	ssize_t sent;
+
+	proxy_header_add(&header, client, local);
+	sent = send(stream->fd, header.data, header.size, MSG_NOSIGNAL);
+	if (sent < 0)
+		error = errno;
+	else if ((size_t)sent != header.size)
+		error = EPIPE;
+	buf_free(&header);
 	return error;
 }

@@ -23,5 +23,12 @@ bool connect_next(struct stream *stream, const struct address_list *list,
     size_t *next, uint16_t port, int *error);
 /* 0 when it stands; else errno. */
 int connect_finish(const struct stream *stream);
+/*
+ * Says first of all, before any TLS, for whom we connected: a header of the
+ * PROXY protocol, version 2. client NULL: for ourselves. 0; else errno, and the
+ * connection is of no use.
+ */
+int connect_introduce(const struct stream *stream, const union address *client,
+    const union address *local);
 
 #endif

@@ -41,6 +41,7 @@ enum refusal_kind {
 	REFUSAL_NOLOGIN, /* the account may not log in now: text says why, may
 			    be empty */
 	REFUSAL_UNAVAILABLE, /* a temporary error of ours: text says which */
+	REFUSAL_LIMIT,       /* too many sessions of this user: text says so */
 	REFUSAL_KIND_COUNT
 };
 

@@ -259,6 +259,7 @@ const struct front_protocol imap_front = {
 		[REFUSAL_NOLOGIN] =
 		    "NO [CONTACTADMIN] This account may not log in now. ",
 		[REFUSAL_UNAVAILABLE] = "NO [UNAVAILABLE] ",
+		[REFUSAL_LIMIT] = "NO [LIMIT] ",
 	},
 	.line_end = CRLF,
 	.open = imap_open,

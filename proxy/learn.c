@@ -28,6 +28,7 @@ struct lesson {
 	struct learner *learner; /* borrowed */
 	enum service_kind kind;
 	enum service_tls tls;
+	bool proxy_header;
 	uint16_t port;
 	char host[ROUTE_HOST_SIZE];
 	struct buf lines; /* owned: what it offers */
@@ -211,6 +212,8 @@ step_connect(struct lesson *lesson)
 {
 	int error = connect_finish(&lesson->stream);
 
+	if (error == 0 && lesson->proxy_header)
+		error = connect_introduce(&lesson->stream, NULL, NULL);
 	if (error != 0) {
 		fail(lesson, strerrordesc_np(error));
 		return;
@@ -361,6 +364,7 @@ find_lesson(struct learner *learner, const struct service *service)
 		if (lesson->kind == service->kind &&
 		    lesson->port == service->port &&
 		    lesson->tls == service->tls &&
+		    lesson->proxy_header == service->proxy_header &&
 		    slice_is(service->host, lesson->host))
 			return lesson;
 	return NULL;
@@ -391,6 +395,7 @@ list(struct learner *learner, const struct service *service)
 		lesson->learner = learner;
 		lesson->kind = service->kind;
 		lesson->tls = service->tls;
+		lesson->proxy_header = service->proxy_header;
 		lesson->port = service->port;
 		memcpy(lesson->host, service->host.data, service->host.size);
 		lesson->stream.fd = -1;

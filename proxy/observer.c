@@ -1,5 +1,6 @@
 #include "proxy/observer.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include <unistd.h>
 
 #include "lib/vote.h"
-#include "proxy/auth.h"
+#include "proxy/auth_votes.h"
 #include "proxy/observe.h"
 #include "proxy/probe.h"
 #include "proxy/resolve.h"
@@ -32,6 +33,7 @@ struct watched {
 	struct service service;
 	char host[OBSERVER_HOST_SIZE]; /* service.host as a string */
 	struct address_list addresses; /* the last that were found */
+	bool resolved;                 /* at least once, whatever was found */
 	struct resolve_query *query;   /* owned while it runs */
 	struct probe *probe;           /* owned while it runs */
 	struct observed observed;
@@ -40,7 +42,14 @@ struct watched {
 	enum probe_depth depth, failed_depth; /* of the last one */
 	long took_ms;
 	const char *why; /* static: of the last result */
+	int family;      /* AF_INET, AF_INET6: addresses of it alone; else 0 */
 	struct target *target;
+};
+
+/* One address family of a proxy or other host: each service by it alone. */
+struct family {
+	struct watched services[SERVICE_KIND_COUNT];
+	enum opinion opinion; /* COUNT: the target has none of it */
 };
 
 struct target {
@@ -49,6 +58,7 @@ struct target {
 	struct credentials credentials; /* owned; of the probe's account */
 	struct watched services[SERVICE_KIND_COUNT];
 	struct observed observed; /* as a whole */
+	struct family families[VOTE_FAMILY_COUNT];
 	bool is_in_map;
 	struct observer *observer;
 	struct target *next;
@@ -71,6 +81,11 @@ struct observer {
 	int64_t started_ms, spoke_ms;
 	bool settled;  /* knows enough to have a say */
 	bool told_why; /* that it has no entry */
+};
+
+static const int families[VOTE_FAMILY_COUNT] = {
+	[VOTE_IPV4] = AF_INET,
+	[VOTE_IPV6] = AF_INET6,
 };
 
 static int64_t
@@ -100,6 +115,23 @@ speak_soon(struct observer *observer, int64_t after_ms)
 	evtimer_add(observer->speak, &after);
 }
 
+/* Of a family is spoken only while the other one works. */
+static void
+add_family_votes(struct observer *observer, const struct target *target,
+    const struct host *host, struct buf *out)
+{
+	for (unsigned i = 0; i < VOTE_FAMILY_COUNT; i++) {
+		unsigned other = VOTE_FAMILY_COUNT - 1 - i;
+
+		if (target->families[i].opinion != OPINION_DOWN ||
+		    target->families[other].opinion != OPINION_UP)
+			continue;
+		vote_format_family(
+		    out, observer->cell, host, (enum vote_family)i);
+		buf_add_char(out, '\n');
+	}
+}
+
 /* Silent ones are announced first, and voted down a moment later. */
 static void
 add_votes(
@@ -127,6 +159,7 @@ add_votes(
 		vote_format(out, observer->cell, host, VOTE_DOWN);
 		buf_add_char(out, '\n');
 	}
+	add_family_votes(observer, target, host, out);
 }
 
 static struct slice
@@ -139,6 +172,25 @@ dn_of(const struct host *host)
 		if (field.tag == CELL_DN)
 			return field.value;
 	return slice_from("");
+}
+
+static bool
+has_opinion(enum opinion opinion)
+{
+	return opinion == OPINION_UP || opinion == OPINION_DOWN;
+}
+
+/* Of the families, too, where the target has both. */
+static bool
+is_known(const struct target *target)
+{
+	const struct family *ipv4 = &target->families[VOTE_IPV4];
+	const struct family *ipv6 = &target->families[VOTE_IPV6];
+
+	return has_opinion(target->observed.opinion) &&
+	       (ipv4->opinion == OPINION_COUNT ||
+		   ipv6->opinion == OPINION_COUNT ||
+		   (has_opinion(ipv4->opinion) && has_opinion(ipv6->opinion)));
 }
 
 /*
@@ -154,8 +206,7 @@ is_settled(struct observer *observer)
 
 	for (struct target *target = observer->targets;
 	     target && !observer->settled; target = target->next)
-		if (target->observed.opinion != OPINION_UP &&
-		    target->observed.opinion != OPINION_DOWN &&
+		if (!is_known(target) &&
 		    monotonic_ms() - observer->started_ms < grace_ms)
 			return false;
 	observer->settled = true;
@@ -209,6 +260,22 @@ on_speak(evutil_socket_t fd, short what, void *context)
 
 /* ---- results ---- */
 
+/* AF_INET, AF_INET6, or 0 for a name, which may have both. */
+static int
+family_of(struct slice host)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+
+	if (host.size == 0 || host.size >= sizeof(text))
+		return 0;
+	memcpy(text, host.data, host.size);
+	text[host.size] = '\0';
+	if (inet_pton(AF_INET, text, &address) == 1)
+		return AF_INET;
+	return inet_pton(AF_INET6, text, &address) == 1 ? AF_INET6 : 0;
+}
+
 static void
 log_opinion(const struct watched *watched, int64_t after_ms)
 {
@@ -222,10 +289,32 @@ log_opinion(const struct watched *watched, int64_t after_ms)
 	log_word(&line, "kind", host_kind_text(target->kind));
 	log_text(&line, "name", buf_slice(&target->name));
 	log_word(&line, "service", service_kind_text(watched->service.kind));
+	if (watched->family != 0)
+		log_word(&line, "family",
+		    vote_family_text(
+			watched->family == AF_INET6 ? VOTE_IPV6 : VOTE_IPV4));
 	log_word(&line, "opinion", opinion_text(observed->opinion));
 	log_number(&line, "after_ms", after_ms);
 	log_string(&line, "why", watched->why);
 	log_send(target->observer->log, &line);
+}
+
+/* A service with a URL for each family is up while one of them is. */
+static struct observed
+service_observed(const struct target *target, unsigned kind)
+{
+	const struct watched *first = &target->services[kind];
+	int own = family_of(first->service.host);
+
+	for (unsigned i = 0; i < VOTE_FAMILY_COUNT && own != 0; i++) {
+		const struct watched *watched =
+		    &target->families[i].services[kind];
+
+		if (watched->there && watched->family != own &&
+		    watched->observed.opinion == OPINION_UP)
+			return watched->observed;
+	}
+	return first->observed;
 }
 
 static void
@@ -238,12 +327,46 @@ sum_up(struct observer *observer, struct target *target)
 	if (!host)
 		return;
 	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
-		services[i] = target->services[i].observed;
+		services[i] = service_observed(target, i);
 	whole = observe_host(host, services);
 	if (whole.opinion != target->observed.opinion ||
 	    whole.silent != target->observed.silent)
 		speak_soon(observer, OBSERVER_BATCH_MS);
 	target->observed = whole;
+}
+
+/* A family works while one service answers by it. */
+static enum opinion
+sum_up_family(const struct family *family)
+{
+	enum opinion whole = OPINION_COUNT;
+
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++) {
+		const struct watched *watched = &family->services[i];
+
+		if (!watched->there ||
+		    (watched->resolved && watched->addresses.count == 0))
+			continue;
+		if (watched->observed.opinion == OPINION_UP)
+			return OPINION_UP;
+		if (whole == OPINION_COUNT ||
+		    watched->observed.opinion != OPINION_DOWN)
+			whole = watched->observed.opinion;
+	}
+	return whole;
+}
+
+static void
+sum_up_families(struct observer *observer, struct target *target)
+{
+	for (unsigned i = 0; i < VOTE_FAMILY_COUNT; i++) {
+		struct family *family = &target->families[i];
+		enum opinion opinion = sum_up_family(family);
+
+		if (opinion != family->opinion)
+			speak_soon(observer, OBSERVER_BATCH_MS);
+		family->opinion = opinion;
+	}
 }
 
 static void
@@ -263,21 +386,38 @@ on_probed(void *context, enum probe_result result, const char *why)
 	if (observe_result(
 		&watched->observed, &observer->settings, result, now_ms))
 		log_opinion(watched, watched->took_ms);
+	if (watched->family != 0)
+		sum_up_families(observer, target);
 	sum_up(observer, target);
 }
 
 /* ---- probing ---- */
 
 static void
+keep_family(struct address_list *list, int family)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (list->addresses[i].any.sa_family == family)
+			list->addresses[count++] = list->addresses[i];
+	list->count = count;
+}
+
+static void
 on_resolved(void *context, const struct address_list *list, const char *why)
 {
 	struct watched *watched = context;
+	struct address_list found = *list;
 
 	(void)why;
 	watched->query = NULL;
+	watched->resolved = true;
+	if (watched->family != 0)
+		keep_family(&found, watched->family);
 	/* Without an answer the addresses of before have to do. */
 	if (list->count > 0)
-		watched->addresses = *list;
+		watched->addresses = found;
 }
 
 static bool
@@ -308,6 +448,8 @@ choose_depth(const struct observer *observer, struct watched *watched)
 	bool deep;
 
 	watched->round++;
+	if (watched->family != 0)
+		return PROBE_CONNECT;
 	if (is_first_login(observer, watched->target, kind))
 		return PROBE_LOGIN;
 	deep = (watched->round + kind) % OBSERVER_DEEP_EVERY == 0;
@@ -324,6 +466,7 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 	struct probe_request request = {
 		.kind = watched->service.kind,
 		.tls = watched->service.tls,
+		.proxy_header = watched->service.proxy_header,
 		.port = watched->service.port,
 		.name = observer->config->host_name,
 		.host = watched->host,
@@ -331,6 +474,7 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 		.context = observer->context,
 		.credentials = &watched->target->credentials,
 		.timeout_ms = observer->config->probe.timeout,
+		.one_family = watched->family != 0,
 	};
 
 	if (!watched->query)
@@ -346,15 +490,24 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 }
 
 static void
-probe_target(struct observer *observer, struct target *target, int64_t now_ms)
+probe_services(
+    struct observer *observer, struct watched *services, int64_t now_ms)
 {
 	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++) {
-		struct watched *watched = &target->services[i];
+		struct watched *watched = &services[i];
 
 		if (watched->there && !watched->probe &&
 		    watched->next_ms <= now_ms)
 			begin_probe(observer, watched, now_ms);
 	}
+}
+
+static void
+probe_target(struct observer *observer, struct target *target, int64_t now_ms)
+{
+	probe_services(observer, target->services, now_ms);
+	for (unsigned i = 0; i < VOTE_FAMILY_COUNT; i++)
+		probe_services(observer, target->families[i].services, now_ms);
 }
 
 void
@@ -387,8 +540,11 @@ unwatch(struct watched *watched)
 static void
 target_free(struct target *target)
 {
-	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++) {
 		unwatch(&target->services[i]);
+		for (unsigned k = 0; k < VOTE_FAMILY_COUNT; k++)
+			unwatch(&target->families[k].services[i]);
+	}
 	credentials_wipe(&target->credentials);
 	buf_free(&target->name);
 	free(target);
@@ -441,13 +597,13 @@ find_target(struct observer *observer, const struct host *host)
 
 /* Keeps what is known while the service stays what it was. */
 static void
-watch_service(struct target *target, const struct service *service)
+watch_service(struct target *target, struct watched *watched,
+    const struct service *service, int family)
 {
-	struct watched *watched = &target->services[service->kind];
 	struct buf url = buf_bounded(OBSERVER_HOST_SIZE + 32);
 
-	buf_printf(&url, "%.*s %u %d", SLICE_ARGS(service->host), service->port,
-	    (int)service->tls);
+	buf_printf(&url, "%.*s %u %d %d", SLICE_ARGS(service->host),
+	    service->port, (int)service->tls, service->proxy_header);
 	if (watched->there &&
 	    slice_equal(buf_slice(&url), buf_slice(&watched->url))) {
 		buf_free(&url);
@@ -462,9 +618,57 @@ watch_service(struct target *target, const struct service *service)
 	watched->url = url;
 	watched->service = *service;
 	watched->target = target;
+	watched->family = family;
 	watched->why = "not tried yet";
 	memcpy(watched->host, service->host.data, service->host.size);
 	watched->service.host = slice_from(watched->host);
+}
+
+/* The first one of the kind that may be reached by the family. */
+static const struct service *
+family_service(const struct host *host, enum service_kind kind, int family)
+{
+	for (size_t i = 0; i < host->service_count; i++) {
+		int own = family_of(host->services[i].host);
+
+		if (host->services[i].kind == kind &&
+		    (own == 0 || own == family))
+			return &host->services[i];
+	}
+	return NULL;
+}
+
+static bool
+has_family(const struct host *host, int family)
+{
+	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
+		if (family_service(host, (enum service_kind)i, family))
+			return true;
+	return false;
+}
+
+/* Who has but one family needs no opinion of it. */
+static void
+take_families(struct target *target, const struct host *host)
+{
+	bool both = host->kind != HOST_SERVER && has_family(host, AF_INET) &&
+		    has_family(host, AF_INET6);
+
+	for (unsigned i = 0; i < VOTE_FAMILY_COUNT; i++) {
+		struct family *family = &target->families[i];
+
+		for (unsigned k = 0; k < SERVICE_KIND_COUNT; k++) {
+			const struct service *service = family_service(
+			    host, (enum service_kind)k, families[i]);
+
+			if (both && service)
+				watch_service(target, &family->services[k],
+				    service, families[i]);
+			else
+				unwatch(&family->services[k]);
+		}
+	}
+	sum_up_families(target->observer, target);
 }
 
 static void
@@ -483,12 +687,13 @@ take_host(struct observer *observer, const struct host *host)
 		const struct service *service =
 		    host_service(host, (enum service_kind)i);
 
-		if (service)
-			watch_service(target, service);
+		if (service && probe_can(service->kind))
+			watch_service(target, &target->services[i], service, 0);
 		else
 			unwatch(&target->services[i]);
 	}
 	sum_up(observer, target);
+	take_families(target, host);
 }
 
 static void
@@ -559,6 +764,21 @@ describe_service(const struct watched *watched)
 	    (json_int_t)watched->took_ms);
 }
 
+static void
+describe_families(const struct target *target, json_t *services)
+{
+	for (unsigned i = 0; i < VOTE_FAMILY_COUNT; i++) {
+		enum opinion opinion = target->families[i].opinion;
+
+		if (opinion != OPINION_COUNT)
+			json_array_append_new(services,
+			    json_pack("{s:s, s:s, s:s, s:i}", "service",
+				vote_family_text((enum vote_family)i),
+				"opinion", opinion_text(opinion), "why",
+				"all services by this family", "ms", 0));
+	}
+}
+
 json_t *
 observer_describe(const struct observer *observer)
 {
@@ -573,6 +793,7 @@ observer_describe(const struct observer *observer)
 			if (target->services[i].there)
 				json_array_append_new(services,
 				    describe_service(&target->services[i]));
+		describe_families(target, services);
 		json_array_append_new(
 		    hosts, json_pack("{s:s, s:s, s:s, s:b, s:I, s:o}", "kind",
 			       host_kind_text(target->kind), "name",

@@ -6,6 +6,11 @@
  * probed, the first of the kind: by its greeting, and now and then as deep as
  * an account or its certificate allow. A server is logged in to each time, by
  * one service, IMAP if it has it. Itself the proxy leaves to others.
+ *
+ * Where a proxy or other host has addresses of both families each service is
+ * connected to by each of them as well, and when one family fails altogether
+ * while the other works that is said, too. A service that has a URL for each
+ * family is up while one of them is.
  */
 #ifndef PROXY_OBSERVER_H
 #define PROXY_OBSERVER_H

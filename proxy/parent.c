@@ -82,7 +82,8 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 		buf_printf(errors, "%s: user \"%s\", chroot \"%s\": %s\n",
 		    parent->config_path, parent->config->user,
 		    parent->config->chroot, why);
-	if (config_observes(parent->config) &&
+	if ((config_observes(parent->config) ||
+		config_verifies(parent->config)) &&
 	    jail_prepare(&parent->auth_jail, parent->config->directory.user,
 		NULL, &why) < 0)
 		buf_printf(errors, "%s: directory { user } \"%s\": %s\n",
@@ -100,19 +101,29 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 static int
 prepare_state(struct parent *parent, const struct handover *before)
 {
+	bool same;
+
 	parent->now.generation = before->generation + 1;
-	parent->now.stats_fd =
-	    before->stats_fd >= 0 ? before->stats_fd : stats_create();
+	/* Another program before may have counted otherwise; its relays go on
+	 * to do so where nobody looks. */
+	same = before->stats_fd >= 0 && stats_fits(before->stats_fd);
+	parent->now.stats_fd = same ? before->stats_fd : stats_create();
 	parent->stats =
 	    parent->now.stats_fd >= 0 ? stats_map(parent->now.stats_fd) : NULL;
 	if (!parent->stats)
 		return -1;
+	failures_seed(&parent->stats->failures);
 	for (size_t i = 0; i < parent->listener_count; i++)
 		handover_add_listener(&parent->now,
 		    (struct handover_listener){ parent->listeners[i].fd,
 			parent->listeners[i].address });
-	for (size_t i = 0; i < before->child_count; i++)
-		handover_add_child(&parent->now, before->children[i]);
+	for (size_t i = 0; i < before->child_count; i++) {
+		struct child child = before->children[i];
+
+		if (!same)
+			child.slot = -1;
+		handover_add_child(&parent->now, child);
+	}
 	return 0;
 }
 
@@ -199,8 +210,10 @@ run_relay(struct parent *parent, int slot, int parent_fd, int health_fd)
 		.back_context = parent->back_context,
 		.listeners = parent->listeners,
 		.listener_count = parent->listener_count,
+		.stats = parent->stats,
 		.slot = &parent->stats->slots[slot],
 		.slot_number = (unsigned)slot,
+		.failures = &parent->stats->failures,
 		.parent_fd = parent_fd,
 		.health_fd = health_fd,
 	};
@@ -328,6 +341,69 @@ start_auth(struct parent *parent)
 	return 0;
 }
 
+/* A channel between a relay and an auth process, an end for each. */
+static void
+connect_pair(const struct child *relay, const struct child *auth)
+{
+	int ends[2];
+
+	if (new_channel(ends) < 0)
+		return;
+	control_send_fd(relay->parent_fd, ends[0], "auth");
+	control_send_fd(auth->parent_fd, ends[1], "relay");
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* With all of the other role in this generation. */
+static void
+connect_all(struct parent *parent, const struct child *child)
+{
+	enum child_role other =
+	    child->role == CHILD_RELAY ? CHILD_VERIFY : CHILD_RELAY;
+
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		const struct child *each = &parent->now.children[i];
+
+		if (each->role != other ||
+		    each->generation != parent->now.generation)
+			continue;
+		if (other == CHILD_RELAY)
+			connect_pair(each, child);
+		else
+			connect_pair(child, each);
+	}
+}
+
+static int
+start_verify(struct parent *parent)
+{
+	struct child child = { .role = CHILD_VERIFY,
+		.generation = parent->now.generation,
+		.slot = -1,
+		.health_fd = -1,
+		.started_ms = relay_now_ms() };
+	int ends[2];
+
+	if (new_channel(ends) < 0)
+		return -1;
+	child.parent_fd = ends[0];
+	child.pid = fork();
+	if (child.pid == 0) {
+		close_inherited(parent);
+		close(ends[0]);
+		exit(run_auth(parent, ends[1], -1));
+	}
+	close(ends[1]);
+	if (child.pid < 0) {
+		close(ends[0]);
+		return -1;
+	}
+	connect_all(parent, &child);
+	handover_add_child(&parent->now, child);
+	return 0;
+}
+
 static int
 start_relay(struct parent *parent)
 {
@@ -359,6 +435,7 @@ start_relay(struct parent *parent)
 	close(health[1]);
 	if (find_child(parent, CHILD_HEALTH))
 		introduce(find_child(parent, CHILD_HEALTH), &child);
+	connect_all(parent, &child);
 	handover_add_child(&parent->now, child);
 	return 0;
 fail:
@@ -373,22 +450,55 @@ fail:
 }
 
 static size_t
-count_relays(const struct parent *parent)
+count_children(const struct parent *parent, enum child_role role)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < parent->now.child_count; i++)
-		count += parent->now.children[i].role == CHILD_RELAY &&
+		count += parent->now.children[i].role == role &&
 			 parent->now.children[i].generation ==
 			     parent->now.generation;
 	return count;
 }
 
-static bool
-lacks_auth(const struct parent *parent)
+/* Whom a whole generation has, in the order in which they are started. */
+static const struct crew {
+	enum child_role role;
+	int (*start)(struct parent *parent);
+} crew[] = {
+	{ CHILD_HEALTH, start_health },
+	{ CHILD_AUTH, start_auth },
+	{ CHILD_VERIFY, start_verify },
+	{ CHILD_RELAY, start_relay },
+};
+
+static size_t
+wanted_children(const struct parent *parent, enum child_role role)
 {
-	return config_observes(parent->config) &&
-	       !find_child(parent, CHILD_AUTH);
+	const struct config *config = parent->config;
+
+	switch (role) {
+	case CHILD_HEALTH:
+		return 1;
+	case CHILD_AUTH:
+		return config_observes(config) ? 1 : 0;
+	case CHILD_VERIFY:
+		return config_verifies(config) ? (size_t)config->auth.processes
+					       : 0;
+	case CHILD_RELAY:
+		break;
+	}
+	return (size_t)config->relays;
+}
+
+static bool
+is_whole(const struct parent *parent)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(crew); i++)
+		if (count_children(parent, crew[i].role) <
+		    wanted_children(parent, crew[i].role))
+			return false;
+	return true;
 }
 
 /* Starts whoever is missing of this generation. */
@@ -397,18 +507,17 @@ start_missing(struct parent *parent)
 {
 	if (parent->stopping || relay_now_ms() < parent->start_from_ms)
 		return;
-	if (!find_child(parent, CHILD_HEALTH) && start_health(parent) < 0)
-		goto fail;
-	if (lacks_auth(parent) && start_auth(parent) < 0)
-		goto fail;
-	while (count_relays(parent) < (size_t)parent->config->relays)
-		if (start_relay(parent) < 0)
-			goto fail;
-	return;
-fail:
-	log_why(&parent->log, LOG_LEVEL_ERROR, "start_failed",
-	    strerrordesc_np(errno));
-	parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
+	for (size_t i = 0; i < ARRAY_SIZE(crew); i++) {
+		while (count_children(parent, crew[i].role) <
+		       wanted_children(parent, crew[i].role)) {
+			if (crew[i].start(parent) == 0)
+				continue;
+			log_why(&parent->log, LOG_LEVEL_ERROR, "start_failed",
+			    strerrordesc_np(errno));
+			parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
+			return;
+		}
+	}
 }
 
 /* Lets go of a child that ended. */
@@ -611,12 +720,9 @@ retire_before(struct parent *parent)
 static int
 poll_timeout(const struct parent *parent)
 {
-	bool complete = find_child(parent, CHILD_HEALTH) &&
-			!lacks_auth(parent) &&
-			count_relays(parent) >= (size_t)parent->config->relays;
 	int64_t due_ms = INT64_MAX, wait_ms;
 
-	if (parent->stopping || !complete)
+	if (parent->stopping || !is_whole(parent))
 		due_ms = parent->start_from_ms;
 	if (!parent->stopping && parent->config->tls.watch_time > 0 &&
 	    parent->look_ms < due_ms)

@@ -223,6 +223,7 @@ const struct front_protocol pop3_front = {
 		[REFUSAL_NOLOGIN] =
 		    "-ERR [SYS/PERM] This account may not log in now. ",
 		[REFUSAL_UNAVAILABLE] = "-ERR [SYS/TEMP] ",
+		[REFUSAL_LIMIT] = "-ERR [SYS/TEMP] ",
 	},
 	.line_end = CRLF,
 	.greet = pop3_greet,

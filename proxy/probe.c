@@ -8,14 +8,12 @@
 
 #include "proxy/back.h"
 #include "proxy/connect.h"
+#include "proxy/query.h"
 #include "proxy/stream.h"
 
 #define CRLF            "\r\n"
 #define PROBE_LINE_SIZE 8192
 #define PROBE_CHUNK     4096
-/* With which the id of our DNS query and of its answer are compared. */
-#define DNS_ID_SIZE     2
-#define DNS_LENGTH_SIZE 2
 
 enum probe_state {
 	STATE_CONNECT,
@@ -68,13 +66,11 @@ static const struct talk {
 	    "LOGOUT" CRLF },
 };
 
-/* RFC 1035 section 4.2.2: length, id 0x5043, one question, the root's SOA. */
-static const char dns_query[] = "\x00\x11"
-				"PC\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00"
-				"\x00\x00\x06\x00\x01";
-/* RFC 4511 section 4.2: bind request 1, version 3, no name, no password. */
-static const char ldap_bind[] = "\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03"
-				"\x04\x00\x80\x00";
+bool
+probe_can(enum service_kind kind)
+{
+	return talks[kind].greeting || query_text(kind).size > 0;
+}
 
 bool
 probe_can_log_in(enum service_kind kind)
@@ -289,14 +285,12 @@ begin_talk(struct probe *probe)
 		    PROBE_LINE_SIZE);
 		probe->state = STATE_BACK;
 		arm(probe);
-	} else if (request->kind == SERVICE_DNS) {
-		ask(probe, STATE_GREETING, dns_query, sizeof(dns_query) - 1);
-	} else if (request->kind == SERVICE_LDAP) {
-		ask(probe, STATE_GREETING, ldap_bind, sizeof(ldap_bind) - 1);
 	} else if (speaks_lines(probe)) {
 		arm(probe);
 	} else {
-		end_good(probe);
+		struct slice query = query_text(request->kind);
+
+		ask(probe, STATE_GREETING, query.data, query.size);
 	}
 }
 
@@ -396,28 +390,16 @@ take_lines(struct probe *probe)
 static void
 take_octets(struct probe *probe)
 {
-	struct slice input = buf_slice(&probe->in);
-
-	if (probe->request.kind == SERVICE_DNS) {
-		struct slice id =
-		    slice_of(dns_query + DNS_LENGTH_SIZE, DNS_ID_SIZE);
-
-		if (input.size < DNS_LENGTH_SIZE + DNS_ID_SIZE)
-			return;
-		if (slice_equal(
-			slice_first(slice_from_offset(input, DNS_LENGTH_SIZE),
-			    DNS_ID_SIZE),
-			id))
-			end_good(probe);
-		else
-			end(probe, PROBE_SILENT, "it answers something else");
+	switch (query_check(probe->request.kind, buf_slice(&probe->in))) {
+	case QUERY_MORE:
+		return;
+	case QUERY_GOOD:
+		end_good(probe);
+		return;
+	case QUERY_BAD:
+		end(probe, PROBE_SILENT, "it answers something else");
 		return;
 	}
-	/* An LDAPMessage is a SEQUENCE. */
-	if (input.data[0] == ldap_bind[0])
-		end_good(probe);
-	else
-		end(probe, PROBE_SILENT, "it does not answer as a directory");
 }
 
 static void
@@ -521,7 +503,9 @@ connect_on(struct probe *probe, int error)
 		end(probe, PROBE_NONE, "it has no address");
 	else
 		end(probe,
-		    is_ours(error)          ? PROBE_NONE
+		    is_ours(error) ||
+			    (probe->request.one_family && error == ENETUNREACH)
+			? PROBE_NONE
 		    : error == ECONNREFUSED ? PROBE_REFUSED
 					    : PROBE_SILENT,
 		    strerrordesc_np(error));
@@ -532,6 +516,8 @@ connected(struct probe *probe)
 {
 	int error = connect_finish(&probe->stream);
 
+	if (error == 0 && probe->request.proxy_header)
+		error = connect_introduce(&probe->stream, NULL, NULL);
 	if (error == 0)
 		begin(probe);
 	else

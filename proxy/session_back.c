@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proxy/connect.h"
+#include "proxy/session_auth.h"
 #include "proxy/session_front.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
@@ -17,6 +18,8 @@ session_leave_back(struct session *session)
 
 	moves_forget(&session->follower);
 	evtimer_del(&login->timer);
+	if (session_initiates(session))
+		verdict_cancel(&login->verdict);
 	resolve_cancel(&login->query);
 	session_drop_back(session);
 	back_close(&login->back);
@@ -76,8 +79,8 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	connect_on(session);
 }
 
-static void
-begin_resolve(struct session *session)
+void
+session_resolve(struct session *session)
 {
 	struct resolve_query *query;
 
@@ -157,17 +160,22 @@ begin_route(struct session *session)
 
 	switch (result) {
 	case ROUTE_FOUND:
+		if (session_is_account_blocked(session))
+			return;
 		follow(session);
-		begin_resolve(session);
+		if (session_initiates(session))
+			session_initiate(session);
+		else
+			session_resolve(session);
 		return;
 	case ROUTE_WAIT:
 		wait_for_guard(session, now_us);
 		return;
 	case ROUTE_UNKNOWN:
-		session_refuse_unknown(session, login->route.why);
+		session_fail_unknown(session, login->route.why);
 		return;
 	case ROUTE_DISABLED:
-		session_refuse_unknown(session, "account is disabled");
+		session_fail_unknown(session, "account is disabled");
 		return;
 	case ROUTE_NOLOGIN:
 		session_refuse(session, REFUSAL_NOLOGIN,
@@ -184,11 +192,7 @@ begin_route(struct session *session)
 void
 session_log_in(struct session *session)
 {
-	session->login->asked_ms = relay_now_ms();
-	session->login->retries = 0;
-	session->login->challenged = false;
-	if (session_flush_front(session))
-		begin_route(session);
+	begin_route(session);
 }
 
 void
@@ -200,6 +204,10 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	if (session->state == SESSION_ROUTE) {
 		begin_route(session);
+		return;
+	}
+	if (session->state == SESSION_PENALTY) {
+		session_end_penalty(session);
 		return;
 	}
 	if (session->state == SESSION_CONNECT) {
@@ -222,7 +230,8 @@ await_connection(struct session *session)
 {
 	const struct config_backend *backend = &session->relay->config->backend;
 	struct login *login = session->login;
-	bool greets = login->route.tls != SERVICE_TLS_IMPLICIT;
+	bool greets = login->route.tls != SERVICE_TLS_IMPLICIT &&
+		      !login->route.proxy_header;
 	struct timeval timeout = { backend->connect_timeout, 0 };
 
 	if (greets && backend->reply_timeout < backend->connect_timeout)
@@ -253,8 +262,8 @@ connect_on(struct session *session)
 }
 
 /* The name that back ends know the account by. */
-static struct slice
-back_user(const struct session *session)
+struct slice
+session_back_user(const struct session *session)
 {
 	const struct login *login = session->login;
 
@@ -360,24 +369,52 @@ pass_challenge(struct session *session)
 }
 
 void
-session_respond(struct session *session)
+session_answer_back(struct session *session, struct slice message)
 {
 	struct login *login = session->login;
 	struct timeval patience = {
 		session->relay->config->backend.reply_timeout, 0
 	};
 
+	login->back.protocol->respond(&login->back, message, &login->back_out);
+	evtimer_add(&login->timer, &patience);
+	session_enter(session, SESSION_BACK);
+	if (flush_back(session))
+		session_arm(session);
+}
+
+void
+session_respond(struct session *session)
+{
+	struct login *login = session->login;
+
 	if (session->back.fd < 0) {
 		session_refuse_unavailable(session,
 		    "The mailbox is moving, try again.", "the server was left");
 		return;
 	}
-	login->back.protocol->respond(&login->back,
-	    buf_slice(&login->front.credentials.message), &login->back_out);
-	evtimer_add(&login->timer, &patience);
-	session_enter(session, SESSION_BACK);
-	if (flush_back(session))
-		session_arm(session);
+	session_answer_back(
+	    session, buf_slice(&login->front.credentials.message));
+}
+
+/*
+ * Only now is it sure who the user is: whoever counted earlier could be made to
+ * lock a user out without knowing the password.
+ */
+static void
+take_login(struct session *session)
+{
+	const struct account *account = &session->login->account;
+	struct slice user =
+	    account->uid.size > 0 ? account->uid : account->address;
+
+	if (admission_log_in(session->relay, session->listener->config->service,
+		user, &session->held))
+		session_begin_relay(session);
+	else
+		session_refuse(session, REFUSAL_LIMIT,
+		    slice_from("Too many sessions of this user."),
+		    "limits.user_sessions is reached");
 }
 
 /* Shows the back end's machine its input, and does what it says. */
@@ -400,15 +437,17 @@ feed_back(struct session *session)
 		begin_back_tls(session);
 		return;
 	case BACK_CHALLENGE:
-		pass_challenge(session);
+		if (session_initiates(session))
+			session_go_on_initiating(session);
+		else
+			pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
-		session_begin_relay(session);
+		take_login(session);
 		return;
 	case BACK_REFUSED:
 		stats_add(session->relay->settings->slot, STATS_REFUSED, 1);
-		session_refuse(session, REFUSAL_BACK,
-		    buf_slice(&login->back.reply), "the server said no");
+		session_take_back_refusal(session);
 		return;
 	case BACK_UNAVAILABLE:
 		lose_server(session, login->back.why);
@@ -431,23 +470,32 @@ open_back(struct session *session)
 	evtimer_add(&login->timer, &patience);
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,
-	    &login->front.credentials, back_user(session), login->route.tls,
+	    login->granted ? login->granted : &login->front.credentials,
+	    session_back_user(session), login->route.tls,
 	    SESSION_BACK_LINE_SIZE);
 }
 
-/* The server does not speak first: it is writability that tells. */
+/* We speak first, TLS or whom we come for: it is writability that tells. */
 void
 session_connected(struct session *session)
 {
 	struct login *login = session->login;
 	int error = connect_finish(&session->back);
 
+	if (error == 0 && login->route.proxy_header)
+		error = connect_introduce(
+		    &session->back, &session->client, &login->local);
 	if (error != 0) {
 		login->connect_why = strerrordesc_np(error);
 		connect_on(session);
 		return;
 	}
 	open_back(session);
+	if (login->route.tls != SERVICE_TLS_IMPLICIT) {
+		session_enter(session, SESSION_BACK);
+		session_arm(session);
+		return;
+	}
 	session_enter(session, SESSION_BACK_TLS);
 	if (stream_tls_client(&session->back,
 		session->relay->settings->back_context,

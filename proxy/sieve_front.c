@@ -246,6 +246,7 @@ const struct front_protocol sieve_front = {
 		[REFUSAL_CREDENTIALS] = "NO \"Authentication failed.",
 		[REFUSAL_NOLOGIN] = "NO \"This account may not log in now. ",
 		[REFUSAL_UNAVAILABLE] = "NO (TRYLATER) \"",
+		[REFUSAL_LIMIT] = "NO (TRYLATER) \"",
 	},
 	.line_end = "\"" CRLF,
 	.open = sieve_open,

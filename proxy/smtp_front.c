@@ -261,6 +261,7 @@ const struct front_protocol smtp_front = {
 		[REFUSAL_NOLOGIN] =
 		    "525 5.7.13 This account may not log in now. ",
 		[REFUSAL_UNAVAILABLE] = "454 4.7.0 ",
+		[REFUSAL_LIMIT] = "454 4.7.0 ",
 	},
 	.fault = "500 5.5.2 ",
 	.line_end = CRLF,

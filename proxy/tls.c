@@ -86,6 +86,8 @@ on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_size,
 }
 
 static int
+/* OpenSSL says what its arguments are. */
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
 on_server_name(SSL *ssl, int *alert, void *context)
 {
 	const struct tls_front *front = context;
@@ -181,6 +183,8 @@ check_words(SSL_CTX *context, const struct config_tls *tls, struct buf *errors)
 
 /* A password would be asked for at the terminal. */
 static int
+/* OpenSSL says what its arguments are. */
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
 no_password(char *room, int size, int writing, void *context)
 {
 	(void)room;

@@ -8,6 +8,7 @@
 
 #include "lib/name.h"
 #include "lib/timestamp.h"
+#include "lib/vote.h"
 
 #define OWNER_SIZE  600
 #define RECORD_SIZE 1600
@@ -303,24 +304,36 @@ configured_host(const struct work *work, const struct host *host)
 	return NULL;
 }
 
+/*
+ * The host says so itself, or most observers do. Those who have not been heard
+ * of for long still count as observers, but what they said no longer does.
+ */
 static bool
-family_is_down(const struct host *host, int family)
+family_is_down(
+    const struct work *work, const struct host *host, enum vote_family family)
 {
-	struct buf vote = buf_bounded(NAME_SIZE_MAX);
-	bool found = false;
+	const struct cell *cell = work->input->cell;
+	size_t observers = 0, votes = 0;
 
-	buf_add_slice(&vote, host->name);
-	buf_add_string(&vote, family == AF_INET6 ? "/ipv6 down" : "/ipv4 down");
-	for (size_t i = 0; i < host->vote_count && !found; i++)
-		found = slice_equal_nocase(host->votes[i], buf_slice(&vote));
-	buf_free(&vote);
-	return found;
+	if (vote_says_family(cell, host, host, family))
+		return true;
+	for (size_t i = 0; i < work->host_count; i++) {
+		const struct host *observer = &work->hosts[i];
+
+		if (observer->kind != HOST_PROXY || observer->alive_us == 0)
+			continue;
+		observers++;
+		votes +=
+		    work->input->now_us - observer->alive_us < PLAN_ALIVE_US &&
+		    vote_says_family(cell, observer, host, family);
+	}
+	return 2 * votes > observers;
 }
 
-static int
+static enum vote_family
 family_of(const char *text)
 {
-	return strchr(text, ':') ? AF_INET6 : AF_INET;
+	return strchr(text, ':') ? VOTE_IPV6 : VOTE_IPV4;
 }
 
 /* An RRset of addresses while it is gathered. */
@@ -335,14 +348,15 @@ static void
 add_address(
     struct gathering *gathering, const struct host *host, const char *text)
 {
-	int family = family_of(text);
+	enum vote_family family = family_of(text);
 
-	if (!gathering->with_down_families && family_is_down(host, family))
+	if (!gathering->with_down_families &&
+	    family_is_down(gathering->work, host, family))
 		return;
 	gathering->count++;
 	emit(gathering->work, gathering->owner,
 	    gathering->work->input->config->ttl.address, "%s %s",
-	    family == AF_INET6 ? "AAAA" : "A", text);
+	    family == VOTE_IPV6 ? "AAAA" : "A", text);
 }
 
 static bool

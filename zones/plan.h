@@ -21,9 +21,9 @@
  * an MX, what the zone has is kept.
  *
  * A host has the addresses that its section in the configuration gives, else
- * those that its service URLs name. It may vote `NAME/ipv4 down` or
- * `NAME/ipv6 down` of itself: then its addresses of that family are left out
- * while another one has some.
+ * those that its service URLs name. Where it says of itself, or most observers
+ * say, `NAME/ipv4 down` or `NAME/ipv6 down` (lib/vote.h), its addresses of that
+ * family are left out while another one has some.
  *
  * Records: RFC 2782, 6186 and 8314 (SRV), 5321 (MX), 4120 section 7.2.3
  * (Kerberos), 6698 and 7671 (TLSA).
@@ -44,6 +44,7 @@
 #define PLAN_MX_PREFERENCE 10
 #define PLAN_NEVER         INT64_MAX
 #define PLAN_MEMORY_US     INT64_C(600000000) /* of failures */
+#define PLAN_ALIVE_US      INT64_C(60000000)  /* that a vote outlives */
 #define PLAN_DELAYS_MAX    10                 /* times return_delay */
 
 enum plan_health {

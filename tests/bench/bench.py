@@ -19,7 +19,6 @@ import time
 
 import chart
 import directory
-import peers
 import replica
 from peers import BACK_PORTS, LOAD_CORE, PEERS, PORTS, run_pinned, wait_until
 

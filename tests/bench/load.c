@@ -31,10 +31,11 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 
-#define INPUT_SIZE 4096
-#define BULK_SIZE  262144
-#define EVENTS     256
-#define STALL_MS   30000 /* without any event: something is stuck */
+#define INPUT_SIZE  4096
+#define BULK_SIZE   262144
+#define EVENTS      256
+#define STALL_MS    30000 /* without any event: something is stuck */
+#define DESCRIPTORS 65536
 
 enum mode {
 	MODE_LOGIN,
@@ -128,13 +129,18 @@ die(const char *what)
 	exit(1);
 }
 
+static struct client *clients[DESCRIPTORS]; /* owned; by descriptor */
+
 static void
 watch(struct client *client, int operation)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = client->fd };
 
 	if (client->writing)
 		event.events |= EPOLLOUT;
+	if (client->fd >= DESCRIPTORS)
+		die("descriptors");
+	clients[client->fd] = client;
 	if (epoll_ctl(load.epoll, operation, client->fd, &event) < 0)
 		die("epoll_ctl");
 }
@@ -255,6 +261,7 @@ finish(struct client *client, bool good)
 		SSL_free(client->ssl);
 	}
 	ERR_clear_error();
+	clients[client->fd] = NULL;
 	close(client->fd);
 	free(client);
 	load.open--;
@@ -578,7 +585,7 @@ run(void)
 		if (count == 0 || (count < 0 && errno != EINTR))
 			die("nothing happens");
 		for (int i = 0; i < count; i++) {
-			struct client *client = events[i].data.ptr;
+			struct client *client = clients[events[i].data.fd];
 			enum verdict verdict =
 			    on_event(client, events[i].events);
 
@@ -603,15 +610,18 @@ word_index(const char *const *words, const char *word)
 	exit(64);
 }
 
+static unsigned
+number_of(const char *text)
+{
+	return (unsigned)strtoul(text, NULL, 10);
+}
+
 static void
 read_options(int argc, char **argv)
 {
 	int option;
 
 	while ((option = getopt(argc, argv, "m:p:t:c:n:b:k:u:")) != -1) {
-		unsigned number =
-		    optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
-
 		switch (option) {
 		case 'm':
 			load.mode = word_index(mode_words, optarg);
@@ -623,19 +633,19 @@ read_options(int argc, char **argv)
 			load.tls = word_index(tls_words, optarg);
 			break;
 		case 'c':
-			load.at_once = number;
+			load.at_once = number_of(optarg);
 			break;
 		case 'n':
-			load.count = number;
+			load.count = number_of(optarg);
 			break;
 		case 'b':
 			load.octets = strtoull(optarg, NULL, 10);
 			break;
 		case 'k':
-			load.deliveries = number;
+			load.deliveries = number_of(optarg);
 			break;
 		case 'u':
-			load.users = number;
+			load.users = number_of(optarg);
 			break;
 		default:
 			exit(64);
@@ -694,11 +704,9 @@ compare_times(const void *a, const void *b)
 static double
 percentile_us(unsigned percent)
 {
-	if (load.done == 0)
-		return 0;
-	return (double)
-		   load.times_ns[(uint64_t)(load.done - 1) * percent / 100] /
-	       1000;
+	uint64_t rank = (uint64_t)(load.done - 1) * percent / 100;
+
+	return load.done > 0 ? (double)load.times_ns[rank] / 1000 : 0;
 }
 
 int

@@ -27,6 +27,7 @@
 #define BULK_SIZE     262144
 #define EVENTS        256
 #define TAG_SIZE      64
+#define DESCRIPTORS   65536
 
 enum protocol {
 	PROTOCOL_IMAP,
@@ -345,13 +346,18 @@ read_input(struct peer *peer)
 	return take_lines(peer);
 }
 
+static struct peer *peers[DESCRIPTORS]; /* owned; by descriptor */
+
 static void
 watch(int epoll, int operation, struct peer *peer)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = peer->fd };
 
 	if (peer->writing)
 		event.events |= EPOLLOUT;
+	if (peer->fd >= DESCRIPTORS)
+		die("descriptors");
+	peers[peer->fd] = peer;
 	if (epoll_ctl(epoll, operation, peer->fd, &event) < 0)
 		die("epoll_ctl");
 }
@@ -371,6 +377,7 @@ serve(int epoll, struct peer *peer)
 		alive = send_bulk(peer);
 	send_answers(peer);
 	if (!alive) {
+		peers[peer->fd] = NULL;
 		close(peer->fd);
 		free(peer);
 		return;
@@ -448,7 +455,7 @@ main(int argc, char **argv)
 		if (count < 0 && errno != EINTR)
 			die("epoll_wait");
 		for (int i = 0; i < count; i++) {
-			struct peer *peer = events[i].data.ptr;
+			struct peer *peer = peers[events[i].data.fd];
 
 			if (peer->listening)
 				take_in(epoll, peer);

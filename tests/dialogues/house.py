@@ -1,19 +1,25 @@
 """A proxyd with a replica of its own, for dialogues: no directory, no mail."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
-PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
+sys.path.insert(0, str(ROOT / "tests"))
+
+from sanitized import BUILD  # noqa: E402
+
+PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
+         "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
 FULL_PORT = 14997  # listens, and takes nobody
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
+HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
+                 "smtp-elsewhere": 14027}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
 
@@ -41,7 +47,13 @@ POOLS = f"""
 plain imap://{SERVER}:{PORTS['plain']}?tls=none
 starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls imaps://{SERVER}:{PORTS['tls']}
+headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
+one lmtp://{SERVER}:{PORTS['one']}?tls=none
+two lmtp://{SERVER}:{PORTS['two']}?tls=none
+three lmtp://{SERVER}:{PORTS['three']}?tls=none
+mta smtp://{SERVER}:{PORTS['mta']}?tls=none
 gone imap://{SERVER}:{CLOSED_PORT}?tls=none
 full imap://{SERVER}:{FULL_PORT}?tls=none
 unnamed imap://nosuch.invalid:143?tls=none
@@ -52,6 +64,8 @@ bob plain
 sue starttls
 tim tls
 stray stranger
+hed headed
+hid headedtls
 gone gone
 ful full
 una unnamed
@@ -60,6 +74,11 @@ no plain postcellStatus=nologin the office has moved
 off plain postcellStatus=disabled
 one plain mail=both@example.org
 two plain mail=both@example.org
+ann one mail=ann@example.org
+abe one mail=abe@example.org
+ben two mail=ben@example.org
+cat three mail=cat@example.org
+max mta mail=max@example.org
 o"dd\(*) plain
 """
 
@@ -182,6 +201,12 @@ backend {{
 limits {{
 	{limits}
 }}
+failures {{
+	delay = 0
+	session_attempts = 1000
+	account_attempts = 0
+	address_attempts = 0
+}}
 """
         for name, port in LISTENERS.items():
             tls = {"either": "starttls", "plain": "none",
@@ -190,16 +215,20 @@ limits {{
             self.text += (f'listen {name} {{ service = imap\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
+        for name, port in HUB_LISTENERS.items():
+            service, _, kind = name.partition("-")
+            tls = "starttls" if kind == "starttls" else "none"
+            hubs = "192.0.2.0/24" if kind == "elsewhere" else "127.0.0.0/8"
+            self.text += (f'listen {name} {{ service = {service}\n'
+                          f'addresses = {{ "{address}" }}\nport = {port}\n'
+                          f'tls = {tls}\nhub_networks = {{ "{hubs}" }} }}\n')
         self.process = None
         self.conf.write_text(self.text)
 
     def start(self, wait=True):
-        # Freed memory that AddressSanitizer keeps would look like a leak.
-        quiet = dict(os.environ, ASAN_OPTIONS=os.environ.get(
-            "ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BUILD / "postcell-proxyd", "-c", self.conf], env=quiet,
+                [BUILD / "postcell-proxyd", "-c", self.conf],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             wait_until(self.is_ready, "proxy")

@@ -144,10 +144,64 @@ test_format(void **state)
 	cell_free(&cell);
 }
 
+static bool
+says_family(const char *vote, enum host_kind kind, const char *name,
+    enum vote_family family)
+{
+	struct cell *cell = cell_of(vote, NULL);
+	const struct host *observer =
+	    cell_host(cell, HOST_PROXY, slice_from("proxy1"));
+	const struct host *host = cell_host(cell, kind, slice_from(name));
+	bool result = vote_says_family(cell, observer, host, family);
+
+	/* It never is a word about the host as a whole. */
+	assert_false(vote_says(cell, observer, host, VOTE_DOWN));
+	cell_free(&cell);
+	return result;
+}
+
+static void
+test_families(void **state)
+{
+	struct cell *cell = cell_of(NULL, NULL);
+	struct buf text = buf_bounded(100);
+
+	(void)state;
+	assert_true(
+	    says_family("mbox1/ipv6 down", HOST_SERVER, "mbox1", VOTE_IPV6));
+	assert_true(
+	    says_family("Mbox1/IPv4 Down", HOST_SERVER, "mbox1", VOTE_IPV4));
+	assert_false(
+	    says_family("mbox1/ipv6 down", HOST_SERVER, "mbox1", VOTE_IPV4));
+	assert_false(
+	    says_family("mbox1/ipv6 down", HOST_SERVER, "mbox2", VOTE_IPV6));
+	assert_false(
+	    says_family("mbox1/ipv6 silent", HOST_SERVER, "mbox1", VOTE_IPV6));
+	assert_false(
+	    says_family("both/ipv6 down", HOST_SERVER, "both", VOTE_IPV6));
+	assert_true(
+	    says_family("host/both/ipv6 down", HOST_OTHER, "both", VOTE_IPV6));
+	assert_false(
+	    says_family("host/both/ipv6 down", HOST_SERVER, "both", VOTE_IPV6));
+	for (unsigned i = HOST_SERVER; i <= HOST_OTHER; i += HOST_OTHER) {
+		const struct host *host =
+		    cell_host(cell, (enum host_kind)i, slice_from("both"));
+
+		buf_clear(&text);
+		assert_int_equal(
+		    vote_format_family(&text, cell, host, VOTE_IPV4), 0);
+		assert_true(says_family(
+		    buf_string(&text), (enum host_kind)i, "both", VOTE_IPV4));
+	}
+	buf_free(&text);
+	cell_free(&cell);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_families),
 		cmocka_unit_test(test_says),
 		cmocka_unit_test(test_name_of_two_kinds),
 		cmocka_unit_test(test_malformed),

@@ -60,9 +60,9 @@ test_octets(void **state)
 	assert_int_equal(tickets.keys[0].authenticate[0], 16);
 	assert_int_equal(tickets.keys[0].encrypt[0], 48);
 	assert_int_equal(tickets.keys[1].name[0], 80);
-	assert_int_equal(tls_tickets_parse(&tickets,
-			     slice_of(octets, sizeof(octets) - 1), "f",
-			     &errors),
+	assert_int_equal(
+	    tls_tickets_parse(
+		&tickets, slice_of(octets, sizeof(octets) - 1), "f", &errors),
 	    -1);
 	assert_string_equal(
 	    buf_string(&errors), "f:1: not 80 octets for each key\n");
@@ -95,8 +95,8 @@ test_faults(void **state)
 			else
 				buf_add_char(&text, *c);
 		}
-		assert_int_equal(tls_tickets_parse(&tickets, buf_slice(&text),
-				     "f", &errors),
+		assert_int_equal(
+		    tls_tickets_parse(&tickets, buf_slice(&text), "f", &errors),
 		    -1);
 		assert_string_equal(buf_string(&errors), faults[i].why);
 		buf_free(&text);

@@ -4,6 +4,7 @@ Each has a folder, an address and a port of its own; nothing of the machine's
 configuration is used.
 """
 
+import os
 import pathlib
 import shutil
 import signal
@@ -44,14 +45,17 @@ class Directory:
     """One slapd. Peers are followed by delta-syncrepl."""
 
     def __init__(self, folder, address, port, sid=1, own_schema=True,
-                 acl=ACL, limits=LIMITS, extra=""):
+                 acl=ACL, limits=LIMITS, extra="", schemas=()):
         self.folder = pathlib.Path(folder)
         self.address, self.port, self.sid = address, port, sid
         self.own_schema, self.acl, self.limits = own_schema, acl, limits
         self.extra, self.peers = extra, []
+        self.schemas = list(schemas)  # besides
         self.tls_port = None  # ldaps, besides
         self.more_urls = []
         self.process = None
+        self.environment = {}
+        self.tree = None  # folder that becomes cn=config
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -60,7 +64,8 @@ class Directory:
         return f"ldap://{self.address}:{self.port}"
 
     def configuration(self):
-        schemas = SCHEMAS + (OWN_SCHEMAS if self.own_schema else [])
+        schemas = SCHEMAS + (OWN_SCHEMAS if self.own_schema else []) \
+            + self.schemas
         lines = [f"include {path}" for path in schemas]
         lines += [
             "modulepath /usr/lib/ldap", "moduleload back_mdb",
@@ -113,8 +118,11 @@ class Directory:
             urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [SLAPD, "-f", self.conf, "-h", urls, "-d", "none"],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                [SLAPD, "-f", self.conf, *(["-F", self.tree] if self.tree
+                                           else []),
+                 "-h", urls, "-d", "none"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment})
         wait_until(self.answers, 20, f"slapd at {self.url}")
         return self
 

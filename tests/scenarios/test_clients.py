@@ -68,7 +68,7 @@ def test_mutt_sends_and_stores(cell, proxy, implicit, tmp_path):
     done = mutt(cell, proxy, "clara", tmp_path, b"body of mutt\n", "-s",
                 subject, "--", f"david@{DOMAIN}", implicit=implicit)
     assert done.returncode == 0, (done.stdout, done.stderr)
-    wait_until(lambda: subjects(cell, "david", subject) == 1, TIMEOUT)
+    assert wait_until(lambda: subjects(cell, "david", subject) == 1, TIMEOUT)
     assert subjects(cell, "clara", subject) == 1, "the copy, by IMAP"
 
 
@@ -157,7 +157,7 @@ def test_nodemailer(cell, node, proxy, implicit, method):
                   mail={"from": f"felix@{DOMAIN}", "to": f"gerda@{DOMAIN}",
                         "subject": subject, "text": ".dot\n.\nend"})
     assert answer.get("accepted") == [f"gerda@{DOMAIN}"], answer
-    wait_until(lambda: subjects(cell, "gerda", subject) == 1, TIMEOUT)
+    assert wait_until(lambda: subjects(cell, "gerda", subject) == 1, TIMEOUT)
 
 
 # ---- finding the cell ----
@@ -181,7 +181,7 @@ def test_rfc_6186_by_nodemailer(cell, node):
                   mail={"from": f"felix@{DOMAIN}", "to": f"hans@{DOMAIN}",
                         "subject": "srv-sent", "text": "found"})
     assert answer.get("accepted") == [f"hans@{DOMAIN}"], answer
-    wait_until(lambda: subjects(cell, "hans", "srv-sent") == 1, TIMEOUT)
+    assert wait_until(lambda: subjects(cell, "hans", "srv-sent") == 1, TIMEOUT)
 
 
 def resolve(cell, name):

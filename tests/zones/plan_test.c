@@ -161,11 +161,14 @@ addresses_of(const struct plan *plan, const char *owner, char digits[16])
 
 	for (size_t i = 0; i < plan->set.count; i++) {
 		const ldns_rr *rr = plan->set.rrs[i];
+		const ldns_rdf *data = ldns_rr_rdf(rr, 0);
 
-		if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_A &&
+		if ((ldns_rr_get_type(rr) == LDNS_RR_TYPE_A ||
+			ldns_rr_get_type(rr) == LDNS_RR_TYPE_AAAA) &&
 		    ldns_dname_compare(ldns_rr_owner(rr), name) == 0)
 			digits[count++] =
-			    (char)('0' + ldns_rdf_data(ldns_rr_rdf(rr, 0))[3]);
+			    (char)('0' + ldns_rdf_data(
+					     data)[ldns_rdf_size(data) - 1]);
 	}
 	digits[count] = '\0';
 	ldns_rdf_deep_free(name);
@@ -356,6 +359,59 @@ test_families(void **state)
 	world_free(&world);
 }
 
+/* Observers were heard of at second 0 of the minute, or an hour before. */
+static void
+add_observer(struct world *world, const char *name, bool live, const char *vote)
+{
+	entry_add(
+	    world->cell, ENTRY({ CELL_KIND, "proxy" }, { CELL_NAME, name },
+			     { CELL_ALIVE, live ? "20260102030400.000000Z"
+						: "20260102020400.000000Z" },
+			     { CELL_VOTE, vote }));
+}
+
+static const struct {
+	const char *votes[3];
+	bool silent[3];
+	const char *digits; /* of what mail.cell.test has, 4 and 6 */
+} family_rows[] = {
+	{ { NULL, NULL, NULL }, { false }, "46" },
+	{ { "p1/ipv6 down", NULL, NULL }, { false }, "46" },
+	{ { "p1/ipv6 down", "p1/ipv6 down", NULL }, { false }, "4" },
+	{ { "p1/ipv4 down", "p1/ipv4 down", NULL }, { false }, "6" },
+	{ { "p1/ipv4 down", "p1/ipv6 down", NULL }, { false }, "46" },
+	/* Who is silent has no say, and counts. */
+	{ { "p1/ipv6 down", "p1/ipv6 down", NULL }, { true }, "46" },
+	{ { "p1/ipv6 down", "p1/ipv6 down", NULL }, { false, false, true },
+	    "4" },
+	{ { "p2/ipv6 down", "p1 down", "p1/ipv6 silent" }, { false }, "46" },
+};
+
+static void
+test_observed_families(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(family_rows); i++) {
+		struct world world = world_of("name \"mail.cell.test\" { }");
+		char digits[16];
+
+		entry_add(world.cell,
+		    ENTRY({ CELL_KIND, "proxy" }, { CELL_NAME, "p1" },
+			{ CELL_SERVICE, "imap://192.0.2.4" },
+			{ CELL_SERVICE, "imap://[2001:db8::6]" }));
+		for (size_t k = 0; k < 3; k++) {
+			char name[] = { 'o', (char)('1' + k), '\0' };
+
+			add_observer(&world, name, !family_rows[i].silent[k],
+			    family_rows[i].votes[k]);
+		}
+		addresses_of(make(&world), "mail.cell.test", digits);
+		if (strcmp(digits, family_rows[i].digits) != 0)
+			fail_msg("row %zu: %s", i, digits);
+		world_free(&world);
+	}
+}
+
 int
 main(void)
 {
@@ -367,6 +423,7 @@ main(void)
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_looked_up),
 		cmocka_unit_test(test_families),
+		cmocka_unit_test(test_observed_families),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
