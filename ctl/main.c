@@ -13,6 +13,7 @@
 #include "ctl/director.h"
 #include "ctl/enrol.h"
 #include "ctl/hosts.h"
+#include "ctl/limits.h"
 #include "ctl/map.h"
 #include "ctl/preview.h"
 #include "ctl/proxy.h"
@@ -129,6 +130,8 @@ static const struct verb_row verb_rows[] = {
 	    0, ctl_who },
 	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,
 	    1, 0, 0, ctl_flush },
+	{ "limits", NULL, "", "the proxy's limits, and who is near them", 0, 0,
+	    0, 0, ctl_limits },
 	{ "reload", NULL, "", "have the proxy take up its configuration anew",
 	    0, 0, 0, 0, ctl_reload },
 	{ "replica", "status", "", "what the replica holds and how fresh it is",

@@ -66,9 +66,8 @@ try_ask(const struct ctl *ctl, const char *question, const char **why)
 	return answer;
 }
 
-/* The same; NULL after a complaint. */
-static json_t *
-ask(const struct ctl *ctl, const char *question)
+json_t *
+proxy_ask(const struct ctl *ctl, const char *question)
 {
 	const char *why;
 	json_t *answer = try_ask(ctl, question, &why);
@@ -143,7 +142,7 @@ print_status(const json_t *answer)
 int
 ctl_status(const struct ctl *ctl, int count, char **words)
 {
-	json_t *answer = ask(ctl, "status");
+	json_t *answer = proxy_ask(ctl, "status");
 
 	if (!answer)
 		return EX_UNAVAILABLE;
@@ -209,7 +208,7 @@ print_sessions(const json_t *sessions)
 int
 ctl_who(const struct ctl *ctl, int count, char **words)
 {
-	json_t *answer = ask(ctl, "who");
+	json_t *answer = proxy_ask(ctl, "who");
 	json_t *sessions = json_object_get(answer, "sessions");
 	int code = EX_OK;
 
@@ -232,7 +231,7 @@ ctl_who(const struct ctl *ctl, int count, char **words)
 int
 proxy_end_sessions(const struct ctl *ctl, const char *question)
 {
-	json_t *answer = ask(ctl, question);
+	json_t *answer = proxy_ask(ctl, question);
 	size_t count = json_array_size(json_object_get(answer, "sessions"));
 	int code = count > 0 ? EX_OK : CTL_NO;
 
@@ -271,7 +270,7 @@ ctl_flush(const struct ctl *ctl, int count, char **words)
 int
 ctl_reload(const struct ctl *ctl, int count, char **words)
 {
-	json_t *answer = ask(ctl, "reload");
+	json_t *answer = proxy_ask(ctl, "reload");
 
 	(void)count;
 	(void)words;

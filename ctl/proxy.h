@@ -13,6 +13,8 @@ ctl_verb ctl_who;    /* its sessions, all or one user's */
 ctl_verb ctl_flush;  /* SERVER: ends the proxy's sessions there */
 ctl_verb ctl_reload; /* a new generation with the configuration as it is now */
 
+/* Asks the proxy; NULL after a complaint. Owned by the caller. */
+json_t *proxy_ask(const struct ctl *ctl, const char *question);
 /*
  * Asks the proxy to end sessions ("kick USER", "flush SERVER") and tells which
  * it did. The exit status; CTL_NO when there were none.

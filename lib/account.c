@@ -112,7 +112,22 @@ read_field(struct account *account, const struct record_field *field)
 		keep_first(&account->routing, field->value);
 		break;
 	case ACCOUNT_PRINCIPAL:
+		keep_first(&account->principal, field->value);
+		break;
 	case ACCOUNT_FROM:
+	case ACCOUNT_KEYS:
+	case ACCOUNT_LOCKED:
+	case ACCOUNT_LAST_LOGIN:
+	case ACCOUNT_KDC_FLAGS:
+	case ACCOUNT_VALID_START:
+	case ACCOUNT_VALID_END:
+	case ACCOUNT_PASSWORD_END:
+	case ACCOUNT_MAX_LIFE:
+	case ACCOUNT_MAX_RENEW:
+	case ACCOUNT_EXTENSION:
+	case ACCOUNT_OLD_KEY:
+	case ACCOUNT_OLD_KVNO:
+	case ACCOUNT_CREATED:
 		break; /* for those who walk the record */
 	}
 }
@@ -130,8 +145,9 @@ account_read(struct account *account, struct slice record, const char **why)
 		*why = "account's record is malformed";
 		return -1;
 	}
-	if (account->uid.size == 0 && account->address.size == 0) {
-		*why = "account has neither uid nor address";
+	if (account->uid.size == 0 && account->address.size == 0 &&
+	    account->principal.size == 0) {
+		*why = "account has neither uid nor address nor principal";
 		return -1;
 	}
 	return 0;

@@ -1,5 +1,6 @@
 /*
- * account: one user of the cell, as far as finding and routing need it.
+ * account: one user of the cell, as far as finding and routing need it; on KDCs
+ * also a service, which has a principal and no other name.
  *
  * An account is read from a record (lib/record.h) and borrows all its text
  * from that record. Absent attributes are empty slices.
@@ -30,7 +31,21 @@ enum account_tag {
 	ACCOUNT_MOVED = 10,    /* postcellMoved, as spelled */
 	ACCOUNT_STATUS = 11,   /* postcellStatus, as spelled */
 	ACCOUNT_ROUTING = 12,  /* mailRoutingAddress */
-	ACCOUNT_FROM = 13      /* each postcellFrom */
+	ACCOUNT_FROM = 13,     /* each postcellFrom */
+	/* From here on only in the replicas of KDCs, all as spelled. */
+	ACCOUNT_KEYS = 14,       /* each postcellKeys (lib/keyset.h) */
+	ACCOUNT_LOCKED = 15,     /* each postcellLocked (lib/locked.h) */
+	ACCOUNT_LAST_LOGIN = 16, /* postcellLastLogin */
+	ACCOUNT_KDC_FLAGS = 17,
+	ACCOUNT_VALID_START = 18,
+	ACCOUNT_VALID_END = 19,
+	ACCOUNT_PASSWORD_END = 20,
+	ACCOUNT_MAX_LIFE = 21,
+	ACCOUNT_MAX_RENEW = 22,
+	ACCOUNT_EXTENSION = 23, /* each krb5ExtendedAttributes, DER */
+	ACCOUNT_OLD_KEY = 24,   /* each krb5Key, DER */
+	ACCOUNT_OLD_KVNO = 25,  /* krb5KeyVersionNumber */
+	ACCOUNT_CREATED = 26    /* createTimestamp */
 };
 
 enum account_status {
@@ -44,8 +59,9 @@ struct account {
 	struct slice record; /* borrowed: the whole */
 	struct slice id;     /* 16 octets, or empty */
 	struct slice dn, csn;
-	struct slice uid;     /* the first */
-	struct slice address; /* the first */
+	struct slice uid;       /* the first */
+	struct slice address;   /* the first */
+	struct slice principal; /* the first krb5PrincipalName */
 	struct slice pool, group, pin;
 	struct slice routing;
 	enum account_status status;

@@ -144,6 +144,34 @@ parse_authority(struct slice text, struct service *service, const char **why)
 	return 0;
 }
 
+/* "tls=...&proxy=...", each at most once. */
+static int
+parse_query(struct slice query, struct service *service, const char **why)
+{
+	bool has_tls = false, has_proxy = false;
+
+	while (query.size > 0) {
+		size_t end = slice_find(query, '&');
+		struct slice word = slice_first(query, end);
+		bool good = false;
+
+		if (!has_tls && slice_starts_nocase(word, "tls="))
+			good = has_tls =
+			    service_tls_parse(
+				slice_from_offset(word, 4), &service->tls) == 0;
+		else if (!has_proxy && slice_is_nocase(word, "proxy=v2"))
+			good = has_proxy = service->proxy_header = true;
+		if (!good || end == query.size - 1) {
+			*why =
+			    "service URL may have ?tls=none, ?tls=starttls or ?tls=implicit, and proxy=v2, nothing else";
+			return -1;
+		}
+		query = end == SIZE_MAX ? slice_from("")
+					: slice_from_offset(query, end + 1);
+	}
+	return 0;
+}
+
 int
 service_parse(struct slice url, struct service *service, const char **why)
 {
@@ -163,18 +191,16 @@ service_parse(struct slice url, struct service *service, const char **why)
 	}
 	rest = slice_from_offset(rest, 2);
 	question = slice_find(rest, '?');
+	/* An empty query is as wrong as any other word. */
 	query = question == SIZE_MAX ? slice_from("")
-				     : slice_from_offset(rest, question + 1);
-	*service = (struct service){ scheme->kind, scheme->tls, { NULL, 0 },
-		scheme->port };
-	if (question != SIZE_MAX &&
-	    (!slice_starts_nocase(query, "tls=") ||
-		service_tls_parse(slice_from_offset(query, 4), &service->tls) <
-		    0)) {
-		*why =
-		    "service URL may have ?tls=none, ?tls=starttls or ?tls=implicit, nothing else";
+		: question + 1 == rest.size
+		    ? slice_from("&")
+		    : slice_from_offset(rest, question + 1);
+	*service = (struct service){
+		.kind = scheme->kind, .tls = scheme->tls, .port = scheme->port
+	};
+	if (parse_query(query, service, why) < 0)
 		return -1;
-	}
 	rest = slice_first(rest, question);
 	if (rest.size > 0 && rest.data[rest.size - 1] == '/')
 		rest.size--;

@@ -4,15 +4,18 @@
  *   imap://mbox1.example.org:143?tls=starttls
  *   imaps://mbox1.example.org           (implicit TLS, port 993)
  *   lmtp://[2001:db8::7]:24?tls=none
+ *   pop3://mbox1.example.org?tls=none&proxy=v2
  *
  * Schemes: imap imaps pop3 pop3s submission submissions lmtp sieve smtp, and
  * for hosts that serve no mail kerberos kpasswd ldap ldaps dns. Without a port
  * the registered one; without `tls` what the scheme implies: implicit for the
  * schemes in -s, none for kerberos, kpasswd and dns, starttls for the rest.
+ * `proxy=v2`: who connects says first for whom, by HAProxy's PROXY protocol.
  */
 #ifndef LIB_SERVICE_H
 #define LIB_SERVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/slice.h"
@@ -43,6 +46,7 @@ struct service {
 	struct slice
 	    host; /* name or address, without brackets; borrowed from the URL */
 	uint16_t port;
+	bool proxy_header; /* begins with a header of the PROXY protocol */
 };
 
 /* 0; or -1 with *why (static text). */

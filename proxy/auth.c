@@ -1,53 +1,53 @@
 #include "proxy/auth.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <ldap.h>
+#include <event2/event.h>
 
-#include "lib/timestamp.h"
+#include "proxy/auth_bind.h"
+#include "proxy/auth_protocol.h"
+#include "proxy/auth_votes.h"
+#include "proxy/control.h"
 #include "proxy/sasl.h"
 
-#define AUTH_RETRY_MS  500 /* after all servers were tried in vain */
-#define AUTH_VOTES_MAX 4096
+#define AUTH_BATCH 64 /* requests taken of one relay in a row */
 
-/* A set of votes, in the order of its text. */
-struct votes {
-	struct buf text; /* owned; what values point into */
-	char **values;   /* owned; ends in NULL */
-	size_t count;
+/* A relay, as long as it lives. */
+struct auth_channel {
+	LIST_ENTRY(auth_channel) link;
+	struct auth *auth; /* borrowed */
+	int fd;            /* owned */
+	struct event *event;
+	LIST_HEAD(, auth_exchange) exchanges;
+};
+
+/* A request that is not answered yet. */
+struct auth_exchange {
+	LIST_ENTRY(auth_exchange) link;
+	struct auth_channel *channel; /* borrowed */
+	uint32_t id;
+	struct buf name, authorise;       /* owned */
+	const struct config_login *login; /* NULL: with the password */
+	struct bind_query *query;         /* owned */
 };
 
 struct auth {
 	const struct auth_settings *settings;
-	const struct config_directory *directory;
+	const struct config *config;
 	struct log log;
-	struct buf password; /* owned */
-	LDAP *ldap;          /* owned; NULL: not connected */
-	size_t server;       /* the one that is, or was, connected */
-	struct buf dn;       /* owned: of our entry */
-	struct votes wanted;
-	bool dirty;       /* the directory may say something else */
-	int64_t heard_ms; /* the last datagram */
-	int64_t alive_ms; /* the last postcellAlive that was taken */
-	int64_t retry_ms; /* not before */
+	struct event_base *base;
+	struct event *parent_event;
+	struct bind_pool *pool;
+	struct buf *passwords; /* owned: one for each of config.logins */
+	LIST_HEAD(, auth_channel) channels;
+	bool retired;
 };
-
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 int
 auth_read_password(const char *path, struct buf *password)
@@ -68,397 +68,333 @@ auth_read_password(const char *path, struct buf *password)
 	return 0;
 }
 
-/* ---- sets of votes ---- */
+/* ---- answers ---- */
 
+/* A relay that takes no answer is one that has died, or will ask again. */
 static void
-votes_free(struct votes *votes)
+send_answer(struct auth_channel *channel, const struct auth_answer *answer)
 {
-	buf_free(&votes->text);
-	free((void *)votes->values);
-	*votes = (struct votes){ .text = buf_bounded(AUTH_MESSAGE_SIZE) };
+	struct buf out = buf_bounded(AUTH_PROTOCOL_SIZE_MAX);
+
+	auth_answer_write(&out, answer);
+	if (!out.failed && send(channel->fd, out.data, out.size,
+			       MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_why(&channel->auth->log, LOG_LEVEL_WARNING, "answer_lost",
+		    strerrordesc_np(errno));
+	buf_wipe(&out);
 }
 
-/* A line each; takes nothing over. */
 static void
-votes_read(struct votes *votes, struct slice lines)
+refuse(struct auth_channel *channel, uint32_t id, enum auth_verdict verdict,
+    const char *why)
 {
-	votes_free(votes);
-	if (buf_add_slice(&votes->text, lines) < 0)
-		abort();
-	votes->values = calloc(AUTH_VOTES_MAX + 1, sizeof(char *));
-	if (!votes->values)
-		abort();
-	for (char *line = votes->text.data;
-	     line && *line != '\0' && votes->count < AUTH_VOTES_MAX;) {
-		char *line_end = strchr(line, '\n');
+	struct auth_answer answer = {
+		.id = id, .verdict = verdict, .why = slice_from(why)
+	};
 
-		votes->values[votes->count++] = line;
-		if (!line_end)
-			break;
-		*line_end = '\0';
-		line = line_end + 1;
-	}
+	send_answer(channel, &answer);
 }
 
+/* May `name` into the mailbox of `authorise`? */
 static bool
-votes_have(const struct votes *votes, const char *value)
+may_act_for(
+    const struct config_auth *auth, struct slice name, struct slice authorise)
 {
-	assert(value);
-	for (size_t i = 0; i < votes->count; i++)
-		if (strcasecmp(votes->values[i], value) == 0)
+	if (authorise.size == 0 || slice_equal_nocase(name, authorise))
+		return true;
+	for (size_t i = 0; i < auth->masters.count; i++)
+		if (slice_is_nocase(name, auth->masters.items[i]))
 			return true;
 	return false;
 }
 
-/* Those of `of` that `without` has not; ends in NULL, values are borrowed. */
-static char **
-votes_subtract(const struct votes *of, const struct votes *without)
+/* What the relay needs at the back end. */
+static void
+grant(struct auth_channel *channel, uint32_t id, struct slice name,
+    struct slice authorise, const struct config_login *login)
 {
-	char **list = calloc(of->count + 1, sizeof(char *));
-	size_t count = 0;
+	struct auth *auth = channel->auth;
+	const struct config_login *logins = auth->config->logins.items;
+	struct auth_answer answer = { .id = id, .verdict = AUTH_ACCEPTED };
 
-	if (!list)
+	if (!may_act_for(&auth->config->auth, name, authorise)) {
+		refuse(channel, id, AUTH_REFUSED,
+		    "not one of the masters, who may log in as others");
+		return;
+	}
+	answer.authorise = authorise;
+	if (login && login->as == CONFIG_LOGIN_MASTER) {
+		answer.login = AUTH_LOGIN_MASTER;
+		answer.name = slice_from(login->user);
+		answer.password = buf_slice(&auth->passwords[login - logins]);
+	}
+	send_answer(channel, &answer);
+}
+
+/* ---- requests ---- */
+
+static void
+exchange_free(struct auth_exchange *exchange)
+{
+	bind_cancel(&exchange->query);
+	LIST_REMOVE(exchange, link);
+	buf_free(&exchange->name);
+	buf_free(&exchange->authorise);
+	free(exchange);
+}
+
+static struct auth_exchange *
+exchange_new(struct auth_channel *channel, const struct auth_request *request)
+{
+	struct auth_exchange *exchange = calloc(1, sizeof(*exchange));
+
+	if (!exchange)
 		abort();
-	for (size_t i = 0; i < of->count; i++)
-		if (!votes_have(without, of->values[i]))
-			list[count++] = of->values[i];
-	return list;
+	exchange->channel = channel;
+	exchange->id = request->id;
+	exchange->name = buf_bounded(SASL_NAME_SIZE_MAX);
+	exchange->authorise = buf_bounded(SASL_NAME_SIZE_MAX);
+	buf_add_slice(&exchange->name, request->name);
+	buf_add_slice(&exchange->authorise, request->authorise);
+	exchange->login = config_find_login(
+	    channel->auth->config, request->pool, request->service);
+	LIST_INSERT_HEAD(&channel->exchanges, exchange, link);
+	return exchange;
 }
 
-/* ---- the directory ---- */
-
-static void
-log_lost(struct auth *auth, const char *doing, const char *why)
+static struct auth_exchange *
+find_exchange(const struct auth_channel *channel, uint32_t id)
 {
-	struct log_line line = log_line(LOG_LEVEL_WARNING, "directory_lost");
-	const char *server = auth->directory->uris.items[auth->server];
+	struct auth_exchange *exchange;
 
-	log_string(&line, "server", server);
-	log_string(&line, "doing", doing);
-	log_string(&line, "why", why);
-	log_send(&auth->log, &line);
-}
-
-static void
-disconnect(struct auth *auth)
-{
-	if (auth->ldap)
-		ldap_unbind_ext(auth->ldap, NULL, NULL);
-	auth->ldap = NULL;
-	auth->dirty = true;
-}
-
-static int
-set_options(const struct auth *auth)
-{
-	struct timeval timeout = { auth->directory->timeout, 0 };
-	int version = LDAP_VERSION3, demand = LDAP_OPT_X_TLS_DEMAND, client = 0;
-	LDAP *ldap = auth->ldap;
-
-	if (ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version) ||
-	    ldap_set_option(ldap, LDAP_OPT_NETWORK_TIMEOUT, &timeout) ||
-	    ldap_set_option(ldap, LDAP_OPT_TIMEOUT, &timeout) ||
-	    ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF) ||
-	    ldap_set_option(ldap, LDAP_OPT_RESTART, LDAP_OPT_ON))
-		return -1;
-	if (auth->directory->ca_file &&
-	    ldap_set_option(
-		ldap, LDAP_OPT_X_TLS_CACERTFILE, auth->directory->ca_file))
-		return -1;
-	return ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &demand) ||
-		       ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client)
-		   ? -1
-		   : 0;
-}
-
-/* One server; LDAP_SUCCESS, or what failed. */
-static int
-connect_server(struct auth *auth)
-{
-	const struct config_directory *directory = auth->directory;
-	const char *uri = directory->uris.items[auth->server];
-	struct berval password = { auth->password.size, auth->password.data };
-	bool secure = strncasecmp(uri, "ldap://", 7) != 0;
-	int code = ldap_initialize(&auth->ldap, uri);
-
-	if (code != LDAP_SUCCESS)
-		return code;
-	if (set_options(auth) < 0)
-		return LDAP_LOCAL_ERROR;
-	if (directory->tls == CONFIG_DIRECTORY_STARTTLS && !secure)
-		code = ldap_start_tls_s(auth->ldap, NULL, NULL);
-	if (code == LDAP_SUCCESS)
-		code = ldap_sasl_bind_s(auth->ldap, directory->bind_dn,
-		    LDAP_SASL_SIMPLE, &password, NULL, NULL, NULL);
-	return code;
-}
-
-/* Any of the servers, the one of before first. 0, or -1. */
-static int
-connect_any(struct auth *auth)
-{
-	size_t count = auth->directory->uris.count;
-
-	for (size_t i = 0; i < count && !auth->ldap; i++) {
-		int code = connect_server(auth);
-
-		if (code == LDAP_SUCCESS) {
-			struct log_line line =
-			    log_line(LOG_LEVEL_INFO, "directory_connected");
-
-			log_string(&line, "server",
-			    auth->directory->uris.items[auth->server]);
-			log_send(&auth->log, &line);
-			return 0;
-		}
-		log_lost(auth, "connect", ldap_err2string(code));
-		disconnect(auth);
-		auth->server = (auth->server + 1) % count;
-	}
-	return auth->ldap ? 0 : -1;
-}
-
-/* What the entry says now; LDAP_SUCCESS, or what failed. */
-static int
-read_entry(struct auth *auth, struct votes *found)
-{
-	char attribute[] = "postcellVote";
-	char *attributes[] = { attribute, NULL };
-	struct buf lines = buf_bounded(AUTH_MESSAGE_SIZE);
-	struct berval **values = NULL;
-	LDAPMessage *result = NULL, *entry;
-	int code = ldap_search_ext_s(auth->ldap, buf_string(&auth->dn),
-	    LDAP_SCOPE_BASE, NULL, attributes, 0, NULL, NULL, NULL, 0, &result);
-
-	entry =
-	    code == LDAP_SUCCESS ? ldap_first_entry(auth->ldap, result) : NULL;
-	if (entry)
-		values = ldap_get_values_len(auth->ldap, entry, attribute);
-	for (size_t i = 0; values && values[i]; i++) {
-		buf_add(&lines, values[i]->bv_val, values[i]->bv_len);
-		buf_add_char(&lines, '\n');
-	}
-	votes_read(found, buf_slice(&lines));
-	buf_free(&lines);
-	ldap_value_free_len(values);
-	ldap_msgfree(result);
-	return code;
-}
-
-/* One modify: votes that came, votes that went, and that we are alive. */
-static int
-write_entry(struct auth *auth, char **added, char **removed)
-{
-	struct buf now = buf_bounded(32);
-	struct timespec clock;
-	char vote[] = "postcellVote", alive[] = "postcellAlive";
-	char *alive_values[] = { NULL, NULL };
-	LDAPMod mods[3], *list[4] = { NULL };
-	size_t count = 0;
-	int code;
-
-	clock_gettime(CLOCK_REALTIME, &clock);
-	timestamp_format(&now,
-	    (int64_t)clock.tv_sec * TIMESTAMP_SECOND + clock.tv_nsec / 1000);
-	alive_values[0] = now.data;
-	mods[0] = (LDAPMod){ LDAP_MOD_REPLACE, alive, { alive_values } };
-	mods[1] = (LDAPMod){ LDAP_MOD_ADD, vote, { added } };
-	mods[2] = (LDAPMod){ LDAP_MOD_DELETE, vote, { removed } };
-	list[count++] = &mods[0];
-	if (added[0])
-		list[count++] = &mods[1];
-	if (removed[0])
-		list[count++] = &mods[2];
-	code = ldap_modify_ext_s(
-	    auth->ldap, buf_string(&auth->dn), list, NULL, NULL);
-	buf_free(&now);
-	return code;
+	LIST_FOREACH(exchange, &channel->exchanges, link)
+	if (exchange->id == id)
+		return exchange;
+	return NULL;
 }
 
 static void
-log_votes(const struct auth *auth, const char *event, char **votes)
+on_bound(void *context, enum bind_result result, const char *why)
 {
-	for (; *votes; votes++) {
-		struct log_line line = log_line(LOG_LEVEL_INFO, event);
+	struct auth_exchange *exchange = context;
 
-		log_string(&line, "vote", *votes);
-		log_send(&auth->log, &line);
+	exchange->query = NULL;
+	switch (result) {
+	case BIND_ACCEPTED:
+		grant(exchange->channel, exchange->id,
+		    buf_slice(&exchange->name), buf_slice(&exchange->authorise),
+		    exchange->login);
+		break;
+	case BIND_REFUSED:
+		refuse(exchange->channel, exchange->id, AUTH_REFUSED, why);
+		break;
+	case BIND_UNAVAILABLE:
+		refuse(exchange->channel, exchange->id, AUTH_UNAVAILABLE, why);
+		break;
 	}
-}
-
-/* Makes the entry say what is wanted. LDAP_SUCCESS, or what failed. */
-static int
-synchronise(struct auth *auth)
-{
-	struct votes found = { .text = buf_bounded(AUTH_MESSAGE_SIZE) };
-	char **added, **removed;
-	int code = read_entry(auth, &found);
-
-	if (code == LDAP_SUCCESS) {
-		added = votes_subtract(&auth->wanted, &found);
-		removed = votes_subtract(&found, &auth->wanted);
-		code = write_entry(auth, added, removed);
-		if (code == LDAP_SUCCESS) {
-			log_votes(auth, "vote", added);
-			log_votes(auth, "vote_withdrawn", removed);
-		}
-		free((void *)added);
-		free((void *)removed);
-	}
-	votes_free(&found);
-	return code;
-}
-
-/* Errors of ours or of the entry's, which no other server would mend. */
-static bool
-is_refusal(int code)
-{
-	return code == LDAP_INSUFFICIENT_ACCESS ||
-	       code == LDAP_NO_SUCH_OBJECT ||
-	       code == LDAP_OBJECT_CLASS_VIOLATION ||
-	       code == LDAP_UNDEFINED_TYPE;
+	exchange_free(exchange);
 }
 
 static void
-write_votes(struct auth *auth)
+take_password(struct auth_channel *channel, const struct auth_request *request)
 {
-	int64_t now_ms = monotonic_ms();
+	struct auth_exchange *exchange = exchange_new(channel, request);
 
-	for (size_t i = 0; i < auth->directory->uris.count; i++) {
-		int code;
+	exchange->query = bind_ask(channel->auth->pool, request->dn,
+	    request->message, on_bound, exchange);
+	if (exchange->query)
+		return;
+	exchange_free(exchange);
+	refuse(channel, request->id, AUTH_UNAVAILABLE,
+	    "too many logins wait for the directory");
+}
 
-		if (connect_any(auth) < 0)
+static void
+take_request(struct auth_channel *channel, const struct auth_request *request)
+{
+	struct auth_exchange *exchange = find_exchange(channel, request->id);
+
+	switch (request->kind) {
+	case AUTH_PASSWORD:
+		if (!exchange)
+			take_password(channel, request);
+		return;
+	case AUTH_GRANT:
+		grant(channel, request->id, request->name, request->authorise,
+		    config_find_login(channel->auth->config, request->pool,
+			request->service));
+		return;
+	case AUTH_CANCEL:
+		if (exchange)
+			exchange_free(exchange);
+		return;
+	case AUTH_ACCEPT:
+	case AUTH_INITIATE:
+	case AUTH_MORE:
+	case AUTH_KIND_COUNT:
+		break;
+	}
+	refuse(channel, request->id, AUTH_UNAVAILABLE,
+	    "the exchange is not known here");
+}
+
+/* ---- relays and the parent ---- */
+
+static void
+channel_free(struct auth_channel *channel)
+{
+	while (!LIST_EMPTY(&channel->exchanges))
+		exchange_free(LIST_FIRST(&channel->exchanges));
+	LIST_REMOVE(channel, link);
+	event_free(channel->event);
+	close(channel->fd);
+	free(channel);
+}
+
+static void
+on_relay(evutil_socket_t fd, short what, void *context)
+{
+	static char datagram[AUTH_PROTOCOL_SIZE_MAX];
+	struct auth_channel *channel = context;
+	struct auth *auth = channel->auth;
+	struct auth_request request;
+	ssize_t size = -1;
+
+	(void)what;
+	for (int i = 0; i < AUTH_BATCH; i++) {
+		size = recv(fd, datagram, sizeof(datagram), MSG_DONTWAIT);
+		if (size <= 0)
 			break;
-		code = synchronise(auth);
-		if (code == LDAP_SUCCESS) {
-			auth->dirty = false;
-			auth->alive_ms = now_ms;
-			return;
-		}
-		log_lost(auth, "write", ldap_err2string(code));
-		if (is_refusal(code))
-			break;
-		/* Somebody else wrote our entry: read it again. */
-		if (code == LDAP_NO_SUCH_ATTRIBUTE ||
-		    code == LDAP_TYPE_OR_VALUE_EXISTS)
-			continue;
-		disconnect(auth);
-		auth->server = (auth->server + 1) % auth->directory->uris.count;
+		if (auth_request_read(
+			&request, slice_of(datagram, (size_t)size)) == 0)
+			take_request(channel, &request);
+		explicit_bzero(datagram, (size_t)size);
 	}
-	auth->retry_ms = monotonic_ms() + AUTH_RETRY_MS;
+	if (size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	channel_free(channel);
+	if (auth->retired && LIST_EMPTY(&auth->channels))
+		event_base_loopbreak(auth->base);
 }
 
-/* ---- the observer ---- */
-
 static void
-take_message(struct auth *auth, struct slice message)
+add_channel(struct auth *auth, int fd)
 {
-	size_t line_end = slice_find(message, '\n');
-	struct slice dn = slice_first(message, line_end);
-	struct slice lines = line_end == SIZE_MAX
-				 ? slice_from("")
-				 : slice_from_offset(message, line_end + 1);
-	struct votes wanted = { .text = buf_bounded(AUTH_MESSAGE_SIZE) };
-	bool same = slice_equal(dn, buf_slice(&auth->dn));
+	struct auth_channel *channel = calloc(1, sizeof(*channel));
 
-	auth->heard_ms = monotonic_ms();
-	buf_clear(&auth->dn);
-	if (buf_add_slice(&auth->dn, dn) < 0)
+	if (!channel)
 		abort();
-	votes_read(&wanted, lines);
-	same = same && wanted.count == auth->wanted.count;
-	for (size_t i = 0; same && i < wanted.count; i++)
-		same = votes_have(&auth->wanted, wanted.values[i]);
-	votes_free(&auth->wanted);
-	auth->wanted = wanted;
-	if (!same)
-		auth->dirty = true;
+	channel->auth = auth;
+	channel->fd = fd;
+	LIST_INIT(&channel->exchanges);
+	channel->event =
+	    event_new(auth->base, fd, EV_READ | EV_PERSIST, on_relay, channel);
+	if (!channel->event || event_add(channel->event, NULL) < 0)
+		abort();
+	LIST_INSERT_HEAD(&auth->channels, channel, link);
 }
 
-/* Takes all that waits; only the last of it counts. */
+/* Sessions of relays that retire with us may still log in, for so long. */
 static void
-read_messages(struct auth *auth)
+retire(struct auth *auth)
 {
-	static char message[AUTH_MESSAGE_SIZE];
-	ssize_t size;
+	struct timeval patience = { auth->config->limits.login_time, 0 };
 
-	while ((size = recv(auth->settings->health_fd, message,
-		    sizeof(message) - 1, MSG_DONTWAIT)) > 0)
-		take_message(auth, slice_of(message, (size_t)size));
+	auth->retired = true;
+	event_del(auth->parent_event);
+	if (LIST_EMPTY(&auth->channels))
+		event_base_loopbreak(auth->base);
+	else
+		event_base_loopexit(auth->base, &patience);
 }
 
-/* Milliseconds until something is to be written; -1 for never. */
+static void
+on_parent(evutil_socket_t fd, short what, void *context)
+{
+	struct auth *auth = context;
+	char text[CONTROL_QUESTION_SIZE];
+	int channel_fd;
+	long size = control_receive_fd(fd, &channel_fd, text);
+
+	(void)what;
+	if (size == 0)
+		retire(auth);
+	else if (size > 0 && channel_fd >= 0)
+		add_channel(auth, channel_fd);
+}
+
+static void
+serve_relays(struct auth *auth, const struct buf *password)
+{
+	auth->base = event_base_new();
+	if (!auth->base)
+		abort();
+	auth->pool =
+	    bind_pool_new(auth->base, auth->config, password, &auth->log);
+	auth->parent_event = event_new(auth->base, auth->settings->parent_fd,
+	    EV_READ | EV_PERSIST, on_parent, auth);
+	if (!auth->pool || !auth->parent_event ||
+	    event_add(auth->parent_event, NULL) < 0)
+		abort();
+	event_base_dispatch(auth->base);
+	while (!LIST_EMPTY(&auth->channels))
+		channel_free(LIST_FIRST(&auth->channels));
+	event_free(auth->parent_event);
+	bind_pool_free(&auth->pool);
+	event_base_free(auth->base);
+}
+
+/* ---- life ---- */
+
+/* All passwords that are configured. 0, or -1 (errno). */
 static int
-wait_ms(const struct auth *auth)
+read_passwords(struct auth *auth, struct buf *password)
 {
-	int64_t now_ms = monotonic_ms();
-	int64_t due_ms = auth->dirty ? now_ms : auth->alive_ms + AUTH_ALIVE_MS;
+	const struct config *config = auth->config;
+	const struct config_login *logins = config->logins.items;
 
-	if (auth->dn.size == 0 || now_ms - auth->heard_ms > AUTH_HEARD_MS)
+	if (config->directory.password_file &&
+	    auth_read_password(config->directory.password_file, password) < 0)
 		return -1;
-	if (due_ms < auth->retry_ms)
-		due_ms = auth->retry_ms;
-	return due_ms > now_ms ? (int)(due_ms - now_ms) : 0;
-}
-
-static void
-serve(struct auth *auth)
-{
-	struct pollfd fds[2] = {
-		{ .fd = auth->settings->parent_fd, .events = POLLIN },
-		{ .fd = auth->settings->health_fd, .events = POLLIN },
-	};
-
-	for (;;) {
-		int ready = poll(fds, ARRAY_SIZE(fds), wait_ms(auth));
-
-		if (ready < 0 && errno != EINTR)
-			return;
-		/* The parent says nothing; that it closed its end says all. */
-		if (ready > 0 && fds[0].revents != 0)
-			return;
-		if (ready > 0 && (fds[1].revents & POLLIN))
-			read_messages(auth);
-		else if (ready > 0 && fds[1].revents != 0)
-			return;
-		if (wait_ms(auth) == 0)
-			write_votes(auth);
+	auth->passwords =
+	    calloc(config->logins.count + 1, sizeof(*auth->passwords));
+	if (!auth->passwords)
+		return -1;
+	for (size_t i = 0; i < config->logins.count; i++) {
+		auth->passwords[i] = buf_bounded(SASL_PASSWORD_SIZE_MAX);
+		if (logins[i].as == CONFIG_LOGIN_MASTER &&
+		    auth_read_password(
+			logins[i].password_file, &auth->passwords[i]) < 0)
+			return -1;
 	}
+	return 0;
 }
 
 int
 auth_run(const struct auth_settings *settings)
 {
-	struct auth auth = {
-		.settings = settings,
-		.directory = &settings->config->directory,
-		.log = settings->log,
-		.password = buf_bounded(SASL_PASSWORD_SIZE_MAX + 1),
-		.dn = buf_bounded(AUTH_MESSAGE_SIZE),
-		.wanted = { .text = buf_bounded(AUTH_MESSAGE_SIZE) },
-		.dirty = true,
-		.heard_ms = monotonic_ms() - 2L * AUTH_HEARD_MS,
-	};
+	struct auth auth = { .settings = settings,
+		.config = settings->config,
+		.log = settings->log };
+	struct buf password = buf_bounded(SASL_PASSWORD_SIZE_MAX + 1);
 	const char *why = NULL;
-	int status = EXIT_SUCCESS;
 
 	/* What the host's ldap.conf says is meant for others. */
 	setenv("LDAPNOINIT", "1", 1);
-	if (auth_read_password(auth.directory->password_file, &auth.password) <
-	    0) {
-		log_why(&auth.log, LOG_LEVEL_ERROR, "auth_failed",
-		    strerrordesc_np(errno));
-		status = EXIT_FAILURE;
-	} else if (jail_enter(&settings->jail, &why) < 0) {
+	LIST_INIT(&auth.channels);
+	if (read_passwords(&auth, &password) < 0)
+		why = strerrordesc_np(errno);
+	else if (jail_enter(&settings->jail, &why) == 0 &&
+		 settings->health_fd >= 0)
+		auth_votes_run(settings, &password);
+	else if (!why)
+		serve_relays(&auth, &password);
+	if (why)
 		log_why(&auth.log, LOG_LEVEL_ERROR, "auth_failed", why);
-		status = EXIT_FAILURE;
-	} else {
-		serve(&auth);
-	}
-	if (auth.ldap)
-		ldap_unbind_ext(auth.ldap, NULL, NULL);
-	buf_wipe(&auth.password);
-	buf_free(&auth.dn);
-	votes_free(&auth.wanted);
-	return status;
+	for (size_t i = 0; auth.passwords && i < settings->config->logins.count;
+	     i++)
+		buf_wipe(&auth.passwords[i]);
+	free(auth.passwords);
+	buf_wipe(&password);
+	return why ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,16 +1,16 @@
 /*
- * auth: the process that may block, and holds what the directory knows us by.
+ * auth: the processes that hold what the directory knows us by.
  *
- * It runs as a user of its own, outside the chroot, and talks to nobody but
- * the directory's servers, through libldap, and over SOCK_SEQPACKET to the
- * health process, which hands it the observer's votes: one datagram each time,
+ * They run as a user of their own, outside the chroot, and serve nobody but
+ * this proxy's other processes. One of them, where the proxy observes, writes
+ * votes (auth_votes.h) and may block over it. The others answer relays
+ * (auth_protocol.h): whether a password is right, by binds that do not block
+ * (auth_bind.h), and how a relay logs in at a back end. Each relay has a
+ * channel (SOCK_SEQPACKET) to each of them, which the parent hands to both.
  *
- *   DN of the proxy's own entry LF (vote LF)*
- *
- * It keeps postcellVote of that entry as the latest datagram says, writing
- * differences alone, and postcellAlive fresh while datagrams keep coming. All
- * that blocks is bounded by directory.timeout; a server that does not answer
- * is left for the next one.
+ * An auth process that dies is started anew; requests that it had are asked
+ * again by their relays. Once retired it serves for as long as sessions that
+ * were there before may take to log in.
  */
 #ifndef PROXY_AUTH_H
 #define PROXY_AUTH_H
@@ -19,16 +19,14 @@
 #include "daemon/log.h"
 #include "proxy/config.h"
 
-#define AUTH_ALIVE_MS     5000  /* between two postcellAlive */
-#define AUTH_HEARD_MS     5000  /* health silent for longer: we say nothing */
-#define AUTH_MESSAGE_SIZE 65536 /* octets of a datagram */
-
 struct auth_settings {
 	const struct config *config;
 	struct log log;
 	struct jail jail; /* its own user, no chroot */
-	int parent_fd;    /* closed by the parent: end */
-	int health_fd;    /* SOCK_SEQPACKET: the observer's votes */
+	/* Closed by the parent: end. It sends "relay" and a channel. */
+	int parent_fd;
+	/* SOCK_SEQPACKET: the observer's votes; -1: it answers relays. */
+	int health_fd;
 };
 
 /* Runs until the parent closes its end. Returns the exit status. */

@@ -9,8 +9,9 @@
 #include "lib/name.h"
 #include "proxy/front.h"
 
-#define CONFIG_PORT_MAX   65535
-#define CONFIG_RELAYS_MAX 256
+#define CONFIG_PORT_MAX         65535
+#define CONFIG_RELAYS_MAX       256
+#define CONFIG_MESSAGE_SIZE_MAX (1L << 40) /* octets */
 
 static const char *const log_words[] = { "stderr", "syslog", NULL };
 static const char *const level_words[] = { "error", "warning", "info", "debug",
@@ -18,16 +19,26 @@ static const char *const level_words[] = { "error", "warning", "info", "debug",
 static const char *const protocol_words[] = { "TLSv1.2", "TLSv1.3", NULL };
 static const char *const listener_tls_words[] = { "default", "none", "starttls",
 	"implicit", NULL };
+static const char *const certificate_words[] = { "none", "ask", "require",
+	NULL };
+static const char *const listener_certificate_words[] = { "default", "none",
+	"ask", "require", NULL };
 static const char *const backend_tls_words[] = { "none", "starttls", "implicit",
 	NULL };
 static const char *const directory_tls_words[] = { "none", "starttls", NULL };
+static const char *const authentication_words[] = { "relay", "verify", NULL };
+static const char *const certificate_name_words[] = { "cn", "email", "uid",
+	NULL };
+static const char *const login_words[] = { "password", "master", NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
+static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
 #define TOP(field) offsetof(struct config, field)
 static const struct setting top_rows[] = {
 	{ "host_name", SETTING_TEXT, TOP(host_name), NULL, 0, 0, NULL },
 	{ "replica", SETTING_TEXT, TOP(replica), POSTCELL_STATEDIR "/replica",
 	    0, 0, NULL },
+	{ "start_wait", SETTING_NUMBER, TOP(start_wait), "10", 0, 300, NULL },
 	{ "run_dir", SETTING_TEXT, TOP(run_dir), POSTCELL_RUNDIR, 0, 0, NULL },
 	{ "user", SETTING_TEXT, TOP(user), "postcell", 0, 0, NULL },
 	{ "chroot", SETTING_TEXT, TOP(chroot), POSTCELL_STATEDIR "/empty", 0, 0,
@@ -46,7 +57,14 @@ static const struct setting tls_rows[] = {
 	{ "key", SETTING_TEXT, TLS(key), NULL, 0, 0, NULL },
 	{ "protocol_min", SETTING_CHOICE, TLS(protocol_min), "TLSv1.2", 0, 0,
 	    protocol_words },
+	{ "certificates", SETTING_TEXT, TLS(certificates), NULL, 0, 0, NULL },
 	{ "ciphers", SETTING_TEXT, TLS(ciphers), NULL, 0, 0, NULL },
+	{ "ciphersuites", SETTING_TEXT, TLS(ciphersuites), NULL, 0, 0, NULL },
+	{ "ticket_keys", SETTING_TEXT, TLS(ticket_keys), NULL, 0, 0, NULL },
+	{ "client_ca", SETTING_TEXT, TLS(client_ca), NULL, 0, 0, NULL },
+	{ "client_certificate", SETTING_CHOICE, TLS(client_certificate), "none",
+	    0, 0, certificate_words },
+	{ "watch_time", SETTING_NUMBER, TLS(watch_time), "10", 0, 86400, NULL },
 };
 
 #define LISTEN(field) offsetof(struct config_listener, field)
@@ -60,6 +78,12 @@ static const struct setting listen_rows[] = {
 	{ "plaintext", SETTING_SWITCH, LISTEN(plaintext), "no", 0, 0, NULL },
 	{ "mechanisms", SETTING_LIST, LISTEN(mechanism_names),
 	    "{\"PLAIN\", \"LOGIN\"}", 0, 0, NULL },
+	{ "authentication", SETTING_CHOICE, LISTEN(authentication), "relay", 0,
+	    0, authentication_words },
+	{ "client_certificate", SETTING_CHOICE, LISTEN(certificate_choice),
+	    "default", 0, 0, listener_certificate_words },
+	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
+	    NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -79,12 +103,57 @@ static const struct setting backend_rows[] = {
 	    backend_tls_words },
 };
 
+#define AUTH(field) offsetof(struct config_auth, field)
+static const struct setting auth_rows[] = {
+	{ "processes", SETTING_NUMBER, AUTH(processes), "2", 1, 64, NULL },
+	{ "connections", SETTING_NUMBER, AUTH(connections), "8", 1, 256, NULL },
+	{ "requests", SETTING_NUMBER, AUTH(requests), "1000", 1, 100000, NULL },
+	{ "deadline", SETTING_NUMBER, AUTH(deadline), "10", 1, 300, NULL },
+	{ "masters", SETTING_LIST, AUTH(masters), "{}", 0, 0, NULL },
+	{ "master_separator", SETTING_TEXT, AUTH(master_separator), "", 0, 0,
+	    NULL },
+	{ "certificate_name", SETTING_CHOICE, AUTH(certificate_name), "cn", 0,
+	    0, certificate_name_words },
+};
+
+#define LOGIN(field) offsetof(struct config_login, field)
+static const struct setting login_rows[] = {
+	{ "pools", SETTING_LIST, LOGIN(pools), "{}", 0, 0, NULL },
+	{ "services", SETTING_LIST, LOGIN(service_names), "{}", 0, 0, NULL },
+	{ "as", SETTING_CHOICE, LOGIN(as), "password", 0, 0, login_words },
+	{ "user", SETTING_TEXT, LOGIN(user), NULL, 0, 0, NULL },
+	{ "password_file", SETTING_TEXT, LOGIN(password_file), NULL, 0, 0,
+	    NULL },
+};
+
+#define FAILURE(field) offsetof(struct config_failures, field)
+static const struct setting failure_rows[] = {
+	{ "delay", SETTING_NUMBER, FAILURE(delay), "1000", 0, 60000, NULL },
+	{ "delay_max", SETTING_NUMBER, FAILURE(delay_max), "15000", 0, 60000,
+	    NULL },
+	{ "window", SETTING_NUMBER, FAILURE(window), "600", 1, 86400, NULL },
+	{ "session_attempts", SETTING_NUMBER, FAILURE(session_attempts), "5", 1,
+	    1000, NULL },
+	{ "address_attempts", SETTING_NUMBER, FAILURE(address_attempts), "300",
+	    0, 1000000, NULL },
+	{ "account_attempts", SETTING_NUMBER, FAILURE(account_attempts), "100",
+	    0, 1000000, NULL },
+	{ "ipv4_prefix", SETTING_NUMBER, FAILURE(ipv4_prefix), "32", 8, 32,
+	    NULL },
+	{ "ipv6_prefix", SETTING_NUMBER, FAILURE(ipv6_prefix), "64", 16, 128,
+	    NULL },
+};
+
 #define DELIVERY(field) offsetof(struct config_delivery, field)
 static const struct setting delivery_rows[] = {
 	{ "delimiter", SETTING_TEXT, DELIVERY(delimiter), "+", 0, 0, NULL },
 	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
 	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
 	    NULL },
+	{ "message_size", SETTING_NUMBER, DELIVERY(message_size), "0", 0,
+	    CONFIG_MESSAGE_SIZE_MAX, NULL },
+	{ "smtp_recipients", SETTING_CHOICE, DELIVERY(smtp_recipients),
+	    "server", 0, 0, recipients_words },
 };
 
 #define LIMIT(field) offsetof(struct config_limits, field)
@@ -103,6 +172,19 @@ static const struct setting limit_rows[] = {
 	    NULL },
 	{ "bad_commands", SETTING_NUMBER, LIMIT(bad_commands), "3", 1, 1000,
 	    NULL },
+	{ "address_sessions", SETTING_NUMBER, LIMIT(address_sessions), "0", 0,
+	    1000000, NULL },
+	{ "address_waiting", SETTING_NUMBER, LIMIT(address_waiting), "0", 0,
+	    1000000, NULL },
+	{ "address_bits_ipv4", SETTING_NUMBER, LIMIT(address_bits_ipv4), "32",
+	    8, 32, NULL },
+	{ "address_bits_ipv6", SETTING_NUMBER, LIMIT(address_bits_ipv6), "64",
+	    16, 128, NULL },
+	{ "unlimited", SETTING_LIST, LIMIT(unlimited_texts), "{}", 0, 0, NULL },
+	{ "user_sessions", SETTING_NUMBER, LIMIT(user_sessions), "0", 0,
+	    1000000, NULL },
+	{ "login_memory", SETTING_NUMBER, LIMIT(login_memory), "512", 0,
+	    1048576, NULL },
 };
 
 #define DIRECTORY(field) offsetof(struct config_directory, field)
@@ -137,6 +219,11 @@ static const struct setting_section sections[] = {
 	    sizeof(struct config_listener), LISTEN(title), LISTEN(line) },
 	{ "backend", backend_rows, ARRAY_SIZE(backend_rows), TOP(backend), 0, 0,
 	    0 },
+	{ "auth", auth_rows, ARRAY_SIZE(auth_rows), TOP(auth), 0, 0, 0 },
+	{ "login", login_rows, ARRAY_SIZE(login_rows), TOP(logins),
+	    sizeof(struct config_login), LOGIN(title), LOGIN(line) },
+	{ "failures", failure_rows, ARRAY_SIZE(failure_rows), TOP(failures), 0,
+	    0, 0 },
 	{ "delivery", delivery_rows, ARRAY_SIZE(delivery_rows), TOP(delivery),
 	    0, 0, 0 },
 	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
@@ -208,17 +295,83 @@ derive_mechanisms(const struct config *config, struct config_listener *listener,
 		    config->path, listener->line, listener->title);
 }
 
+/* Mail comes from hubs, which do not log in. */
+static bool
+is_delivery(const struct config_listener *listener)
+{
+	return listener->service == SERVICE_LMTP ||
+	       listener->service == SERVICE_SMTP;
+}
+
+/* texts: "ADDRESS/BITS" each; where: what they are of, for errors. */
+static void
+derive_networks(const char *where, const struct setting_list *texts,
+    struct networks *networks, struct buf *errors)
+{
+	const char *why;
+
+	networks->items = calloc(texts->count + 1, sizeof(*networks->items));
+	if (!networks->items)
+		abort();
+	for (size_t i = 0; i < texts->count; i++) {
+		if (network_parse(texts->items[i],
+			&networks->items[networks->count], &why) == 0)
+			networks->count++;
+		else
+			buf_printf(errors, "%s: \"%s\" %s\n", where,
+			    texts->items[i], why);
+	}
+}
+
+static void
+derive_listener_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	struct buf where = buf_bounded(4096);
+
+	buf_printf(&where, "%s:%ld: listen \"%s\": proxy_networks",
+	    config->path, listener->line, listener->title);
+	derive_networks(buf_string(&where), &listener->proxy_texts,
+	    &listener->proxy_networks, errors);
+	buf_free(&where);
+}
+
+/* Mechanisms that a proxy can verify, and those that only a back end can. */
+static void
+check_mechanisms(const struct config *config,
+    const struct config_listener *listener, struct buf *errors)
+{
+	unsigned passwords = 1U << SASL_PLAIN | 1U << SASL_LOGIN;
+	unsigned ours = 1U << SASL_EXTERNAL;
+	bool verifies = listener->authentication == CONFIG_VERIFY;
+
+	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++) {
+		unsigned bit = 1U << i;
+		bool is_ours = bit & ours;
+
+		if (!(listener->mechanisms & bit & ~passwords) ||
+		    is_ours == verifies)
+			continue;
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": mechanism \"%s\" needs authentication = %s\n",
+		    config->path, listener->line, listener->title,
+		    sasl_mechanism_text((enum sasl_mechanism)i),
+		    is_ours ? "verify" : "relay");
+	}
+}
+
 static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
 	if (!derive_service(listener) ||
-	    (listener->service != SERVICE_LMTP &&
-		!front_protocol(listener->service)))
+	    (!is_delivery(listener) && !front_protocol(listener->service)))
 		buf_printf(errors,
-		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve and lmtp\n",
+		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_mechanisms(config, listener, errors);
+	derive_listener_networks(config, listener, errors);
+	check_mechanisms(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -228,12 +381,20 @@ check_listener(const struct config *config, struct config_listener *listener,
 			    "%s:%ld: listen \"%s\": \"%s\" is not an IP address\n",
 			    config->path, listener->line, listener->title,
 			    listener->addresses.items[i]);
+	listener->client_certificate = listener->certificate_choice
+					   ? listener->certificate_choice - 1
+					   : config->tls.client_certificate;
+	if (listener->client_certificate != CONFIG_CLIENT_CERTIFICATE_NONE &&
+	    !config->tls.client_ca)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" wants certificates of clients, but tls { client_ca } is not set\n",
+		    config->path, listener->line, listener->title);
 	if (listener->tls != SERVICE_TLS_NONE && !config->tls.certificate)
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
 		    config->path, listener->line, listener->title);
 	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext &&
-	    listener->service != SERVICE_LMTP)
+	    !is_delivery(listener))
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
 		    config->path, listener->line, listener->title);
@@ -242,20 +403,103 @@ check_listener(const struct config *config, struct config_listener *listener,
 bool
 config_observes(const struct config *config)
 {
-	return config->directory.uris.count > 0;
+	return config->directory.uris.count > 0 && config->directory.name;
+}
+
+bool
+config_verifies(const struct config *config)
+{
+	const struct config_listener *listeners = config->listeners.items;
+
+	for (size_t i = 0; i < config->listeners.count; i++)
+		if (listeners[i].authentication == CONFIG_VERIFY)
+			return true;
+	return false;
+}
+
+static bool
+has_pool(const struct config_login *login, struct slice pool)
+{
+	for (size_t i = 0; i < login->pools.count; i++)
+		if (slice_is_nocase(pool, login->pools.items[i]))
+			return true;
+	return login->pools.count == 0;
+}
+
+const struct config_login *
+config_find_login(
+    const struct config *config, struct slice pool, enum service_kind service)
+{
+	const struct config_login *logins = config->logins.items;
+
+	for (size_t i = 0; i < config->logins.count; i++)
+		if (has_pool(&logins[i], pool) &&
+		    logins[i].services & 1U << service)
+			return &logins[i];
+	return NULL;
 }
 
 static void
-check_observer(const struct config *config, struct buf *errors)
+check_login(
+    const struct config *config, struct config_login *login, struct buf *errors)
+{
+	if (login->service_names.count == 0)
+		login->services = ~0U;
+	for (size_t i = 0; i < login->service_names.count; i++) {
+		const char *name = login->service_names.items[i];
+		unsigned kind = 0;
+
+		while (kind < SERVICE_KIND_COUNT &&
+		       (strcmp(name, service_kind_text(kind)) != 0 ||
+			   !front_protocol(kind)))
+			kind++;
+		if (kind < SERVICE_KIND_COUNT)
+			login->services |= 1U << kind;
+		else
+			buf_printf(errors,
+			    "%s:%ld: login \"%s\": nobody logs in at a service \"%s\"; there are imap, pop3, submission and sieve\n",
+			    config->path, login->line, login->title, name);
+	}
+	if (login->as == CONFIG_LOGIN_MASTER &&
+	    (!login->user || !login->password_file))
+		buf_printf(errors,
+		    "%s:%ld: login \"%s\" as a master needs user and password_file\n",
+		    config->path, login->line, login->title);
+}
+
+static void
+check_auth(const struct config *config, struct buf *errors)
+{
+	struct config_login *logins = config->logins.items;
+
+	if (config_verifies(config) && config->directory.uris.count == 0)
+		buf_printf(errors,
+		    "%s: a listener with authentication = verify needs directory { uris }\n",
+		    config->path);
+	if (strlen(config->auth.master_separator) > 1)
+		buf_printf(errors,
+		    "%s: auth { master_separator } is one character, or none\n",
+		    config->path);
+	for (size_t i = 0; i < config->logins.count; i++)
+		check_login(config, &logins[i], errors);
+}
+
+static void
+check_directory(const struct config *config, struct buf *errors)
 {
 	const struct config_directory *directory = &config->directory;
 	const struct config_probe *probe = &config->probe;
+	bool known = directory->bind_dn && directory->password_file;
 
-	if (config_observes(config) &&
-	    (!directory->bind_dn || !directory->password_file ||
-		!directory->name))
+	if (directory->uris.count > 0 &&
+	    (!config_verifies(config) || directory->name) &&
+	    (!known || !directory->name))
 		buf_printf(errors,
 		    "%s: directory { uris } needs bind_dn, password_file and name\n",
+		    config->path);
+	if (!directory->bind_dn != !directory->password_file)
+		buf_printf(errors,
+		    "%s: directory { bind_dn, password_file } go together\n",
 		    config->path);
 	for (size_t i = 0; i < directory->uris.count; i++)
 		if (strncmp(directory->uris.items[i], "ldap", 4) != 0)
@@ -272,6 +516,7 @@ static void
 check(struct config *config, struct buf *errors)
 {
 	struct config_listener *listeners = config->listeners.items;
+	struct buf where = buf_bounded(4096);
 
 	if (!config->host_name || !name_is_host(slice_from(config->host_name)))
 		buf_printf(errors,
@@ -280,7 +525,16 @@ check(struct config *config, struct buf *errors)
 	if (!config->tls.certificate != !config->tls.key)
 		buf_printf(errors, "%s: tls { certificate, key } go together\n",
 		    config->path);
-	check_observer(config, errors);
+	if (config->tls.certificates && !config->tls.certificate)
+		buf_printf(errors,
+		    "%s: tls { certificates } needs certificate, for all other names\n",
+		    config->path);
+	buf_printf(&where, "%s: limits { unlimited }", config->path);
+	derive_networks(buf_string(&where), &config->limits.unlimited_texts,
+	    &config->limits.unlimited, errors);
+	buf_free(&where);
+	check_directory(config, errors);
+	check_auth(config, errors);
 	if (config->listeners.count == 0 && !config_observes(config))
 		buf_printf(errors,
 		    "%s: there is neither a listen section nor directory { uris }\n",
@@ -322,8 +576,15 @@ config_read(struct config **config_out, const char *path, struct buf *errors)
 void
 config_free(struct config **config)
 {
-	if (*config)
+	struct config_listener *listeners;
+
+	if (*config) {
+		listeners = (*config)->listeners.items;
+		for (size_t i = 0; i < (*config)->listeners.count; i++)
+			free(listeners[i].proxy_networks.items);
+		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
+	}
 	free(*config);
 	*config = NULL;
 }

@@ -14,16 +14,41 @@
 #include "daemon/settings.h"
 #include "lib/buf.h"
 #include "lib/service.h"
+#include "proxy/network.h"
 
 enum config_name {
 	CONFIG_NAME_UID,  /* back ends get the account's uid */
 	CONFIG_NAME_TYPED /* back ends get what the user typed */
 };
 
+enum config_authentication {
+	CONFIG_RELAY, /* the back end decides */
+	CONFIG_VERIFY /* the proxy does */
+};
+
+enum config_client_certificate {
+	CONFIG_CLIENT_CERTIFICATE_NONE,
+	CONFIG_CLIENT_CERTIFICATE_ASK, /* one that is shown must be good */
+	CONFIG_CLIENT_CERTIFICATE_REQUIRE
+};
+
+/* Who may get one message by SMTP, where one answer is for all of them. */
+enum config_recipients {
+	CONFIG_RECIPIENTS_SERVER, /* those of one server */
+	CONFIG_RECIPIENTS_ONE,    /* one */
+	CONFIG_RECIPIENTS_ALL     /* all: one that fails fails for all */
+};
+
 struct config_tls {
 	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
+	const char *certificates;      /* folder of more of them; NULL: none */
 	int protocol_min;              /* 0 TLSv1.2, 1 TLSv1.3 */
 	const char *ciphers; /* OpenSSL's list for TLSv1.2; NULL: its own */
+	const char *ciphersuites; /* likewise for TLSv1.3 */
+	const char *ticket_keys;  /* file; NULL: random ones */
+	const char *client_ca;  /* PEM file; NULL: no certificates of clients */
+	int client_certificate; /* enum config_client_certificate */
+	long watch_time;        /* s between two looks at the files; 0: none */
 };
 
 struct config_listener {
@@ -35,11 +60,18 @@ struct config_listener {
 	int tls_choice; /* 0: the scheme's, else enum service_tls + 1 */
 	bool plaintext; /* credentials without TLS */
 	struct setting_list mechanism_names; /* of SASL */
+	struct setting_list proxy_texts;     /* networks of load balancers */
+	int authentication;                  /* enum config_authentication */
+	int certificate_choice;              /* 0: tls's, else enum
+						config_client_certificate + 1 */
 
 	/* derived by config_read */
 	enum service_kind service;
 	enum service_tls tls;
-	unsigned mechanisms; /* a bit 1 << enum sasl_mechanism for each */
+	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
+	int client_certificate; /* enum config_client_certificate */
+	struct networks proxy_networks; /* not empty: each connection begins
+					   with a header */
 };
 
 struct config_backend {
@@ -53,10 +85,55 @@ struct config_backend {
 	int tls;   /* enum service_tls, likewise */
 };
 
+enum config_certificate_name {
+	CONFIG_CERTIFICATE_CN,
+	CONFIG_CERTIFICATE_EMAIL, /* of subjectAltName, else of the subject */
+	CONFIG_CERTIFICATE_UID
+};
+
+/* Who decides about a login where a listener says `authentication = verify`. */
+struct config_auth {
+	long processes;
+	long connections; /* to each directory server, of each process */
+	long requests;    /* under way at once, of each process and relay */
+	long deadline;    /* s */
+	struct setting_list masters;  /* uids that may log in as others */
+	const char *master_separator; /* USER*MASTER; "": none */
+	int certificate_name;         /* enum config_certificate_name */
+};
+
+enum config_login_as {
+	CONFIG_LOGIN_PASSWORD, /* what the client said */
+	CONFIG_LOGIN_MASTER
+};
+
+/* How the proxy, having verified a user, logs in at back ends. */
+struct config_login {
+	const char *title;
+	long line;
+	struct setting_list pools;         /* empty: all */
+	struct setting_list service_names; /* empty: all */
+	int as;                            /* enum config_login_as */
+	const char *user, *password_file;  /* the master's */
+
+	unsigned services; /* derived: a bit 1 << enum service_kind for each */
+};
+
+/* What comes of wrong passwords. */
+struct config_failures {
+	long delay, delay_max; /* ms until a failure is answered */
+	long window;           /* s that failures are counted together */
+	long session_attempts;
+	long address_attempts, account_attempts; /* 0: no limit */
+	long ipv4_prefix, ipv6_prefix;           /* bits that are one address */
+};
+
 struct config_delivery {
 	const char *delimiter; /* between user and detail; "" for none */
 	bool bare_lf;          /* pass messages with a CR or LF by itself */
 	long recipients;       /* of one message */
+	long message_size;     /* octets; 0: the servers decide */
+	int smtp_recipients;   /* enum config_recipients */
 };
 
 struct config_limits {
@@ -67,6 +144,16 @@ struct config_limits {
 	long write_stall_time; /* s */
 	long sessions;         /* of each relay */
 	long bad_commands;
+	/* of the whole host; 0: no limit */
+	long address_sessions;                     /* of one address */
+	long address_waiting;                      /* of them not logged in */
+	long address_bits_ipv4, address_bits_ipv6; /* that make an address */
+	long user_sessions; /* of one user at one service */
+	long login_memory;  /* MiB, of all sessions before login */
+	struct setting_list unlimited_texts;
+
+	/* derived by config_read */
+	struct networks unlimited; /* no limit by address here */
 };
 
 enum config_directory_tls {
@@ -74,16 +161,18 @@ enum config_directory_tls {
 	CONFIG_DIRECTORY_STARTTLS
 };
 
-/* Where this proxy writes what it observes; without uris it does not observe.
+/*
+ * The directory's servers: auth processes ask them about passwords, and with a
+ * name this proxy writes there what it observes.
  */
 struct config_directory {
 	struct setting_list uris;
 	const char *bind_dn, *password_file;
 	const char *ca_file; /* NULL: the system's */
 	int tls;             /* enum config_directory_tls */
-	const char *name;    /* cn of the proxy's own entry */
-	const char *user;    /* whom the auth process becomes */
-	long timeout;        /* s */
+	const char *name; /* cn of the proxy's own entry; NULL: no observer */
+	const char *user; /* whom the auth process becomes */
+	long timeout;     /* s */
 };
 
 struct config_probe {
@@ -98,6 +187,7 @@ struct config {
 	const char *path; /* of the file; borrowed */
 	const char *host_name;
 	const char *replica;
+	long start_wait; /* s */
 	const char *run_dir;
 	const char *user;
 	const char *chroot;
@@ -108,6 +198,9 @@ struct config {
 	struct config_tls tls;
 	struct setting_items listeners; /* struct config_listener */
 	struct config_backend backend;
+	struct config_auth auth;
+	struct setting_items logins; /* struct config_login */
+	struct config_failures failures;
 	struct config_delivery delivery;
 	struct config_limits limits;
 	struct config_directory directory;
@@ -125,6 +218,13 @@ void config_free(struct config **config);
 
 /* Whether this proxy is an observer. */
 bool config_observes(const struct config *config);
+
+/* Whether a listener leaves the decision about logins to this proxy. */
+bool config_verifies(const struct config *config);
+
+/* The first row for this pool and service; NULL: with the user's password. */
+const struct config_login *config_find_login(
+    const struct config *config, struct slice pool, enum service_kind service);
 
 const struct config_listener *config_listeners(
     const struct config *config, size_t *count);

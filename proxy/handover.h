@@ -18,7 +18,8 @@
 enum child_role {
 	CHILD_RELAY,
 	CHILD_HEALTH,
-	CHILD_AUTH
+	CHILD_AUTH,  /* writes votes */
+	CHILD_VERIFY /* an auth process that answers relays */
 };
 
 struct child {

@@ -153,6 +153,45 @@ answer_status(struct client *client)
 	answer(client, status);
 }
 
+/* ---- limits ---- */
+
+static void
+answer_limits(struct client *client)
+{
+	const struct health_settings *settings = client->health->settings;
+	const struct config_limits *limits = &settings->config->limits;
+
+	const struct {
+		const char *name;
+		long max;
+		enum stats_counter refused;
+	} rows[] = {
+		{ "address_sessions", limits->address_sessions,
+		    STATS_LIMITED_ADDRESS },
+		{ "address_waiting", limits->address_waiting,
+		    STATS_LIMITED_WAITING },
+		{ "user_sessions", limits->user_sessions, STATS_LIMITED_USER },
+		{ "login_memory", limits->login_memory, STATS_LIMITED_MEMORY },
+	};
+
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		json_array_append_new(
+		    list, json_pack("{s:s, s:I, s:I}", "name", rows[i].name,
+			      "max", (json_int_t)rows[i].max, "refused",
+			      (json_int_t)stats_total(
+				  settings->stats, rows[i].refused)));
+	answer(client,
+	    json_pack("{s:o, s:I, s:I, s:I, s:I}", "limits", list,
+		"address_bits_ipv4", (json_int_t)limits->address_bits_ipv4,
+		"address_bits_ipv6", (json_int_t)limits->address_bits_ipv6,
+		"login_memory",
+		(json_int_t)stats_total(settings->stats, STATS_LOGIN_MEMORY),
+		"uncounted",
+		(json_int_t)stats_total(settings->stats, STATS_UNCOUNTED)));
+}
+
 /* ---- questions to relays ---- */
 
 static void
@@ -263,6 +302,7 @@ static const struct verb {
 	void (*run)(struct client *client);
 } verbs[] = {
 	{ "status", false, answer_status },
+	{ "limits", false, answer_limits },
 	{ "who", false, NULL },
 	{ "kick", true, NULL },
 	{ "flush", true, NULL },

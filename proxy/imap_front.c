@@ -1,9 +1,7 @@
 #include "proxy/imap_front.h"
 
-#include <stdlib.h>
-
 #include "proxy/front_sasl.h"
-#include "proxy/imap_scan.h"
+#include "proxy/front_unit.h"
 
 #define CRLF "\r\n"
 
@@ -11,20 +9,6 @@
 struct imap_state {
 	struct imap_scanner scanner;
 	struct buf tag; /* owned: of the command under way */
-};
-
-/* Where a command is legal, and what it needs. */
-enum command_flag {
-	COMMAND_BEFORE_TLS = 1, /* only while TLS is offered and not on */
-	COMMAND_LOGIN = 2,      /* only where credentials may be said */
-	COMMAND_PASSWORD = 4    /* only where passwords are taken */
-};
-
-struct command {
-	const char *name;
-	unsigned flags;
-	enum front_action (*run)(
-	    struct front *front, struct slice arguments, struct buf *out);
 };
 
 static void
@@ -39,41 +23,29 @@ add_capabilities(const struct front *front, struct buf *out)
 		front_sasl_list(front, " AUTH=", out);
 }
 
-/* TAG + " " + text + CRLF; "*" where there is no tag. */
+/* "*" where there is no tag. */
 static void
-say(const struct front *front, struct buf *out, const char *text)
+imap_add_tag(const struct front *front, struct buf *out)
 {
 	const struct imap_state *state = front->state;
 
 	buf_add_slice(out,
 	    state->tag.size > 0 ? buf_slice(&state->tag) : slice_from("*"));
-	buf_printf(out, " %s" CRLF, text);
+	buf_add_char(out, ' ');
 }
 
-static enum front_action
-close_with(struct front *front, struct buf *out, const char *text)
+/* Tag, text, CRLF. */
+static void
+say(const struct front *front, struct buf *out, const char *text)
 {
-	buf_printf(out, "* BYE %s" CRLF, text);
-	front->closed_why = text;
-	return FRONT_CLOSE;
-}
-
-/* A command that cannot be run: said with its tag, and counted. */
-static enum front_action
-refuse_command(struct front *front, struct buf *out, const char *text)
-{
-	say(front, out, text);
-	if (++front->bad_commands >= front->settings->bad_commands)
-		return close_with(front, out, "Too many bad commands.");
-	return FRONT_MORE;
+	imap_add_tag(front, out);
+	buf_printf(out, "%s" CRLF, text);
 }
 
 static enum front_action
 run_capability(struct front *front, struct slice arguments, struct buf *out)
 {
-	if (!imap_take_end(&arguments))
-		return refuse_command(
-		    front, out, "BAD CAPABILITY takes no arguments.");
+	(void)arguments;
 	buf_add_string(out, "* ");
 	add_capabilities(front, out);
 	buf_add_string(out, CRLF);
@@ -85,9 +57,7 @@ run_capability(struct front *front, struct slice arguments, struct buf *out)
 static enum front_action
 run_noop(struct front *front, struct slice arguments, struct buf *out)
 {
-	if (!imap_take_end(&arguments))
-		return refuse_command(
-		    front, out, "BAD NOOP takes no arguments.");
+	(void)arguments;
 	say(front, out, "OK Nothing happened.");
 	return FRONT_MORE;
 }
@@ -97,8 +67,8 @@ run_id(struct front *front, struct slice arguments, struct buf *out)
 {
 	if (!imap_take_space(&arguments) || !imap_take_id_list(&arguments) ||
 	    !imap_take_end(&arguments))
-		return refuse_command(
-		    front, out, "BAD ID takes NIL or a list of strings.");
+		return front_complain(front, out, FRONT_FAULT_ARGUMENT,
+		    "ID takes NIL or a list of strings.");
 	buf_add_string(out, "* ID (\"name\" \"Postcell\")" CRLF);
 	say(front, out, "OK ID completed.");
 	return FRONT_MORE;
@@ -107,9 +77,7 @@ run_id(struct front *front, struct slice arguments, struct buf *out)
 static enum front_action
 run_logout(struct front *front, struct slice arguments, struct buf *out)
 {
-	if (!imap_take_end(&arguments))
-		return refuse_command(
-		    front, out, "BAD LOGOUT takes no arguments.");
+	(void)arguments;
 	buf_add_string(out, "* BYE Logging out." CRLF);
 	say(front, out, "OK Logout completed.");
 	front->closed_why = "client logged out";
@@ -119,9 +87,7 @@ run_logout(struct front *front, struct slice arguments, struct buf *out)
 static enum front_action
 run_starttls(struct front *front, struct slice arguments, struct buf *out)
 {
-	if (!imap_take_end(&arguments))
-		return refuse_command(
-		    front, out, "BAD STARTTLS takes no arguments.");
+	(void)arguments;
 	say(front, out, "OK Begin TLS negotiation now.");
 	return FRONT_STARTTLS;
 }
@@ -138,8 +104,8 @@ run_login(struct front *front, struct slice arguments, struct buf *out)
 	    !imap_take_space(&arguments) ||
 	    !imap_take_astring(&arguments, &credentials->password) ||
 	    !imap_take_end(&arguments))
-		return refuse_command(
-		    front, out, "BAD LOGIN takes a user name and a password.");
+		return front_complain(front, out, FRONT_FAULT_ARGUMENT,
+		    "LOGIN takes a user name and a password.");
 	if (credentials->user.size == 0 || credentials->password.size == 0) {
 		say(front, out,
 		    "NO [AUTHENTICATIONFAILED] Empty user name or password.");
@@ -149,217 +115,90 @@ run_login(struct front *front, struct slice arguments, struct buf *out)
 }
 
 static enum front_action
-take_sasl(struct front *front, enum front_sasl result,
-    const struct buf *challenge, const char *why, struct buf *out)
-{
-	struct imap_state *state = front->state;
-
-	switch (result) {
-	case FRONT_SASL_CHALLENGE:
-		buf_add_string(out, "+ ");
-		buf_add_slice(out, buf_slice(challenge));
-		buf_add_string(out, CRLF);
-		return FRONT_MORE;
-	case FRONT_SASL_LOGIN:
-		return FRONT_LOGIN;
-	case FRONT_SASL_RESPONSE:
-		return FRONT_RESPONSE;
-	case FRONT_SASL_CANCELLED:
-		return refuse_command(
-		    front, out, "BAD Authentication cancelled.");
-	case FRONT_SASL_NOT_BASE64:
-		return refuse_command(
-		    front, out, "BAD Response is not base64.");
-	case FRONT_SASL_FAILED:
-		break;
-	}
-	buf_add_slice(out, buf_slice(&state->tag));
-	buf_printf(out, " NO [AUTHENTICATIONFAILED] %s." CRLF, why);
-	return FRONT_MORE;
-}
-
-/* Base64 of a response, or "*" to cancel. */
-static enum front_action
-take_response(struct front *front, struct slice text, struct buf *out)
-{
-	struct buf challenge = buf_bounded(FRONT_SASL_CHALLENGE_SIZE_MAX);
-	enum front_action action;
-	enum front_sasl result;
-	const char *why = "";
-
-	result = front_sasl_respond(front, text, &challenge, &why);
-	action = take_sasl(front, result, &challenge, why, out);
-	buf_free(&challenge);
-	return action;
-}
-
-static enum front_action
-begin_sasl(struct front *front, enum sasl_mechanism mechanism,
-    const struct slice *initial, struct buf *out)
-{
-	struct buf challenge = buf_bounded(FRONT_SASL_CHALLENGE_SIZE_MAX);
-	enum front_action action;
-	enum front_sasl result;
-	const char *why = "";
-
-	result = front_sasl_begin(front, mechanism, initial, &challenge, &why);
-	action = take_sasl(front, result, &challenge, why, out);
-	buf_free(&challenge);
-	return action;
-}
-
-static enum front_action
 run_authenticate(struct front *front, struct slice arguments, struct buf *out)
 {
-	enum sasl_mechanism mechanism;
 	struct slice name;
 
 	if (!imap_take_space(&arguments) || !imap_take_atom(&arguments, &name))
-		return refuse_command(
-		    front, out, "BAD AUTHENTICATE takes a mechanism.");
-	if (front_sasl_find(front, name, &mechanism) < 0) {
-		say(front, out,
-		    "NO [CANNOT] This mechanism is not spoken here.");
-		return FRONT_MORE;
-	}
+		return front_complain(front, out, FRONT_FAULT_ARGUMENT,
+		    "AUTHENTICATE takes a mechanism.");
 	if (imap_take_end(&arguments))
-		return begin_sasl(front, mechanism, NULL, out);
+		return front_sasl_begin(front, name, NULL, out);
 	if (!imap_take_space(&arguments) || arguments.size <= 2)
-		return refuse_command(
-		    front, out, "BAD AUTHENTICATE takes one initial response.");
+		return front_complain(front, out, FRONT_FAULT_ARGUMENT,
+		    "AUTHENTICATE takes one initial response.");
 	arguments.size -= 2;
-	return begin_sasl(front, mechanism, &arguments, out);
+	return front_sasl_begin(front, name, &arguments, out);
 }
 
-static const struct command commands[] = {
-	{ "CAPABILITY", 0, run_capability },
-	{ "NOOP", 0, run_noop },
+static const struct front_command commands[] = {
+	{ "CAPABILITY", FRONT_BARE, run_capability },
+	{ "NOOP", FRONT_BARE, run_noop },
 	{ "ID", 0, run_id },
-	{ "LOGOUT", 0, run_logout },
-	{ "STARTTLS", COMMAND_BEFORE_TLS, run_starttls },
-	{ "LOGIN", COMMAND_LOGIN | COMMAND_PASSWORD, run_login },
-	{ "AUTHENTICATE", COMMAND_LOGIN, run_authenticate },
+	{ "LOGOUT", FRONT_BARE, run_logout },
+	{ "STARTTLS", FRONT_BARE | FRONT_BEFORE_TLS, run_starttls },
+	{ "LOGIN", FRONT_CREDENTIALS | FRONT_PASSWORD, run_login },
+	{ "AUTHENTICATE", FRONT_CREDENTIALS, run_authenticate },
 };
 
-static const struct command *
-find_command(struct slice name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (slice_is_nocase(name, commands[i].name))
-			return &commands[i];
-	return NULL;
-}
-
 static enum front_action
-run_command(struct front *front, struct slice text, struct buf *out)
+imap_run(struct front *front, struct slice text, struct buf *out)
 {
 	struct imap_state *state = front->state;
-	const struct command *command;
-	struct slice tag, name;
+	struct slice tag, name, rest;
 
 	buf_clear(&state->tag);
 	if (!imap_take_tag(&text, &tag))
-		return refuse_command(
-		    front, out, "BAD A command begins with a tag.");
+		return front_complain(front, out, FRONT_FAULT_COMMAND,
+		    "A command begins with a tag.");
 	buf_add_slice(&state->tag, tag);
 	if (!imap_take_space(&text) || !imap_take_atom(&text, &name))
-		return refuse_command(
-		    front, out, "BAD There is no command after the tag.");
-	command = find_command(name);
-	if (!command)
-		return refuse_command(
-		    front, out, "BAD Unknown command, or not before login.");
-	if ((command->flags & COMMAND_BEFORE_TLS) && front->tls)
-		return refuse_command(front, out, "BAD TLS is on already.");
-	if ((command->flags & COMMAND_BEFORE_TLS) && !front->tls_offered)
-		return refuse_command(
-		    front, out, "BAD TLS is not offered here.");
-	if ((command->flags & COMMAND_LOGIN) && !front_may_login(front)) {
-		say(front, out,
-		    "NO [PRIVACYREQUIRED] Credentials only after STARTTLS.");
-		return FRONT_MORE;
-	}
-	if ((command->flags & COMMAND_PASSWORD) &&
-	    !front_takes_passwords(front)) {
-		say(front, out, "NO [CANNOT] Passwords are not taken here.");
-		return FRONT_MORE;
-	}
-	return command->run(front, text, out);
+		return front_complain(front, out, FRONT_FAULT_COMMAND,
+		    "There is no command after the tag.");
+	rest = text;
+	return front_run(front, name, text, imap_take_end(&rest), out);
+}
+
+static enum front_action
+imap_respond(struct front *front, struct slice text, struct buf *out)
+{
+	return front_sasl_respond(front, slice_first(text, text.size - 2), out);
 }
 
 /*
- * What the scanner found wrong with a whole command. A client that waits for a
- * reply with its tag must get one, so the tag is looked for all the same; a
- * faulty response ends the exchange and is answered with the exchange's tag.
+ * A client that waits for a reply with its tag must get one, so in a faulty
+ * command the tag is looked for all the same; a faulty response is answered
+ * with the exchange's tag.
  */
-static enum front_action
-refuse_scan(struct front *front, enum imap_scan result, struct slice text,
-    struct buf *out)
+static enum front_unit
+imap_take(struct front *front, struct slice *input, struct slice *text,
+    struct buf *out, const char **why)
 {
 	struct imap_state *state = front->state;
-	struct slice tag;
+	enum front_unit unit;
+	struct slice tag, rest;
 
-	if (!front->in_sasl) {
-		buf_clear(&state->tag);
-		if (imap_take_tag(&text, &tag) && imap_take_space(&text))
-			buf_add_slice(&state->tag, tag);
-	}
-	front->in_sasl = false;
-	if (result == IMAP_SCAN_LINE_ENDING)
-		return refuse_command(front, out, "BAD Lines end in CRLF.");
-	if (result == IMAP_SCAN_LITERAL_TOO_LARGE)
-		return refuse_command(
-		    front, out, "BAD [TOOBIG] Literal too large before login.");
-	return refuse_command(
-	    front, out, "BAD Commands have no NUL and no CR by itself.");
+	while ((unit = front_unit_scan(&state->scanner, input, text, why)) ==
+	       FRONT_UNIT_CONTINUE)
+		buf_add_string(out, "+ OK" CRLF);
+	if (front->in_sasl ||
+	    (unit != FRONT_UNIT_FAULTY && unit != FRONT_UNIT_TOO_LARGE))
+		return unit;
+	buf_clear(&state->tag);
+	rest = *text;
+	if (imap_take_tag(&rest, &tag) && imap_take_space(&rest))
+		buf_add_slice(&state->tag, tag);
+	return unit;
 }
 
-static enum front_action
-imap_input(struct front *front, struct slice *input, struct buf *out)
-{
-	struct imap_state *state = front->state;
-	enum front_action action = FRONT_MORE;
-	size_t size = 0;
-
-	while (action == FRONT_MORE && input->size > 0) {
-		enum imap_scan result =
-		    imap_scan(&state->scanner, *input, &size);
-		struct slice text = slice_first(*input, size);
-
-		if (result == IMAP_SCAN_MORE)
-			return FRONT_MORE;
-		if (result == IMAP_SCAN_FLOOD)
-			return close_with(
-			    front, out, "Line or literal too long.");
-		if (result == IMAP_SCAN_CONTINUE) {
-			buf_add_string(out, "+ OK" CRLF);
-			continue;
-		}
-		*input = slice_from_offset(*input, size);
-		imap_scanner_reset(&state->scanner);
-		if (result != IMAP_SCAN_COMMAND)
-			action = refuse_scan(front, result, text, out);
-		else if (front->in_sasl)
-			action = take_response(
-			    front, slice_first(text, size - 2), out);
-		else
-			action = run_command(front, text, out);
-	}
-	return action;
-}
-
-static int
+static void
 imap_open(struct front *front)
 {
-	struct imap_state *state = calloc(1, sizeof(*state));
+	struct imap_state *state = front->state;
 
-	if (!state)
-		return -1;
 	state->scanner.line_max = front->settings->line_size;
 	state->scanner.literal_max = front->settings->literal_size;
 	state->tag = buf_bounded(front->settings->line_size);
-	front->state = state;
-	return 0;
 }
 
 static void
@@ -367,11 +206,7 @@ imap_close(struct front *front)
 {
 	struct imap_state *state = front->state;
 
-	if (!state)
-		return;
 	buf_free(&state->tag);
-	free(state);
-	front->state = NULL;
 }
 
 static void
@@ -383,10 +218,10 @@ imap_greet(struct front *front, struct buf *out)
 }
 
 static void
-imap_challenge(struct front *front, struct slice challenge, struct buf *out)
+imap_add_challenge(struct buf *out, struct slice base64)
 {
 	buf_add_string(out, "+ ");
-	front_sasl_challenge(front, challenge, out);
+	buf_add_slice(out, base64);
 	buf_add_string(out, CRLF);
 }
 
@@ -394,67 +229,43 @@ static void
 imap_accept(struct front *front, struct slice reply, struct slice untagged,
     struct buf *out)
 {
-	struct imap_state *state = front->state;
-
 	buf_add_slice(out, untagged);
-	buf_add_slice(out, buf_slice(&state->tag));
-	buf_add_char(out, ' ');
+	imap_add_tag(front, out);
 	buf_add_slice(out, reply);
 	buf_add_string(out, CRLF);
 }
 
-/* Text of the directory: no control octet of it may end our line. */
-static void
-add_line_text(struct buf *out, struct slice text)
-{
-	for (size_t i = 0; i < text.size; i++) {
-		unsigned char c = (unsigned char)text.data[i];
-
-		buf_add_char(out, c < 0x20 || c == 0x7f ? ' ' : text.data[i]);
-	}
-}
-
-static void
-imap_refuse(struct front *front, const struct refusal *refusal, struct buf *out)
-{
-	struct imap_state *state = front->state;
-
-	buf_add_slice(out, buf_slice(&state->tag));
-	switch (refusal->kind) {
-	case REFUSAL_BACK:
-		buf_add_char(out, ' ');
-		break;
-	case REFUSAL_CREDENTIALS:
-		buf_add_string(
-		    out, " NO [AUTHENTICATIONFAILED] Authentication failed.");
-		break;
-	case REFUSAL_NOLOGIN:
-		buf_add_string(out,
-		    " NO [CONTACTADMIN] This account may not log in now. ");
-		break;
-	case REFUSAL_UNAVAILABLE:
-		buf_add_string(out, " NO [UNAVAILABLE] ");
-		break;
-	}
-	add_line_text(out, refusal->text);
-	buf_add_string(out, CRLF);
-}
-
-static void
-imap_goodbye(struct front *front, const char *text, struct buf *out)
-{
-	(void)front;
-	buf_printf(out, "* BYE %s" CRLF, text);
-}
-
 const struct front_protocol imap_front = {
-	.service = SERVICE_IMAP,
+	.commands = commands,
+	.command_count = ARRAY_SIZE(commands),
+	.state_size = sizeof(struct imap_state),
+	.starttls = "STARTTLS",
+	.fault = "BAD ",
+	.faults = {
+		[FRONT_FAULT_SIZE] = "BAD [TOOBIG] ",
+		[FRONT_FAULT_MECHANISM] = "NO [CANNOT] ",
+		[FRONT_FAULT_PASSWORD] = "NO [CANNOT] ",
+		[FRONT_FAULT_PRIVACY] = "NO [PRIVACYREQUIRED] ",
+		[FRONT_FAULT_CREDENTIALS] = "NO [AUTHENTICATIONFAILED] ",
+	},
+	.bye = "* BYE ",
+	.goodbye = "* BYE ",
+	.refusals = {
+		[REFUSAL_CREDENTIALS] =
+		    "NO [AUTHENTICATIONFAILED] Authentication failed.",
+		[REFUSAL_NOLOGIN] =
+		    "NO [CONTACTADMIN] This account may not log in now. ",
+		[REFUSAL_UNAVAILABLE] = "NO [UNAVAILABLE] ",
+		[REFUSAL_LIMIT] = "NO [LIMIT] ",
+	},
+	.line_end = CRLF,
 	.open = imap_open,
 	.close = imap_close,
 	.greet = imap_greet,
-	.input = imap_input,
-	.challenge = imap_challenge,
+	.take = imap_take,
+	.run = imap_run,
+	.respond = imap_respond,
+	.add_challenge = imap_add_challenge,
+	.add_tag = imap_add_tag,
 	.accept = imap_accept,
-	.refuse = imap_refuse,
-	.goodbye = imap_goodbye,
 };

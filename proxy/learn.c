@@ -1,12 +1,10 @@
 #include "proxy/learn.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "proxy/back.h"
+#include "proxy/connect.h"
 #include "proxy/relay.h"
 
 #define ASK_AGAIN   300 /* s after a server told */
@@ -30,6 +28,7 @@ struct lesson {
 	struct learner *learner; /* borrowed */
 	enum service_kind kind;
 	enum service_tls tls;
+	bool proxy_header;
 	uint16_t port;
 	char host[ROUTE_HOST_SIZE];
 	struct buf lines; /* owned: what it offers */
@@ -211,12 +210,11 @@ speak(struct lesson *lesson)
 static void
 step_connect(struct lesson *lesson)
 {
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&lesson->stream);
 
-	if (getsockopt(lesson->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-		0 ||
-	    error != 0) {
+	if (error == 0 && lesson->proxy_header)
+		error = connect_introduce(&lesson->stream, NULL, NULL);
+	if (error != 0) {
 		fail(lesson, strerrordesc_np(error));
 		return;
 	}
@@ -309,32 +307,18 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	fail(context, "the server does not answer");
 }
 
-/* The first address will do: it is the same server behind all of them. */
+/* The first address that answers at all will do: it is the same server behind
+ * all of them. */
 static void
 on_resolved(void *context, const struct address_list *list, const char *why)
 {
 	struct lesson *lesson = context;
-	union address address;
-	int one = 1, fd;
+	int error = 0;
+	size_t next = 0;
 
 	lesson->query = NULL;
-	if (list->count == 0) {
-		fail(lesson, why);
-		return;
-	}
-	address = list->addresses[0];
-	address_set_port(&address, lesson->port);
-	fd = socket(address.any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		fail(lesson, strerrordesc_np(errno));
-		return;
-	}
-	stream_open(&lesson->stream, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(fd, &address.any, address_size(&address)) < 0 &&
-	    errno != EINPROGRESS) {
-		fail(lesson, strerrordesc_np(errno));
+	if (!connect_next(&lesson->stream, list, &next, lesson->port, &error)) {
+		fail(lesson, error != 0 ? strerrordesc_np(error) : why);
 		return;
 	}
 	lesson->state = LESSON_CONNECT;
@@ -380,6 +364,7 @@ find_lesson(struct learner *learner, const struct service *service)
 		if (lesson->kind == service->kind &&
 		    lesson->port == service->port &&
 		    lesson->tls == service->tls &&
+		    lesson->proxy_header == service->proxy_header &&
 		    slice_is(service->host, lesson->host))
 			return lesson;
 	return NULL;
@@ -410,6 +395,7 @@ list(struct learner *learner, const struct service *service)
 		lesson->learner = learner;
 		lesson->kind = service->kind;
 		lesson->tls = service->tls;
+		lesson->proxy_header = service->proxy_header;
 		lesson->port = service->port;
 		memcpy(lesson->host, service->host.data, service->host.size);
 		lesson->stream.fd = -1;

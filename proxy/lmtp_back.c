@@ -2,10 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <inttypes.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <string.h>
 
+#include "proxy/connect.h"
 #include "proxy/lmtp_parse.h"
 #include "proxy/relay.h"
 
@@ -22,6 +23,7 @@ enum expectation {
 	EXPECT_MAIL,
 	EXPECT_RECIPIENT,
 	EXPECT_DATA,
+	EXPECT_CHUNK,
 	EXPECT_RESULT,
 	EXPECT_RESET
 };
@@ -54,10 +56,14 @@ struct lmtp_back {
 	bool secured;
 	bool in_transaction;
 	bool mail_refused; /* its reply was told in place of the recipient's */
-	struct buf held;   /* commands until it is ready */
+	struct buf mail, recipient; /* commands until it is ready; owned */
+	bool has_chunking, has_size, has_8bitmime;
+	bool in_data;        /* content is said whose end is a dot */
+	bool last_chunk;     /* of what is said now */
+	uint64_t chunk_left; /* octets of it that are still to be said */
 };
 
-static void connect_next(struct lmtp_back *back);
+static void connect_on(struct lmtp_back *back, const char *why);
 static void shake_hands(struct lmtp_back *back);
 static void on_event(evutil_socket_t fd, short what, void *context);
 
@@ -74,8 +80,10 @@ expect(struct lmtp_back *back, enum expectation expectation)
 static bool
 take_expectation(struct lmtp_back *back, enum expectation *expectation)
 {
+	/* It need not hear a chunk to its end in order to refuse it. */
+	*expectation = EXPECT_CHUNK;
 	if (back->expected_count == 0 && back->results == 0)
-		return false;
+		return back->chunk_left > 0;
 	if (back->expected_count == 0) {
 		back->results--;
 		*expectation = EXPECT_RESULT;
@@ -188,6 +196,7 @@ say(struct lmtp_back *back, enum expectation expectation, const char *command)
 {
 	expect(back, expectation);
 	buf_printf(&back->out, "%s\r\n", command);
+	wait_at_most(back, back->relay->config->backend.reply_timeout);
 }
 
 static void
@@ -200,7 +209,52 @@ begin_tls(struct lmtp_back *back)
 		return;
 	}
 	back->phase = PHASE_TLS;
+	wait_at_most(back, back->relay->config->backend.reply_timeout);
 	shake_hands(back);
+}
+
+/* What it does not offer it would refuse the whole command for. */
+static bool
+is_understood(const struct lmtp_back *back, struct slice parameter)
+{
+	if (slice_starts_nocase(parameter, "SIZE="))
+		return back->has_size;
+	if (slice_starts_nocase(parameter, "BODY="))
+		return back->has_8bitmime;
+	return true;
+}
+
+/* The path, which may hold spaces, and the parameters that are understood. */
+static void
+add_mail(struct lmtp_back *back, struct slice mail)
+{
+	struct slice rest = slice_from_offset(mail, strlen("MAIL "));
+	struct slice path, address, word;
+
+	if (!lmtp_take_path(&rest, "FROM:", &path, &address))
+		path = slice_from("<>");
+	buf_add_string(&back->out, "MAIL FROM:");
+	buf_add_slice(&back->out, path);
+	while (slice_next_word(&rest, ' ', &word)) {
+		if (!is_understood(back, word))
+			continue;
+		buf_add_char(&back->out, ' ');
+		buf_add_slice(&back->out, word);
+	}
+	buf_add_string(&back->out, "\r\n");
+}
+
+static void
+say_recipient(struct lmtp_back *back, struct slice mail, struct slice recipient)
+{
+	if (mail.size > 0) {
+		expect(back, EXPECT_MAIL);
+		add_mail(back, mail);
+	}
+	expect(back, EXPECT_RECIPIENT);
+	buf_add_slice(&back->out, recipient);
+	buf_add_string(&back->out, "\r\n");
+	wait_at_most(back, back->relay->config->backend.reply_timeout);
 }
 
 /* Ready for commands: says those that waited. */
@@ -209,10 +263,11 @@ become_ready(struct lmtp_back *back)
 {
 	back->ready = true;
 	event_del(back->timer);
-	buf_add_slice(&back->out, buf_slice(&back->held));
-	buf_free(&back->held);
-	if (back->out.size > 0)
-		wait_at_most(back, back->relay->config->backend.reply_timeout);
+	if (back->recipient.size > 0)
+		say_recipient(
+		    back, buf_slice(&back->mail), buf_slice(&back->recipient));
+	buf_free(&back->mail);
+	buf_free(&back->recipient);
 }
 
 static void
@@ -220,13 +275,9 @@ say_hello(struct lmtp_back *back)
 {
 	struct buf hello = buf_bounded(512);
 
-	buf_printf(&hello, "LHLO %s", back->relay->config->host_name);
-	/* It goes before what may already be expected by those who wait. */
-	for (size_t i = back->expected_count; i > 0; i--)
-		back->expected[i] = back->expected[i - 1];
-	back->expected[0] = EXPECT_LHLO;
-	back->expected_count++;
-	buf_printf(&back->out, "%s\r\n", buf_string(&hello));
+	buf_printf(&hello, "%s %s", lmtp_back_is_smtp(back) ? "EHLO" : "LHLO",
+	    back->relay->config->host_name);
+	say(back, EXPECT_LHLO, buf_string(&hello));
 	buf_free(&hello);
 }
 
@@ -240,6 +291,9 @@ take_hello(struct lmtp_back *back, const struct lmtp_reply *reply)
 		lmtp_back_fail(back, "the server refuses LHLO");
 		return;
 	}
+	back->has_chunking = lmtp_reply_offers(reply->text, "CHUNKING");
+	back->has_size = lmtp_reply_offers(reply->text, "SIZE");
+	back->has_8bitmime = lmtp_reply_offers(reply->text, "8BITMIME");
 	if (!wants_tls) {
 		become_ready(back);
 		return;
@@ -248,11 +302,24 @@ take_hello(struct lmtp_back *back, const struct lmtp_reply *reply)
 		lmtp_back_fail(back, "the server does not offer STARTTLS");
 		return;
 	}
-	for (size_t i = back->expected_count; i > 0; i--)
-		back->expected[i] = back->expected[i - 1];
-	back->expected[0] = EXPECT_STARTTLS;
-	back->expected_count++;
-	buf_add_string(&back->out, "STARTTLS\r\n");
+	say(back, EXPECT_STARTTLS, "STARTTLS");
+}
+
+/* One that came before all octets were said: what is left must not be taken for
+ * commands. */
+static void
+take_chunk_reply(struct lmtp_back *back, const struct lmtp_reply *reply)
+{
+	bool early = back->chunk_left > 0;
+
+	if (early && reply->code / 100 == 2) {
+		lmtp_back_fail(back, "the server takes what was not said yet");
+		return;
+	}
+	if (early)
+		lmtp_back_abandon(back);
+	back->tell(
+	    back->context, back, LMTP_NEWS_CHUNK, reply->code, reply->text);
 }
 
 static void
@@ -291,8 +358,12 @@ take_reply(struct lmtp_back *back, enum expectation expectation,
 		back->mail_refused = false;
 		break;
 	case EXPECT_DATA:
+		back->in_data = reply->code == 354;
 		back->tell(back->context, back, LMTP_NEWS_DATA, reply->code,
 		    reply->text);
+		break;
+	case EXPECT_CHUNK:
+		take_chunk_reply(back, reply);
 		break;
 	case EXPECT_RESULT:
 		back->in_transaction = back->results > 0;
@@ -386,15 +457,12 @@ shake_hands(struct lmtp_back *back)
 static void
 finish_connect(struct lmtp_back *back)
 {
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&back->stream);
 
-	if (getsockopt(back->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
+	if (error == 0 && back->route.proxy_header)
+		error = connect_introduce(&back->stream, NULL, NULL);
 	if (error != 0) {
-		errno = error;
-		connect_next(back);
+		connect_on(back, strerrordesc_np(error));
 		return;
 	}
 	wait_at_most(back, back->relay->config->backend.reply_timeout);
@@ -428,43 +496,22 @@ on_event(evutil_socket_t fd, short what, void *context)
 	}
 }
 
-static bool
-start_connect(struct lmtp_back *back, union address *address)
-{
-	int one = 1;
-	int fd = socket(address->any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	stream_open(&back->stream, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(address, back->route.port);
-	return connect(fd, &address->any, address_size(address)) == 0 ||
-	       errno == EINPROGRESS;
-}
-
+/* why: what came of the attempt before, static. */
 static void
-connect_next(struct lmtp_back *back)
+connect_on(struct lmtp_back *back, const char *why)
 {
-	const char *why = "name has no address";
+	int error = 0;
 
 	drop_socket(back);
-	while (back->address_next < back->addresses.count) {
-		if (start_connect(back,
-			&back->addresses.addresses[back->address_next++])) {
-			back->phase = PHASE_CONNECTING;
-			wait_at_most(
-			    back, back->relay->config->backend.connect_timeout);
-			arm(back);
-			return;
-		}
-		why = strerrordesc_np(errno);
-		drop_socket(back);
+	if (connect_next(&back->stream, &back->addresses, &back->address_next,
+		back->route.port, &error)) {
+		back->phase = PHASE_CONNECTING;
+		wait_at_most(
+		    back, back->relay->config->backend.connect_timeout);
+		arm(back);
+		return;
 	}
-	if (back->addresses.count > 0 && errno)
-		why = strerrordesc_np(errno);
-	lmtp_back_fail(back, why);
+	lmtp_back_fail(back, error != 0 ? strerrordesc_np(error) : why);
 }
 
 static void
@@ -474,10 +521,7 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 
 	back->query = NULL;
 	back->addresses = *list;
-	if (list->count == 0)
-		lmtp_back_fail(back, why);
-	else
-		connect_next(back);
+	connect_on(back, why);
 }
 
 static void
@@ -488,8 +532,7 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	if (back->phase == PHASE_CONNECTING && back->stream.fd >= 0) {
-		errno = ETIMEDOUT;
-		connect_next(back);
+		connect_on(back, strerrordesc_np(ETIMEDOUT));
 		return;
 	}
 	if (back->phase == PHASE_CONNECTING && !back->query) {
@@ -518,7 +561,8 @@ lmtp_back_new(struct relay *relay, const struct route *route, lmtp_tell *tell,
 	back->stream.fd = -1;
 	back->in = buf_bounded((size_t)2 * REPLY_SIZE_MAX);
 	back->out = buf_bounded(OUT_SIZE_MAX);
-	back->held = buf_bounded(OUT_SIZE_MAX);
+	back->mail = buf_bounded(OUT_SIZE_MAX);
+	back->recipient = buf_bounded(OUT_SIZE_MAX);
 	back->event = event_new(relay->base, -1, 0, on_event, back);
 	back->timer = evtimer_new(relay->base, on_timer, back);
 	if (!back->event || !back->timer)
@@ -543,7 +587,8 @@ lmtp_back_free(struct lmtp_back **back)
 	event_free(old->timer);
 	buf_free(&old->in);
 	buf_free(&old->out);
-	buf_free(&old->held);
+	buf_free(&old->mail);
+	buf_free(&old->recipient);
 	free(old);
 }
 
@@ -565,50 +610,72 @@ lmtp_back_has_failed(const struct lmtp_back *back)
 	return back->phase == PHASE_FAILED;
 }
 
-/* Commands leave at once, or when the server is ready for them. */
-static struct buf *
-outlet(struct lmtp_back *back)
+bool
+lmtp_back_takes_chunks(const struct lmtp_back *back)
 {
-	return back->ready ? &back->out : &back->held;
+	return back->has_chunking;
 }
 
-static void
-send_commands(struct lmtp_back *back)
+bool
+lmtp_back_is_smtp(const struct lmtp_back *back)
 {
-	if (!back->ready)
-		return;
-	wait_at_most(back, back->relay->config->backend.reply_timeout);
-	flush(back);
+	return back->route.service == SERVICE_SMTP;
 }
 
 void
 lmtp_back_recipient(
     struct lmtp_back *back, struct slice mail, struct slice recipient)
 {
-	struct buf *out = outlet(back);
-
-	if (!back->in_transaction) {
-		expect(back, EXPECT_MAIL);
-		buf_add_slice(out, mail);
-		buf_add_string(out, "\r\n");
+	if (back->in_transaction)
+		mail = slice_from("");
+	if (back->ready) {
+		say_recipient(back, mail, recipient);
+		flush(back);
+		return;
 	}
-	expect(back, EXPECT_RECIPIENT);
-	buf_add_slice(out, recipient);
-	buf_add_string(out, "\r\n");
-	send_commands(back);
+	buf_clear(&back->mail);
+	buf_clear(&back->recipient);
+	buf_add_slice(&back->mail, mail);
+	buf_add_slice(&back->recipient, recipient);
 }
 
 void
 lmtp_back_data(struct lmtp_back *back)
 {
 	say(back, EXPECT_DATA, "DATA");
-	send_commands(back);
+	flush(back);
+}
+
+/* All octets of a chunk are said: the server says what it thinks of it. */
+static void
+end_chunk(struct lmtp_back *back)
+{
+	if (back->chunk_left > 0 || back->last_chunk)
+		return;
+	expect(back, EXPECT_CHUNK);
+	wait_at_most(back, back->relay->config->limits.write_stall_time);
+}
+
+void
+lmtp_back_chunk(struct lmtp_back *back, uint64_t size, bool last)
+{
+	back->chunk_left = size;
+	back->last_chunk = last;
+	buf_printf(
+	    &back->out, "BDAT %" PRIu64 "%s\r\n", size, last ? " LAST" : "");
+	end_chunk(back);
+	flush(back);
 }
 
 void
 lmtp_back_content(struct lmtp_back *back, struct slice content)
 {
 	buf_add_slice(&back->out, content);
+	if (back->chunk_left > 0) {
+		assert(content.size <= back->chunk_left);
+		back->chunk_left -= content.size;
+		end_chunk(back);
+	}
 	flush(back);
 }
 
@@ -621,7 +688,8 @@ lmtp_back_waiting(const struct lmtp_back *back)
 void
 lmtp_back_finish(struct lmtp_back *back, size_t count)
 {
-	back->results = count;
+	back->results = lmtp_back_is_smtp(back) ? 1 : count;
+	back->in_data = false;
 	wait_at_most(back, RESULT_TIMEOUT);
 }
 
@@ -630,7 +698,11 @@ lmtp_back_reset(struct lmtp_back *back)
 {
 	if (!back->in_transaction || back->phase != PHASE_SPEAKING)
 		return;
+	if (back->in_data || back->chunk_left > 0 || back->results > 0) {
+		lmtp_back_abandon(back);
+		return;
+	}
 	back->in_transaction = false;
 	say(back, EXPECT_RESET, "RSET");
-	send_commands(back);
+	flush(back);
 }

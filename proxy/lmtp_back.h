@@ -1,5 +1,6 @@
 /*
- * lmtp_back: one back end in a delivery session, by LMTP (RFC 2033).
+ * lmtp_back: one back end in a delivery session, by LMTP (RFC 2033), or by SMTP
+ * (RFC 5321) where its route says so.
  *
  * It connects when it is made, begins a transaction with its first recipient,
  * and tells its owner what the server answers. It lives until its owner closes
@@ -9,6 +10,7 @@
 #define PROXY_LMTP_BACK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lib/slice.h"
 #include "proxy/route.h"
@@ -19,8 +21,9 @@ struct lmtp_back;
 enum lmtp_news {
 	LMTP_NEWS_RECIPIENT, /* reply to lmtp_back_recipient() */
 	LMTP_NEWS_DATA,   /* reply to lmtp_back_data(); 354: content may come */
+	LMTP_NEWS_CHUNK,  /* reply to lmtp_back_chunk(), if not the last */
 	LMTP_NEWS_RESULT, /* reply for the next accepted recipient of the
-			     message */
+			     message; of SMTP: for all of them */
 	LMTP_NEWS_ROOM,   /* content went out, there is room for more */
 	LMTP_NEWS_FAILED  /* it is of no use any more: why is in text */
 };
@@ -48,18 +51,27 @@ bool lmtp_back_has_failed(const struct lmtp_back *back);
  */
 void lmtp_back_recipient(
     struct lmtp_back *back, struct slice mail, struct slice recipient);
+/* Does it take chunks (RFC 3030)? Known as soon as a recipient was accepted. */
+bool lmtp_back_takes_chunks(const struct lmtp_back *back);
+/* Does it speak SMTP: one result for all recipients? */
+bool lmtp_back_is_smtp(const struct lmtp_back *back);
+
 void lmtp_back_data(struct lmtp_back *back);
-/* After 354: content as it came, its end included in the last piece. */
+/* Instead of DATA: `size` octets of content come. */
+void lmtp_back_chunk(struct lmtp_back *back, uint64_t size, bool last);
+/* After 354: content as it came, its end included in the last piece. Of a
+ * chunk: no more than it has. */
 void lmtp_back_content(struct lmtp_back *back, struct slice content);
 /* Octets of content that the server has not taken yet. */
 size_t lmtp_back_waiting(const struct lmtp_back *back);
-/* All content is said: `count` results will come. */
+/* All content is said: `count` results will come, of SMTP one. */
 void lmtp_back_finish(struct lmtp_back *back, size_t count);
 /* Closes the connection, whatever is under way on it, and tells so. */
 void lmtp_back_fail(struct lmtp_back *back, const char *why);
 /* The same without telling; it has failed then. */
 void lmtp_back_abandon(struct lmtp_back *back);
-/* Gives up a transaction whose message is not on its way. */
+/* Gives up a transaction: by RSET, and where its message is on its way by
+ * closing the connection, which has failed then. */
 void lmtp_back_reset(struct lmtp_back *back);
 
 #endif

@@ -133,6 +133,36 @@ lmtp_add_path(
 	return out->failed ? -1 : 0;
 }
 
+bool
+lmtp_take_chunk(struct slice arguments, uint64_t *size, bool *last)
+{
+	size_t space = slice_find(arguments, ' ');
+	struct slice rest = slice_trim(slice_from_offset(arguments, space));
+
+	*last = slice_is_nocase(rest, "LAST");
+	return slice_to_uint(slice_first(arguments, space), LMTP_CHUNK_SIZE_MAX,
+		   size) == 0 &&
+	       (*last || rest.size == 0);
+}
+
+bool
+lmtp_find_parameter(struct slice rest, const char *keyword, struct slice *value)
+{
+	struct slice word;
+
+	while (slice_next_word(&rest, ' ', &word)) {
+		size_t equals = slice_find(word, '=');
+
+		if (!slice_is_nocase(slice_first(word, equals), keyword))
+			continue;
+		*value = equals == SIZE_MAX
+			     ? slice_from("")
+			     : slice_from_offset(word, equals + 1);
+		return true;
+	}
+	return false;
+}
+
 /* "250-text" or "250 text" or "250": its code, and whether more lines follow.
  */
 static bool
@@ -211,36 +241,88 @@ next_dot(unsigned dot, char c)
 	return dot == 1 && c == '.' ? 2 : 0;
 }
 
+static const char end_pattern[] = "\r\n.\r\n";
+
+static void
+begin_content(struct lmtp_end *end)
+{
+	if (end->begun)
+		return;
+	/* The line of the command before it ended in CRLF. */
+	end->begun = true;
+	end->matched = 2;
+	end->dot = 1;
+	end->last = '\n';
+}
+
+/* Takes the next octet; true when it completes an end. */
+static bool
+take_octet(struct lmtp_end *end, char c)
+{
+	if ((c == '\n' && end->last != '\r') ||
+	    (end->last == '\r' && c != '\n'))
+		end->bare = true;
+	end->loose = end->loose || is_loose(end, c);
+	end->dot = next_dot(end->dot, c);
+	end->last = c;
+	if (c == end_pattern[end->matched])
+		end->matched++;
+	else
+		end->matched = c == '\r';
+	return end->matched == sizeof(end_pattern) - 1;
+}
+
 size_t
 lmtp_find_end(struct lmtp_end *end, struct slice data, bool *done)
 {
-	static const char pattern[] = "\r\n.\r\n";
-
+	begin_content(end);
+	for (size_t i = 0; i < data.size; i++) {
+		*done = take_octet(end, data.data[i]);
+		if (*done)
+			return i + 1;
+	}
 	*done = false;
-	if (!end->begun) {
-		/* The line of DATA itself ended in CRLF. */
-		end->begun = true;
-		end->matched = 2;
-		end->dot = 1;
-		end->last = '\n';
+	return data.size;
+}
+
+void
+lmtp_watch(struct lmtp_end *end, struct slice data)
+{
+	begin_content(end);
+	for (size_t i = 0; i < data.size; i++)
+		/* Its CRLF may begin the next line of a dot. */
+		if (take_octet(end, data.data[i]))
+			end->matched = 2;
+}
+
+void
+lmtp_stuff(struct lmtp_stuffing *stuffing, struct slice data, struct buf *out)
+{
+	size_t from = 0;
+
+	if (data.size > 0 && !stuffing->begun) {
+		stuffing->begun = true;
+		stuffing->matched = 2;
 	}
 	for (size_t i = 0; i < data.size; i++) {
 		char c = data.data[i];
 
-		if ((c == '\n' && end->last != '\r') ||
-		    (end->last == '\r' && c != '\n'))
-			end->bare = true;
-		end->loose = end->loose || is_loose(end, c);
-		end->dot = next_dot(end->dot, c);
-		end->last = c;
-		if (c == pattern[end->matched])
-			end->matched++;
+		if (c == '.' && stuffing->matched == 2) {
+			buf_add(out, data.data + from, i - from);
+			buf_add_char(out, '.');
+			from = i;
+		}
+		if (c == '\n' && stuffing->matched == 1)
+			stuffing->matched = 2;
 		else
-			end->matched = c == '\r';
-		if (end->matched < sizeof(pattern) - 1)
-			continue;
-		*done = true;
-		return i + 1;
+			stuffing->matched = c == '\r';
 	}
-	return data.size;
+	buf_add_slice(out, slice_from_offset(data, from));
+}
+
+void
+lmtp_end_stuffing(const struct lmtp_stuffing *stuffing, struct buf *out)
+{
+	buf_add_string(out,
+	    stuffing->begun && stuffing->matched != 2 ? "\r\n.\r\n" : ".\r\n");
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/buf.h"
 #include "lib/slice.h"
@@ -27,6 +28,20 @@ int lmtp_unquote(struct buf *out, struct slice address);
 /* A path for this name, quoted where it must be; detail may be empty. */
 int lmtp_add_path(
     struct buf *out, struct slice name, char delimiter, struct slice detail);
+
+/* Octets that a chunk may be said to have: more is no size. */
+#define LMTP_CHUNK_SIZE_MAX ((uint64_t)INT64_MAX)
+
+/* What follows BDAT: a size and perhaps LAST (RFC 3030 section 2). False when
+ * it is anything else: nobody knows then where the next command begins. */
+bool lmtp_take_chunk(struct slice arguments, uint64_t *size, bool *last);
+
+/*
+ * The value of a parameter of MAIL or RCPT (RFC 5321 section 4.1.1.11) among
+ * those that `rest` has; empty for one without a value. False: not there.
+ */
+bool lmtp_find_parameter(
+    struct slice rest, const char *keyword, struct slice *value);
 
 /* A whole reply, all its lines: CRLF between them, none at the end. */
 struct lmtp_reply {
@@ -67,5 +82,25 @@ struct lmtp_end {
 
 /* Octets of `data` that belong to the message, its end included; *done. */
 size_t lmtp_find_end(struct lmtp_end *end, struct slice data, bool *done);
+/*
+ * The same of a message whose size is known (BDAT): it has no end in it, and a
+ * "." alone between two CRLF is nothing special.
+ */
+void lmtp_watch(struct lmtp_end *end, struct slice data);
+
+/*
+ * Turns such a message into one that ends by a dot (RFC 5321 section 4.5.2):
+ * adds the octets with a "." more at lines that begin with one. Begin with
+ * zeros; out grows by at most twice the octets and one.
+ */
+struct lmtp_stuffing {
+	bool begun;
+	unsigned matched; /* octets of CRLF before what comes next */
+};
+
+void lmtp_stuff(
+    struct lmtp_stuffing *stuffing, struct slice data, struct buf *out);
+/* The end: CRLF where the last line has none, and the dot. */
+void lmtp_end_stuffing(const struct lmtp_stuffing *stuffing, struct buf *out);
 
 #endif

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "lib/vote.h"
-#include "proxy/auth.h"
+#include "proxy/auth_votes.h"
 #include "proxy/observe.h"
 #include "proxy/probe.h"
 #include "proxy/resolve.h"
@@ -466,6 +466,7 @@ begin_probe(struct observer *observer, struct watched *watched, int64_t now_ms)
 	struct probe_request request = {
 		.kind = watched->service.kind,
 		.tls = watched->service.tls,
+		.proxy_header = watched->service.proxy_header,
 		.port = watched->service.port,
 		.name = observer->config->host_name,
 		.host = watched->host,
@@ -601,8 +602,8 @@ watch_service(struct target *target, struct watched *watched,
 {
 	struct buf url = buf_bounded(OBSERVER_HOST_SIZE + 32);
 
-	buf_printf(&url, "%.*s %u %d", SLICE_ARGS(service->host), service->port,
-	    (int)service->tls);
+	buf_printf(&url, "%.*s %u %d %d", SLICE_ARGS(service->host),
+	    service->port, (int)service->tls, service->proxy_header);
 	if (watched->there &&
 	    slice_equal(buf_slice(&url), buf_slice(&watched->url))) {
 		buf_free(&url);
@@ -686,7 +687,7 @@ take_host(struct observer *observer, const struct host *host)
 		const struct service *service =
 		    host_service(host, (enum service_kind)i);
 
-		if (service)
+		if (service && probe_can(service->kind))
 			watch_service(target, &target->services[i], service, 0);
 		else
 			unwatch(&target->services[i]);

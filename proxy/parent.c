@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "proxy/auth.h"
+#include "proxy/catchup.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
 #include "proxy/handover.h"
@@ -24,6 +25,7 @@
 #include "proxy/listen.h"
 #include "proxy/relay.h"
 #include "proxy/tls.h"
+#include "proxy/tls_files.h"
 
 #define ERRORS_SIZE_MAX 65536
 #define RESTART_DELAY   1000 /* ms, for a child that died within that time */
@@ -35,7 +37,8 @@ struct parent {
 	struct config *config;
 	struct log log;
 	struct jail jail, auth_jail;
-	SSL_CTX *front_context, *back_context;
+	struct tls_front *front_tls;
+	SSL_CTX *back_context;
 	struct listener *listeners;
 	size_t listener_count;
 	struct stats *stats;
@@ -44,6 +47,9 @@ struct parent {
 	sigset_t signals;
 	pid_t check_pid;       /* tries out a reload; 0: none */
 	int64_t start_from_ms; /* no child is started before */
+	uint64_t files;        /* of TLS, as they were last taken or refused */
+	uint64_t seen_files;   /* as they were at the last look */
+	int64_t look_ms;       /* when the next look is due */
 	bool stopping;
 };
 
@@ -76,12 +82,14 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 		buf_printf(errors, "%s: user \"%s\", chroot \"%s\": %s\n",
 		    parent->config_path, parent->config->user,
 		    parent->config->chroot, why);
-	if (config_observes(parent->config) &&
+	if ((config_observes(parent->config) ||
+		config_verifies(parent->config)) &&
 	    jail_prepare(&parent->auth_jail, parent->config->directory.user,
 		NULL, &why) < 0)
 		buf_printf(errors, "%s: directory { user } \"%s\": %s\n",
 		    parent->config_path, parent->config->directory.user, why);
-	parent->front_context = tls_front_context(&parent->config->tls, errors);
+	parent->files = tls_files_digest(parent->config);
+	parent->front_tls = tls_front_new(&parent->config->tls, errors);
 	parent->back_context =
 	    tls_back_context(&parent->config->backend, errors);
 	if (errors->size == 0 && sockets)
@@ -93,19 +101,29 @@ prepare(struct parent *parent, const struct handover *before, bool sockets,
 static int
 prepare_state(struct parent *parent, const struct handover *before)
 {
+	bool same;
+
 	parent->now.generation = before->generation + 1;
-	parent->now.stats_fd =
-	    before->stats_fd >= 0 ? before->stats_fd : stats_create();
+	/* Another program before may have counted otherwise; its relays go on
+	 * to do so where nobody looks. */
+	same = before->stats_fd >= 0 && stats_fits(before->stats_fd);
+	parent->now.stats_fd = same ? before->stats_fd : stats_create();
 	parent->stats =
 	    parent->now.stats_fd >= 0 ? stats_map(parent->now.stats_fd) : NULL;
 	if (!parent->stats)
 		return -1;
+	failures_seed(&parent->stats->failures);
 	for (size_t i = 0; i < parent->listener_count; i++)
 		handover_add_listener(&parent->now,
 		    (struct handover_listener){ parent->listeners[i].fd,
 			parent->listeners[i].address });
-	for (size_t i = 0; i < before->child_count; i++)
-		handover_add_child(&parent->now, before->children[i]);
+	for (size_t i = 0; i < before->child_count; i++) {
+		struct child child = before->children[i];
+
+		if (!same)
+			child.slot = -1;
+		handover_add_child(&parent->now, child);
+	}
 	return 0;
 }
 
@@ -188,12 +206,14 @@ run_relay(struct parent *parent, int slot, int parent_fd, int health_fd)
 		.config = parent->config,
 		.log = child_log(parent, "relay"),
 		.jail = parent->jail,
-		.front_context = parent->front_context,
+		.front_context = parent->front_tls->context,
 		.back_context = parent->back_context,
 		.listeners = parent->listeners,
 		.listener_count = parent->listener_count,
+		.stats = parent->stats,
 		.slot = &parent->stats->slots[slot],
 		.slot_number = (unsigned)slot,
+		.failures = &parent->stats->failures,
 		.parent_fd = parent_fd,
 		.health_fd = health_fd,
 	};
@@ -321,6 +341,69 @@ start_auth(struct parent *parent)
 	return 0;
 }
 
+/* A channel between a relay and an auth process, an end for each. */
+static void
+connect_pair(const struct child *relay, const struct child *auth)
+{
+	int ends[2];
+
+	if (new_channel(ends) < 0)
+		return;
+	control_send_fd(relay->parent_fd, ends[0], "auth");
+	control_send_fd(auth->parent_fd, ends[1], "relay");
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* With all of the other role in this generation. */
+static void
+connect_all(struct parent *parent, const struct child *child)
+{
+	enum child_role other =
+	    child->role == CHILD_RELAY ? CHILD_VERIFY : CHILD_RELAY;
+
+	for (size_t i = 0; i < parent->now.child_count; i++) {
+		const struct child *each = &parent->now.children[i];
+
+		if (each->role != other ||
+		    each->generation != parent->now.generation)
+			continue;
+		if (other == CHILD_RELAY)
+			connect_pair(each, child);
+		else
+			connect_pair(child, each);
+	}
+}
+
+static int
+start_verify(struct parent *parent)
+{
+	struct child child = { .role = CHILD_VERIFY,
+		.generation = parent->now.generation,
+		.slot = -1,
+		.health_fd = -1,
+		.started_ms = relay_now_ms() };
+	int ends[2];
+
+	if (new_channel(ends) < 0)
+		return -1;
+	child.parent_fd = ends[0];
+	child.pid = fork();
+	if (child.pid == 0) {
+		close_inherited(parent);
+		close(ends[0]);
+		exit(run_auth(parent, ends[1], -1));
+	}
+	close(ends[1]);
+	if (child.pid < 0) {
+		close(ends[0]);
+		return -1;
+	}
+	connect_all(parent, &child);
+	handover_add_child(&parent->now, child);
+	return 0;
+}
+
 static int
 start_relay(struct parent *parent)
 {
@@ -352,6 +435,7 @@ start_relay(struct parent *parent)
 	close(health[1]);
 	if (find_child(parent, CHILD_HEALTH))
 		introduce(find_child(parent, CHILD_HEALTH), &child);
+	connect_all(parent, &child);
 	handover_add_child(&parent->now, child);
 	return 0;
 fail:
@@ -366,22 +450,55 @@ fail:
 }
 
 static size_t
-count_relays(const struct parent *parent)
+count_children(const struct parent *parent, enum child_role role)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < parent->now.child_count; i++)
-		count += parent->now.children[i].role == CHILD_RELAY &&
+		count += parent->now.children[i].role == role &&
 			 parent->now.children[i].generation ==
 			     parent->now.generation;
 	return count;
 }
 
-static bool
-lacks_auth(const struct parent *parent)
+/* Whom a whole generation has, in the order in which they are started. */
+static const struct crew {
+	enum child_role role;
+	int (*start)(struct parent *parent);
+} crew[] = {
+	{ CHILD_HEALTH, start_health },
+	{ CHILD_AUTH, start_auth },
+	{ CHILD_VERIFY, start_verify },
+	{ CHILD_RELAY, start_relay },
+};
+
+static size_t
+wanted_children(const struct parent *parent, enum child_role role)
 {
-	return config_observes(parent->config) &&
-	       !find_child(parent, CHILD_AUTH);
+	const struct config *config = parent->config;
+
+	switch (role) {
+	case CHILD_HEALTH:
+		return 1;
+	case CHILD_AUTH:
+		return config_observes(config) ? 1 : 0;
+	case CHILD_VERIFY:
+		return config_verifies(config) ? (size_t)config->auth.processes
+					       : 0;
+	case CHILD_RELAY:
+		break;
+	}
+	return (size_t)config->relays;
+}
+
+static bool
+is_whole(const struct parent *parent)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(crew); i++)
+		if (count_children(parent, crew[i].role) <
+		    wanted_children(parent, crew[i].role))
+			return false;
+	return true;
 }
 
 /* Starts whoever is missing of this generation. */
@@ -390,18 +507,17 @@ start_missing(struct parent *parent)
 {
 	if (parent->stopping || relay_now_ms() < parent->start_from_ms)
 		return;
-	if (!find_child(parent, CHILD_HEALTH) && start_health(parent) < 0)
-		goto fail;
-	if (lacks_auth(parent) && start_auth(parent) < 0)
-		goto fail;
-	while (count_relays(parent) < (size_t)parent->config->relays)
-		if (start_relay(parent) < 0)
-			goto fail;
-	return;
-fail:
-	log_why(&parent->log, LOG_LEVEL_ERROR, "start_failed",
-	    strerrordesc_np(errno));
-	parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
+	for (size_t i = 0; i < ARRAY_SIZE(crew); i++) {
+		while (count_children(parent, crew[i].role) <
+		       wanted_children(parent, crew[i].role)) {
+			if (crew[i].start(parent) == 0)
+				continue;
+			log_why(&parent->log, LOG_LEVEL_ERROR, "start_failed",
+			    strerrordesc_np(errno));
+			parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
+			return;
+		}
+	}
 }
 
 /* Lets go of a child that ended. */
@@ -483,6 +599,32 @@ end_check(struct parent *parent, int status)
 	log_why(&parent->log, LOG_LEVEL_ERROR, "reload_refused",
 	    "the new configuration or program has errors, the old one goes on");
 	sd_notify(0, "READY=1");
+}
+
+/*
+ * Looks whether files of TLS changed. Whoever writes them may not be through
+ * with all of them: a reload begins when two looks saw the same.
+ */
+static void
+look_at_files(struct parent *parent)
+{
+	long watch_time = parent->config->tls.watch_time;
+	uint64_t files;
+
+	if (watch_time == 0 || parent->stopping ||
+	    relay_now_ms() < parent->look_ms)
+		return;
+	parent->look_ms = relay_now_ms() + watch_time * 1000;
+	files = tls_files_digest(parent->config);
+	if (files != parent->files && files == parent->seen_files &&
+	    parent->check_pid == 0) {
+		log_why(&parent->log, LOG_LEVEL_INFO, "files_changed",
+		    "files of TLS are not what they were");
+		/* What is refused is not tried again until it changes. */
+		parent->files = files;
+		begin_reload(parent);
+	}
+	parent->seen_files = files;
 }
 
 /* ---- signals and time ---- */
@@ -574,16 +716,20 @@ retire_before(struct parent *parent)
 	}
 }
 
+/* Milliseconds until something is due; -1: nothing will be. */
 static int
 poll_timeout(const struct parent *parent)
 {
-	int64_t wait_ms = parent->start_from_ms - relay_now_ms();
+	int64_t due_ms = INT64_MAX, wait_ms;
 
-	if (parent->stopping)
-		return wait_ms > 0 ? (int)wait_ms : 0;
-	if (find_child(parent, CHILD_HEALTH) && !lacks_auth(parent) &&
-	    count_relays(parent) >= (size_t)parent->config->relays)
+	if (parent->stopping || !is_whole(parent))
+		due_ms = parent->start_from_ms;
+	if (!parent->stopping && parent->config->tls.watch_time > 0 &&
+	    parent->look_ms < due_ms)
+		due_ms = parent->look_ms;
+	if (due_ms == INT64_MAX)
 		return -1;
+	wait_ms = due_ms - relay_now_ms();
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }
 
@@ -598,6 +744,7 @@ supervise(struct parent *parent)
 		int ready;
 
 		start_missing(parent);
+		look_at_files(parent);
 		health = find_child(parent, CHILD_HEALTH);
 		if (health)
 			fds[1].fd = health->parent_fd;
@@ -655,6 +802,8 @@ run(struct parent *parent, struct handover *before)
 	close_unused(parent, before);
 	log_why(&parent->log, LOG_LEVEL_INFO, "started",
 	    "postcell-proxyd " POSTCELL_VERSION);
+	if (before->generation == 0)
+		catchup_wait(parent->config, &parent->log, parent->signal_fd);
 	start_missing(parent);
 	retire_before(parent);
 	reap(parent); /* whoever died while the program was replaced */
@@ -666,7 +815,7 @@ run(struct parent *parent, struct handover *before)
 static void
 parent_close(struct parent *parent)
 {
-	SSL_CTX_free(parent->front_context);
+	tls_front_free(&parent->front_tls);
 	SSL_CTX_free(parent->back_context);
 	free(parent->listeners);
 	handover_free(&parent->now);

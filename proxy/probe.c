@@ -2,20 +2,18 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "proxy/back.h"
+#include "proxy/connect.h"
+#include "proxy/query.h"
 #include "proxy/stream.h"
 
 #define CRLF            "\r\n"
 #define PROBE_LINE_SIZE 8192
 #define PROBE_CHUNK     4096
-/* With which the id of our DNS query and of its answer are compared. */
-#define DNS_ID_SIZE     2
-#define DNS_LENGTH_SIZE 2
 
 enum probe_state {
 	STATE_CONNECT,
@@ -68,13 +66,11 @@ static const struct talk {
 	    "LOGOUT" CRLF },
 };
 
-/* RFC 1035 section 4.2.2: length, id 0x5043, one question, the root's SOA. */
-static const char dns_query[] = "\x00\x11"
-				"PC\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00"
-				"\x00\x00\x06\x00\x01";
-/* RFC 4511 section 4.2: bind request 1, version 3, no name, no password. */
-static const char ldap_bind[] = "\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03"
-				"\x04\x00\x80\x00";
+bool
+probe_can(enum service_kind kind)
+{
+	return talks[kind].greeting || query_text(kind).size > 0;
+}
 
 bool
 probe_can_log_in(enum service_kind kind)
@@ -289,14 +285,12 @@ begin_talk(struct probe *probe)
 		    PROBE_LINE_SIZE);
 		probe->state = STATE_BACK;
 		arm(probe);
-	} else if (request->kind == SERVICE_DNS) {
-		ask(probe, STATE_GREETING, dns_query, sizeof(dns_query) - 1);
-	} else if (request->kind == SERVICE_LDAP) {
-		ask(probe, STATE_GREETING, ldap_bind, sizeof(ldap_bind) - 1);
 	} else if (speaks_lines(probe)) {
 		arm(probe);
 	} else {
-		end_good(probe);
+		struct slice query = query_text(request->kind);
+
+		ask(probe, STATE_GREETING, query.data, query.size);
 	}
 }
 
@@ -396,28 +390,16 @@ take_lines(struct probe *probe)
 static void
 take_octets(struct probe *probe)
 {
-	struct slice input = buf_slice(&probe->in);
-
-	if (probe->request.kind == SERVICE_DNS) {
-		struct slice id =
-		    slice_of(dns_query + DNS_LENGTH_SIZE, DNS_ID_SIZE);
-
-		if (input.size < DNS_LENGTH_SIZE + DNS_ID_SIZE)
-			return;
-		if (slice_equal(
-			slice_first(slice_from_offset(input, DNS_LENGTH_SIZE),
-			    DNS_ID_SIZE),
-			id))
-			end_good(probe);
-		else
-			end(probe, PROBE_SILENT, "it answers something else");
+	switch (query_check(probe->request.kind, buf_slice(&probe->in))) {
+	case QUERY_MORE:
+		return;
+	case QUERY_GOOD:
+		end_good(probe);
+		return;
+	case QUERY_BAD:
+		end(probe, PROBE_SILENT, "it answers something else");
 		return;
 	}
-	/* An LDAPMessage is a SEQUENCE. */
-	if (input.data[0] == ldap_bind[0])
-		end_good(probe);
-	else
-		end(probe, PROBE_SILENT, "it does not answer as a directory");
 }
 
 static void
@@ -496,45 +478,6 @@ read_some(struct probe *probe)
 
 /* ---- connecting ---- */
 
-static void connect_next(struct probe *probe);
-
-static void
-connected(struct probe *probe)
-{
-	socklen_t size = sizeof(int);
-	int error = 0;
-
-	if (getsockopt(probe->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
-	if (error == 0) {
-		begin(probe);
-		return;
-	}
-	probe->result = error == ECONNREFUSED ? PROBE_REFUSED : PROBE_SILENT;
-	probe->why = strerrordesc_np(error);
-	connect_next(probe);
-}
-
-/* 0 while it connects, else errno. */
-static int
-start_connect(struct probe *probe, union address address)
-{
-	int one = 1;
-	int fd = socket(address.any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return errno;
-	stream_open(&probe->stream, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(&address, probe->request.port);
-	if (connect(fd, &address.any, address_size(&address)) == 0 ||
-	    errno == EINPROGRESS)
-		return 0;
-	return errno;
-}
-
 /* Want of descriptors, memory or ports of ours says nothing of others. */
 static bool
 is_ours(int error)
@@ -544,32 +487,41 @@ is_ours(int error)
 	       error == EAFNOSUPPORT;
 }
 
+/* error: of the attempt before; 0: there was none. */
 static void
-connect_next(struct probe *probe)
+connect_on(struct probe *probe, int error)
 {
-	const struct address_list *list = probe->request.addresses;
-
-	while (probe->address_next < list->count) {
-		int error;
-
-		if (probe->io)
-			event_free(probe->io);
-		probe->io = NULL;
-		stream_close(&probe->stream);
-		error = start_connect(
-		    probe, list->addresses[probe->address_next++]);
-		if (error == 0) {
-			arm(probe);
-			return;
-		}
-		probe->result = is_ours(error) || (probe->request.one_family &&
-						      error == ENETUNREACH)
-				    ? PROBE_NONE
-				: error == ECONNREFUSED ? PROBE_REFUSED
-							: PROBE_SILENT;
-		probe->why = strerrordesc_np(error);
+	if (probe->io)
+		event_free(probe->io);
+	probe->io = NULL;
+	if (connect_next(&probe->stream, probe->request.addresses,
+		&probe->address_next, probe->request.port, &error)) {
+		arm(probe);
+		return;
 	}
-	end(probe, probe->result, probe->why);
+	if (error == 0)
+		end(probe, PROBE_NONE, "it has no address");
+	else
+		end(probe,
+		    is_ours(error) ||
+			    (probe->request.one_family && error == ENETUNREACH)
+			? PROBE_NONE
+		    : error == ECONNREFUSED ? PROBE_REFUSED
+					    : PROBE_SILENT,
+		    strerrordesc_np(error));
+}
+
+static void
+connected(struct probe *probe)
+{
+	int error = connect_finish(&probe->stream);
+
+	if (error == 0 && probe->request.proxy_header)
+		error = connect_introduce(&probe->stream, NULL, NULL);
+	if (error == 0)
+		begin(probe);
+	else
+		connect_on(probe, error);
 }
 
 static void
@@ -620,8 +572,6 @@ probe_new(struct event_base *base, const struct probe_request *request,
 	probe->stream.fd = -1;
 	probe->in = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
 	probe->out = buf_bounded((size_t)2 * PROBE_LINE_SIZE);
-	probe->result = PROBE_NONE;
-	probe->why = "it has no address";
 	probe->deadline = evtimer_new(base, on_deadline, probe);
 	probe->finish = evtimer_new(base, on_finish, probe);
 	if (!probe->deadline || !probe->finish ||
@@ -629,7 +579,7 @@ probe_new(struct event_base *base, const struct probe_request *request,
 		probe_free(&probe);
 		return NULL;
 	}
-	connect_next(probe);
+	connect_on(probe, 0);
 	return probe;
 }
 

@@ -5,9 +5,7 @@
  * sessions), waits for the greeting of the service's protocol, and where
  * credentials are given logs in as a session would, by the same machine
  * (back.h); at IMAP it also selects INBOX, which needs the mail store. What
- * serves no mail is asked what costs it least: DNS for the root's SOA, LDAP for
- * an anonymous bind, whatever the answer is; the Kerberos services are only
- * connected to.
+ * serves no mail is asked one question (query.h).
  *
  * Runs on the event loop and never blocks.
  */
@@ -37,6 +35,7 @@ typedef void probe_done(
 struct probe_request {
 	enum service_kind kind;
 	enum service_tls tls;
+	bool proxy_header; /* the host wants one of the PROXY protocol */
 	uint16_t port;
 	const char *name; /* what we call ourselves */
 	const char *host; /* name in the certificate */
@@ -56,6 +55,8 @@ struct probe *probe_new(struct event_base *base,
 /* done will not be called. */
 void probe_free(struct probe **probe);
 
+/* Whether anything can be learnt of such a service. */
+bool probe_can(enum service_kind kind);
 /* Whether there is a machine that can log in there. */
 bool probe_can_log_in(enum service_kind kind);
 

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/arrival.h"
 #include "proxy/control.h"
 #include "proxy/delivery.h"
 #include "proxy/learn.h"
@@ -33,8 +35,9 @@ relay_now_ms(void)
 void
 relay_session_id(struct relay *relay, char *id, size_t size)
 {
-	(void)snprintf(id, size, "%08x%03x%08x", relay->started_s,
-	    relay->settings->slot_number & 0xfff, relay->sequence++);
+	(void)snprintf(id, size, "%08x%08x%03x%08x", relay->started_s,
+	    relay->drawn, relay->settings->slot_number & 0xfff,
+	    relay->sequence++);
 }
 
 /* ---- accept and limits ---- */
@@ -90,10 +93,7 @@ on_accept(evutil_socket_t listening, short what, void *context)
 		if (fd < 0)
 			return;
 		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
-		if (listener->config->service == SERVICE_LMTP)
-			delivery_accept(relay, listener, fd, &client);
-		else
-			session_accept(relay, listener, fd, &client);
+		arrival_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");
 	}
@@ -199,6 +199,7 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 	(void)what;
 	relay->retiring = true; /* whoever ends lets nobody else in */
 	set_accepting(relay, false);
+	arrival_stop_all(relay);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++)
 		while ((session = TAILQ_FIRST(&relay->queues[i])))
 			session_stop(session);
@@ -210,15 +211,19 @@ on_stop(evutil_socket_t signal_number, short what, void *context)
 		event_base_loopbreak(relay->base);
 }
 
-/* The parent says nothing; that it closed its end says all. */
 static void
 on_parent(evutil_socket_t fd, short what, void *context)
 {
-	char octet;
+	struct relay *relay = context;
+	char text[CONTROL_QUESTION_SIZE];
+	int channel;
+	long size = control_receive_fd(fd, &channel, text);
 
 	(void)what;
-	if (recv(fd, &octet, 1, MSG_DONTWAIT) == 0)
-		retire(context);
+	if (size == 0)
+		retire(relay);
+	else if (size > 0 && channel >= 0)
+		verdicts_add(relay->verdicts, channel);
 }
 
 static void
@@ -390,6 +395,9 @@ watch_all(struct relay *relay)
 		relay->accept_events[i] =
 		    watch(relay, settings->listeners[i].fd, EV_READ, on_accept);
 	relay->accepting = true;
+	relay->verdicts = verdicts_new(relay->base, &relay->config->auth);
+	if (!relay->verdicts)
+		abort();
 	relay->parent_event =
 	    watch(relay, settings->parent_fd, EV_READ, on_parent);
 	relay->health_event =
@@ -420,6 +428,7 @@ close_relay(struct relay *relay)
 		event_free(relay->tick);
 	}
 	learner_free(&relay->learner);
+	verdicts_free(&relay->verdicts);
 	offers_free(&relay->offers);
 	moves_close(relay);
 	resolver_free(&relay->resolver);
@@ -450,6 +459,8 @@ relay_run(const struct relay_settings *settings)
 	};
 	offers_init(&relay.offers);
 	relay.started_s = (uint32_t)time(NULL);
+	if (getrandom(&relay.drawn, sizeof(relay.drawn), 0) < 0)
+		abort();
 	relay.now_s = relay_now_ms() / 1000;
 	if (open_relay(&relay, &why) < 0) {
 		log_why(&relay.log, LOG_LEVEL_ERROR, "relay_failed", why);

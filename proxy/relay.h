@@ -26,10 +26,15 @@
 #include "proxy/resolve.h"
 #include "proxy/route.h"
 #include "proxy/stats.h"
+#include "proxy/verdict.h"
 
+#define RELAY_ID_SIZE 28 /* octets of a session's id, and NUL */
+
+struct arrival;
 struct learner;
 struct delivery;
 struct session;
+LIST_HEAD(arrival_list, arrival);
 LIST_HEAD(delivery_list, delivery);
 TAILQ_HEAD(session_list, session);
 
@@ -60,9 +65,12 @@ struct relay_settings {
 	SSL_CTX *back_context;
 	const struct listener *listeners;
 	size_t listener_count;
+	struct stats *stats;
 	struct stats_slot *slot;
 	unsigned slot_number;
-	int parent_fd; /* closed by the parent: retire */
+	struct failures *failures; /* shared by all relays */
+	/* Closed by the parent: retire. It sends "auth" and a channel. */
+	int parent_fd;
 	int health_fd; /* SOCK_SEQPACKET: questions of the health process */
 };
 
@@ -78,15 +86,19 @@ struct relay {
 	struct front_settings front_settings;
 	struct offers offers;
 	struct learner *learner;
+	struct verdicts *verdicts;
+	int64_t refusal_ms; /* what back ends take to refuse, smoothed */
 	struct event **accept_events; /* one for each listener */
 	struct event *tick, *reaper, *stop_event, *parent_event, *health_event;
 	struct session_list queues[QUEUE_COUNT];
+	struct arrival_list arrivals;
 	struct delivery_list deliveries;
-	uint32_t session_count; /* deliveries included */
+	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
-	int64_t reported_ms;    /* the last time that the observer was told */
-	int64_t now_s;          /* monotonic, as of the last tick or event */
+	uint32_t drawn; /* at random: other proxies started this second too */
+	int64_t reported_ms; /* the last time that the observer was told */
+	int64_t now_s;       /* monotonic, as of the last tick or event */
 	bool accepting;
 	bool retiring; /* no new sessions; ends with the last */
 	bool failed;
@@ -101,7 +113,7 @@ void relay_session_ended(struct relay *relay);
 /* A server does not serve as it should: the observer looks at once. */
 void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
-/* A new session's id, ending in NUL: unique on this host. */
+/* A new session's id, ending in NUL: no other proxy's session has it. */
 void relay_session_id(struct relay *relay, char *id, size_t size);
 
 #endif

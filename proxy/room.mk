@@ -1,11 +1,11 @@
 LIBRARIES += libpostcell-proxy
 libpostcell-proxy_SOURCES := $(filter-out proxy/main.c,$(sort $(wildcard proxy/*.c)))
-libpostcell-proxy_PACKAGES := libevent libcares openssl jansson libseccomp ldap lber
+libpostcell-proxy_PACKAGES := libevent libcares openssl jansson libseccomp ldap lber libxxhash
 
 PROGRAMS += postcell-proxyd
 install_sbin += postcell-proxyd
 postcell-proxyd_SOURCES := proxy/main.c
-postcell-proxyd_USES := libpostcell-proxy libpostcell-replica-reader libpostcell-daemon libpostcell
+postcell-proxyd_USES := libpostcell-proxy libpostcell-replica-connection libpostcell-replica-reader libpostcell-daemon libpostcell
 postcell-proxyd_PACKAGES := libevent libcares openssl jansson libseccomp ldap lber lmdb libconfuse libsystemd libxxhash libutf8proc
 
 proxy_TEST_USES := $(postcell-proxyd_USES)

@@ -64,6 +64,8 @@ to_server(
 {
 	const struct service *service = host_service(server, kind);
 
+	if (!service && kind == SERVICE_LMTP)
+		service = host_service(server, SERVICE_SMTP);
 	if (!service) {
 		route->why = "the account's server does not offer this service";
 		return ROUTE_UNAVAILABLE;
@@ -75,6 +77,8 @@ to_server(
 	}
 	route->port = service->port;
 	route->tls = service->tls;
+	route->service = service->kind;
+	route->proxy_header = service->proxy_header;
 	return ROUTE_FOUND;
 }
 
@@ -98,6 +102,7 @@ to_host(struct route *route, struct slice host,
 	}
 	route->port = backend->port ? (uint16_t)backend->port : service.port;
 	route->tls = (enum service_tls)backend->tls;
+	route->service = kind;
 	return ROUTE_FOUND;
 }
 

@@ -32,6 +32,8 @@ struct route {
 	char host[ROUTE_HOST_SIZE];   /* what to connect to */
 	uint16_t port;
 	enum service_tls tls;
+	enum service_kind service; /* what it is that is connected to */
+	bool proxy_header; /* the host wants one of the PROXY protocol */
 	int64_t wait_until_us;
 	const char *why; /* static text: how it was placed, or why not */
 };
@@ -66,7 +68,8 @@ const char *route_lost(const struct router *router,
 /*
  * The same for mail to an address: with and without what stands behind
  * `delimiter` in its local part (*detail, borrowed from address), and followed
- * by way of mailRoutingAddress. Accounts that may not log in get their mail.
+ * by way of mailRoutingAddress; to the server's LMTP or, where it has none, its
+ * SMTP. Accounts that may not log in get their mail.
  */
 enum route_result route_mail(struct router *router, struct slice address,
     char delimiter, int64_t now_us, struct buf *store, struct account *account,

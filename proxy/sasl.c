@@ -36,6 +36,7 @@ static const char *const mechanism_texts[] = {
 	[SASL_SCRAM_SHA_256] = "SCRAM-SHA-256",
 	[SASL_OAUTHBEARER] = "OAUTHBEARER",
 	[SASL_XOAUTH2] = "XOAUTH2",
+	[SASL_EXTERNAL] = "EXTERNAL",
 };
 _Static_assert(
     ARRAY_SIZE(mechanism_texts) == SASL_MECHANISM_COUNT, "a text for each");
@@ -61,7 +62,8 @@ sasl_mechanism_parse(struct slice name, enum sasl_mechanism *mechanism)
 bool
 sasl_is_relayed(enum sasl_mechanism mechanism)
 {
-	return mechanism != SASL_PLAIN && mechanism != SASL_LOGIN;
+	return mechanism != SASL_PLAIN && mechanism != SASL_LOGIN &&
+	       mechanism != SASL_EXTERNAL;
 }
 
 enum sasl_result
@@ -131,6 +133,19 @@ respond_login(struct sasl *sasl, struct slice response,
 	buf_clear(&credentials->authorise);
 	buf_add_string(challenge, "Password:");
 	return SASL_CHALLENGE;
+}
+
+/* initial-response = *( UTF8-char-no-nul ), RFC 4422 appendix A.2 */
+static enum sasl_result
+respond_external(
+    struct slice message, struct credentials *credentials, const char **why)
+{
+	buf_clear(&credentials->user);
+	buf_clear(&credentials->password);
+	if (set(&credentials->authorise, message, true))
+		return SASL_COMPLETE;
+	*why = "EXTERNAL has a too long name, or a NUL";
+	return SASL_FAILED;
 }
 
 /* saslname = 1*(value-safe-char / "=2C" / "=3D"), RFC 5801 section 4 */
@@ -279,11 +294,29 @@ sasl_respond(struct sasl *sasl, struct slice response,
 	case SASL_OAUTHBEARER:
 	case SASL_XOAUTH2:
 		return respond_relayed(sasl, response, credentials, why);
+	case SASL_EXTERNAL:
+		return respond_external(response, credentials, why);
 	case SASL_MECHANISM_COUNT:
 		break;
 	}
 	*why = "mechanism is not spoken here";
 	return SASL_FAILED;
+}
+
+void
+credentials_split_master(struct credentials *credentials, char separator)
+{
+	struct slice name = buf_slice(&credentials->user);
+	size_t at = separator ? slice_find_last(name, separator) : SIZE_MAX;
+	struct buf master = buf_bounded(SASL_NAME_SIZE_MAX);
+
+	if (at == SIZE_MAX || at == 0 || at + 1 == name.size ||
+	    credentials->authorise.size > 0)
+		return;
+	buf_add_slice(&master, slice_from_offset(name, at + 1));
+	buf_add_slice(&credentials->authorise, slice_first(name, at));
+	buf_free(&credentials->user);
+	credentials->user = master;
 }
 
 enum sasl_mechanism

@@ -7,7 +7,8 @@
  * account can be routed, and from then on the server and the client talk to
  * each other. What such a message says is not changed, the user's name
  * included: the server must know the account by what its user types. Channel
- * binding cannot be had.
+ * binding cannot be had. EXTERNAL (RFC 4422 appendix A) ends in an authzid
+ * alone: who the user is, TLS knows.
  *
  * The exchange is decoded octets both ways; base64 and line endings are the
  * protocol's business. Pure.
@@ -33,6 +34,7 @@ enum sasl_mechanism {
 	SASL_SCRAM_SHA_256,
 	SASL_OAUTHBEARER,
 	SASL_XOAUTH2,
+	SASL_EXTERNAL,
 	SASL_MECHANISM_COUNT
 };
 
@@ -84,6 +86,13 @@ enum sasl_result sasl_start(
  */
 enum sasl_result sasl_respond(struct sasl *sasl, struct slice response,
     struct credentials *credentials, struct buf *challenge, const char **why);
+
+/*
+ * Takes a name such as "bob*master" apart: bob's mailbox, the master's
+ * password. Names without the separator, or with an empty part, and logins
+ * that have an authzid stay as they are. separator '\0': none is known.
+ */
+void credentials_split_master(struct credentials *credentials, char separator);
 
 /* The mechanism in which a back end is told these credentials. */
 enum sasl_mechanism sasl_back_mechanism(const struct credentials *credentials);

@@ -5,11 +5,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/session_auth.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
+#include "proxy/tls.h"
 
 #define DRAIN_SIZE                                                             \
 	65536 /* octets of a client that are thrown away while closing */
+#define TLS_MEMORY       32768 /* octets that a handshake takes, about */
+#define SUBJECT_SIZE_MAX 1024  /* octets of a client's name by certificate */
 
 typedef void session_step(struct session *session);
 
@@ -24,6 +28,9 @@ static const struct session_row {
 	[SESSION_FRONT_TLS] = { "front_tls", true, false, session_front_tls,
 	    step_nothing },
 	[SESSION_FRONT] = { "front", true, false, session_front_speaks,
+	    step_nothing },
+	[SESSION_VERIFY] = { "verify", false, false, step_flush, step_nothing },
+	[SESSION_PENALTY] = { "penalty", false, false, step_flush,
 	    step_nothing },
 	[SESSION_ROUTE] = { "route", false, false, step_flush, step_nothing },
 	[SESSION_RESOLVE] = { "resolve", false, false, step_flush,
@@ -123,6 +130,26 @@ watch(struct session *session, struct stream *stream, struct event *event,
 		abort();
 }
 
+/* What it costs by now that this client has not logged in yet. */
+static void
+count_memory(struct session *session)
+{
+	struct login *login = session->login;
+	size_t memory = sizeof(*session) + sizeof(*login) +
+			login->front_in.capacity + login->front_out.capacity +
+			login->back_in.capacity + login->back_out.capacity +
+			(session->front.ssl ? TLS_MEMORY : 0) +
+			(session->back.ssl ? TLS_MEMORY : 0);
+
+	if (memory == login->memory)
+		return;
+	/* The counter is one of all sessions: the difference may be less than
+	 * nothing, and wraps round as it ought to. */
+	stats_add(session->relay->settings->slot, STATS_LOGIN_MEMORY,
+	    (uint64_t)memory - login->memory);
+	login->memory = memory;
+}
+
 /* Waits for what the state and the unsent output call for. */
 void
 session_arm(struct session *session)
@@ -141,6 +168,8 @@ session_arm(struct session *session)
 
 	if (session->state == SESSION_DEAD)
 		return;
+	if (login)
+		count_memory(session);
 	if (session->state == SESSION_CONNECT)
 		write_back = true;
 	watch(session, &session->front, &session->front_event,
@@ -174,7 +203,11 @@ login_free(struct session *session)
 	session->login = NULL;
 	if (!login)
 		return;
+	stats_subtract(
+	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
 	resolve_cancel(&login->query);
+	session_forget_verdict(login);
+	buf_free(&login->refused_text);
 	event_free(login->timer);
 	front_close(&login->front);
 	back_close(&login->back);
@@ -190,6 +223,7 @@ static void
 log_end(const struct session *session)
 {
 	struct log_line line = log_line(LOG_LEVEL_INFO, "session_end");
+	struct buf subject = buf_bounded(SUBJECT_SIZE_MAX);
 	char address[INET6_ADDRSTRLEN];
 
 	address_text(&session->client, address, sizeof(address));
@@ -198,6 +232,10 @@ log_end(const struct session *session)
 	log_word(&line, "client", address);
 	log_word(&line, "tls",
 	    session->front.ssl ? SSL_get_version(session->front.ssl) : "none");
+	if (tls_client_name(session->front.ssl, TLS_CLIENT_SUBJECT, &subject) ==
+	    0)
+		log_text(&line, "certificate", buf_slice(&subject));
+	buf_free(&subject);
 	log_word(&line, "state", rows[session->state].name);
 	if (session->user) {
 		log_string(&line, "user", session->user);
@@ -226,6 +264,7 @@ session_end(struct session *session, const char *why)
 		stats_subtract(slot, STATS_LOGGED_IN, 1);
 	stats_add(slot, STATS_BYTES_IN, session->to_back.moved);
 	stats_add(slot, STATS_BYTES_OUT, session->to_front.moved);
+	admission_leave(session->relay, &session->held);
 	if (session->front_events)
 		event_del(&session->front_event);
 	moves_forget(&session->follower);
@@ -321,9 +360,8 @@ session_begin_relay(struct session *session)
 				? login->account.uid
 				: login->account.address;
 
-	login->front.protocol->accept(&login->front,
-	    buf_slice(&login->back.reply), buf_slice(&login->back.untagged),
-	    &login->front_out);
+	front_accept(&login->front, buf_slice(&login->back.reply),
+	    buf_slice(&login->back.untagged), &login->front_out);
 	if (login->front_out.failed) {
 		session_end(session, "client does not read what it asked for");
 		return;
@@ -428,11 +466,14 @@ session_time_out(struct session *session)
 		session_end(session, texts[session->queue]);
 		return;
 	}
-	if (session->state != SESSION_FRONT)
-		login->front.protocol->refuse(
-		    &login->front, &late, &login->front_out);
-	login->front.protocol->goodbye(
-	    &login->front, "Login took too long.", &login->front_out);
+	if (session->state == SESSION_PENALTY)
+		front_refuse(&login->front,
+		    &(struct refusal){
+			login->refused, buf_slice(&login->refused_text) },
+		    &login->front_out);
+	else if (session->state != SESSION_FRONT)
+		front_refuse(&login->front, &late, &login->front_out);
+	front_goodbye(&login->front, "Login took too long.", &login->front_out);
 	session_close(session, texts[session->queue]);
 }
 
@@ -442,8 +483,8 @@ session_stop(struct session *session)
 	struct login *login = session->login;
 
 	if (session->state == SESSION_FRONT) {
-		login->front.protocol->goodbye(&login->front,
-		    "This proxy is being stopped.", &login->front_out);
+		front_goodbye(&login->front, "This proxy is being stopped.",
+		    &login->front_out);
 		if (!session_flush_front(session))
 			return;
 	}
@@ -508,29 +549,32 @@ login_new(struct session *session)
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	login->front.plaintext = session->listener->config->plaintext;
-	login->front.mechanisms = session->listener->config->mechanisms;
+	/* EXTERNAL is for those whose certificate was seen. */
+	login->front.mechanisms =
+	    session->listener->config->mechanisms & ~(1U << SASL_EXTERNAL);
+	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }
 
 /* What the back end is told of the client. */
 static void
-describe_client(struct session *session)
+describe_client(struct session *session, const union address *local)
 {
 	struct login *login = session->login;
-	union address local = session->listener->address;
-	socklen_t size = sizeof(local);
+	socklen_t size = sizeof(login->local);
 
-	if (address_is_any(&local))
-		getsockname(session->front.fd, &local.any, &size);
+	login->local = local ? *local : session->listener->address;
+	if (address_is_any(&login->local) && !local)
+		getsockname(session->front.fd, &login->local.any, &size);
 	address_text(&session->client, login->client_address,
 	    sizeof(login->client_address));
 	address_text(
-	    &local, login->local_address, sizeof(login->local_address));
+	    &login->local, login->local_address, sizeof(login->local_address));
 	login->client = (struct back_client){
 		.address = login->client_address,
 		.port = address_port(&session->client),
 		.local_address = login->local_address,
-		.local_port = address_port(&local),
+		.local_port = address_port(&login->local),
 		.session = session->id,
 		.host_name = session->relay->config->host_name,
 		.hello = login->front.hello,
@@ -539,12 +583,17 @@ describe_client(struct session *session)
 
 void
 session_accept(struct relay *relay, const struct listener *listener, int fd,
-    const union address *client)
+    const union address *client, const union address *local)
 {
-	struct session *session = calloc(1, sizeof(*session));
+	struct admission held;
+	struct session *session;
 
+	if (!admission_enter(relay, listener, fd, client, &held))
+		return;
+	session = calloc(1, sizeof(*session));
 	if (!session)
 		abort();
+	session->held = held;
 	session->relay = relay;
 	session->listener = listener;
 	session->client = *client;
@@ -560,14 +609,13 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
 	session->login = login_new(session);
-	describe_client(session);
+	describe_client(session, local);
 	session->state = SESSION_FRONT;
 	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {
 		session_begin_front_tls(session);
 		return;
 	}
-	session->login->front.protocol->greet(
-	    &session->login->front, &session->login->front_out);
+	front_greet(&session->login->front, &session->login->front_out);
 	if (session_flush_front(session))
 		session_arm(session);
 }

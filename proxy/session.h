@@ -14,9 +14,10 @@
 
 #include "proxy/relay.h"
 
-/* A new client; takes the descriptor, whatever happens. */
+/* A new client; takes the descriptor, whatever happens. local: where it
+ * connected to, NULL for where the socket says. */
 void session_accept(struct relay *relay, const struct listener *listener,
-    int fd, const union address *client);
+    int fd, const union address *client, const union address *local);
 
 /* Its time is up: says so where the protocol can, then ends it. */
 void session_time_out(struct session *session);

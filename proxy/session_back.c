@@ -1,15 +1,14 @@
 #include "proxy/session_back.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "proxy/connect.h"
+#include "proxy/session_auth.h"
 #include "proxy/session_front.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
 
-static void connect_next(struct session *session);
+static void connect_on(struct session *session);
 
 void
 session_leave_back(struct session *session)
@@ -74,7 +73,7 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	session->login->addresses = *list;
 	session->login->address_next = 0;
 	session->login->connect_why = why;
-	connect_next(session);
+	connect_on(session);
 }
 
 static void
@@ -158,6 +157,8 @@ begin_route(struct session *session)
 
 	switch (result) {
 	case ROUTE_FOUND:
+		if (session_is_account_blocked(session))
+			return;
 		follow(session);
 		begin_resolve(session);
 		return;
@@ -165,10 +166,10 @@ begin_route(struct session *session)
 		wait_for_guard(session, now_us);
 		return;
 	case ROUTE_UNKNOWN:
-		session_refuse_unknown(session, login->route.why);
+		session_fail_unknown(session, login->route.why);
 		return;
 	case ROUTE_DISABLED:
-		session_refuse_unknown(session, "account is disabled");
+		session_fail_unknown(session, "account is disabled");
 		return;
 	case ROUTE_NOLOGIN:
 		session_refuse(session, REFUSAL_NOLOGIN,
@@ -185,11 +186,7 @@ begin_route(struct session *session)
 void
 session_log_in(struct session *session)
 {
-	session->login->asked_ms = relay_now_ms();
-	session->login->retries = 0;
-	session->login->challenged = false;
-	if (session_flush_front(session))
-		begin_route(session);
+	begin_route(session);
 }
 
 void
@@ -203,9 +200,13 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 		begin_route(session);
 		return;
 	}
+	if (session->state == SESSION_PENALTY) {
+		session_end_penalty(session);
+		return;
+	}
 	if (session->state == SESSION_CONNECT) {
 		session->login->connect_why = "connection timed out";
-		connect_next(session);
+		connect_on(session);
 		return;
 	}
 	fail_server(session,
@@ -213,44 +214,25 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 	    "the server does not answer");
 }
 
-/* A socket on its way to the next address; false when that failed at once. */
-static bool
-start_connect(struct session *session, union address *address)
-{
-	const struct login *login = session->login;
-	int one = 1;
-	int fd = socket(address->any.sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	stream_open(&session->back, fd);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	address_set_port(address, login->route.port);
-	return connect(fd, &address->any, address_size(address)) == 0 ||
-	       errno == EINPROGRESS;
-}
-
 static void
-connect_next(struct session *session)
+connect_on(struct session *session)
 {
 	struct login *login = session->login;
 	struct timeval timeout = {
 		session->relay->config->backend.connect_timeout, 0
 	};
+	int error = 0;
 
 	session_drop_back(session);
-	while (login->address_next < login->addresses.count) {
-		if (start_connect(session,
-			&login->addresses.addresses[login->address_next++])) {
-			evtimer_add(login->timer, &timeout);
-			session_enter(session, SESSION_CONNECT);
-			session_arm(session);
-			return;
-		}
-		login->connect_why = strerrordesc_np(errno);
-		session_drop_back(session);
+	if (connect_next(&session->back, &login->addresses,
+		&login->address_next, login->route.port, &error)) {
+		evtimer_add(login->timer, &timeout);
+		session_enter(session, SESSION_CONNECT);
+		session_arm(session);
+		return;
 	}
+	if (error != 0)
+		login->connect_why = strerrordesc_np(error);
 	fail_server(session,
 	    "The server of the mailbox cannot be reached, try again later.",
 	    login->connect_why);
@@ -275,23 +257,22 @@ session_connected(struct session *session)
 	struct timeval patience = {
 		session->relay->config->backend.reply_timeout, 0
 	};
-	socklen_t size = sizeof(int);
-	int error = 0;
+	int error = connect_finish(&session->back);
 
-	if (getsockopt(session->back.fd, SOL_SOCKET, SO_ERROR, &error, &size) <
-	    0)
-		error = errno;
+	if (error == 0 && login->route.proxy_header)
+		error = connect_introduce(
+		    &session->back, &session->client, &login->local);
 	if (error != 0) {
 		login->connect_why = strerrordesc_np(error);
-		connect_next(session);
+		connect_on(session);
 		return;
 	}
 	login->client.utf8 = login->front.utf8;
 	evtimer_add(login->timer, &patience);
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,
-	    &login->front.credentials, back_user(session), login->route.tls,
-	    SESSION_BACK_LINE_SIZE);
+	    login->granted ? login->granted : &login->front.credentials,
+	    back_user(session), login->route.tls, SESSION_BACK_LINE_SIZE);
 	session_enter(session, login->route.tls == SERVICE_TLS_IMPLICIT
 				   ? SESSION_BACK_TLS
 				   : SESSION_BACK);
@@ -395,8 +376,8 @@ pass_challenge(struct session *session)
 
 	login->challenged = true;
 	evtimer_del(login->timer);
-	login->front.protocol->challenge(&login->front,
-	    buf_slice(&login->back.challenge), &login->front_out);
+	front_challenge(&login->front, buf_slice(&login->back.challenge),
+	    &login->front_out);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))
 		return;
@@ -425,6 +406,26 @@ session_respond(struct session *session)
 		session_arm(session);
 }
 
+/*
+ * Only now is it sure who the user is: whoever counted earlier could be made to
+ * lock a user out without knowing the password.
+ */
+static void
+take_login(struct session *session)
+{
+	const struct account *account = &session->login->account;
+	struct slice user =
+	    account->uid.size > 0 ? account->uid : account->address;
+
+	if (admission_log_in(session->relay, session->listener->config->service,
+		user, &session->held))
+		session_begin_relay(session);
+	else
+		session_refuse(session, REFUSAL_LIMIT,
+		    slice_from("Too many sessions of this user."),
+		    "limits.user_sessions is reached");
+}
+
 /* Shows the back end's machine its input, and does what it says. */
 static void
 feed_back(struct session *session)
@@ -448,12 +449,11 @@ feed_back(struct session *session)
 		pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
-		session_begin_relay(session);
+		take_login(session);
 		return;
 	case BACK_REFUSED:
 		stats_add(session->relay->settings->slot, STATS_REFUSED, 1);
-		session_refuse(session, REFUSAL_BACK,
-		    buf_slice(&login->back.reply), "the server said no");
+		session_take_back_refusal(session);
 		return;
 	case BACK_UNAVAILABLE:
 		lose_server(session, login->back.why);

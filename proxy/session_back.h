@@ -8,7 +8,7 @@
 
 #include "proxy/session_state.h"
 
-/* The credentials are complete. */
+/* What the back end is to be told is complete. */
 void session_log_in(struct session *session);
 
 /* Steps of the table of states. */

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "proxy/session_auth.h"
 #include "proxy/session_back.h"
+#include "proxy/tls.h"
 
 void
 session_begin_front_tls(struct session *session)
@@ -20,6 +22,8 @@ session_begin_front_tls(struct session *session)
 		session_end(session, "out of memory");
 		return;
 	}
+	tls_front_expect(session->front.ssl, session->listener->config->service,
+	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
 	session_arm(session);
 }
@@ -42,12 +46,12 @@ session_front_tls(struct session *session)
 		break;
 	}
 	login->front.tls = true;
+	session_offer_external(session);
 	session_enter(session, SESSION_FRONT);
 	if (session->listener->config->tls == SERVICE_TLS_IMPLICIT)
-		login->front.protocol->greet(&login->front, &login->front_out);
-	else if (login->front.protocol->secured)
-		login->front.protocol->secured(
-		    &login->front, &login->front_out);
+		front_greet(&login->front, &login->front_out);
+	else
+		front_secured(&login->front, &login->front_out);
 	/* The client may have sent its first command with the end of the
 	 * handshake. */
 	session_front_speaks(session);
@@ -58,6 +62,7 @@ static void
 abandon(struct session *session)
 {
 	session->login->challenged = false;
+	session_forget_verdict(session->login);
 	credentials_wipe(&session->login->front.credentials);
 	session_leave_back(session);
 }
@@ -69,8 +74,8 @@ feed_front(struct session *session)
 	struct login *login = session->login;
 	struct slice input = buf_slice(&login->front_in);
 	size_t before = input.size;
-	enum front_action action = login->front.protocol->input(
-	    &login->front, &input, &login->front_out);
+	enum front_action action =
+	    front_input(&login->front, &input, &login->front_out);
 
 	buf_consume(&login->front_in, before - input.size);
 	switch (action) {
@@ -82,14 +87,14 @@ feed_front(struct session *session)
 			session_arm(session);
 		return;
 	case FRONT_RESPONSE:
-		session_respond(session);
+		session_take_response(session);
 		return;
 	case FRONT_STARTTLS:
 		if (session_flush_front(session))
 			session_begin_front_tls(session);
 		return;
 	case FRONT_LOGIN:
-		session_log_in(session);
+		session_authenticate(session);
 		return;
 	case FRONT_CLOSE:
 		session_close(session, login->front.closed_why);
@@ -142,13 +147,30 @@ session_resume_front(struct session *session)
 		event_active(&session->front_event, EV_READ, 1);
 }
 
-/* Says no, and lets the client try again. */
+void
+session_say_refusal(
+    struct session *session, enum refusal_kind kind, struct slice text)
+{
+	struct login *login = session->login;
+	struct refusal refusal = { kind, text };
+
+	front_refuse(&login->front, &refusal, &login->front_out);
+	credentials_wipe(&login->front.credentials);
+	login->challenged = false;
+	session_forget_verdict(login);
+	session_leave_back(session);
+	session_enter(session, SESSION_FRONT);
+	if (!session_flush_front(session))
+		return;
+	session_arm(session);
+	session_resume_front(session);
+}
+
 void
 session_refuse(struct session *session, enum refusal_kind kind,
     struct slice text, const char *why)
 {
 	struct login *login = session->login;
-	struct refusal refusal = { kind, text };
 	struct log_line line = log_line(LOG_LEVEL_INFO, "login_refused");
 	char address[INET6_ADDRSTRLEN];
 
@@ -163,17 +185,7 @@ session_refuse(struct session *session, enum refusal_kind kind,
 	if (kind == REFUSAL_BACK)
 		log_text(&line, "reply", text);
 	log_send(&session->relay->log, &line);
-
-	login->front.protocol->refuse(
-	    &login->front, &refusal, &login->front_out);
-	credentials_wipe(&login->front.credentials);
-	login->challenged = false;
-	session_leave_back(session);
-	session_enter(session, SESSION_FRONT);
-	if (!session_flush_front(session))
-		return;
-	session_arm(session);
-	session_resume_front(session);
+	session_say_refusal(session, kind, text);
 }
 
 void
@@ -182,11 +194,4 @@ session_refuse_unavailable(
 {
 	stats_add(session->relay->settings->slot, STATS_UNAVAILABLE, 1);
 	session_refuse(session, REFUSAL_UNAVAILABLE, slice_from(text), why);
-}
-
-void
-session_refuse_unknown(struct session *session, const char *why)
-{
-	stats_add(session->relay->settings->slot, STATS_UNKNOWN, 1);
-	session_refuse(session, REFUSAL_CREDENTIALS, slice_from(""), why);
 }

@@ -22,7 +22,10 @@ void session_refuse(struct session *session, enum refusal_kind kind,
     struct slice text, const char *why);
 void session_refuse_unavailable(
     struct session *session, const char *text, const char *why);
-void session_refuse_unknown(struct session *session, const char *why);
+
+/* Says no, without a word in the log: somebody had one. */
+void session_say_refusal(
+    struct session *session, enum refusal_kind kind, struct slice text);
 
 /* Takes up from the loop, not from here, what the client sent ahead. */
 void session_resume_front(struct session *session);

@@ -1,13 +1,15 @@
 /*
  * session_state: what a session is made of, for the files that carry it along:
  * session.c (life and table of states), session_front.c (the client speaks),
- * session_back.c (its account is routed and the back end speaks).
+ * session_auth.c (is it who it says?), session_back.c (its account is routed
+ * and the back end speaks).
  */
 #ifndef PROXY_SESSION_STATE_H
 #define PROXY_SESSION_STATE_H
 
 #include <event2/event_struct.h>
 
+#include "proxy/admission.h"
 #include "proxy/back.h"
 #include "proxy/front.h"
 #include "proxy/relay.h"
@@ -16,11 +18,12 @@
 #define SESSION_READ_CHUNK 4096 /* octets read at once before login */
 #define SESSION_BACK_LINE_SIZE                                                 \
 	8192 /* octets of one line of a back end before login */
-#define SESSION_ID_SIZE 24
 
 enum session_state {
 	SESSION_FRONT_TLS, /* handshake with the client */
 	SESSION_FRONT,     /* the client speaks */
+	SESSION_VERIFY,    /* an auth process is asked */
+	SESSION_PENALTY,   /* a failed login, not answered yet */
 	SESSION_ROUTE,     /* its account moves: wait for the guard */
 	SESSION_RESOLVE,   /* the back end's name */
 	SESSION_CONNECT,   /* to one address after the other */
@@ -39,17 +42,27 @@ struct login {
 	struct front front;
 	struct back back;
 	struct back_client client;
+	union address local; /* where the client connected to */
 	char client_address[INET6_ADDRSTRLEN], local_address[INET6_ADDRSTRLEN];
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;
 	struct route route;
+	struct verdict_query *verdict; /* owned while VERIFY */
+	/* owned, what the back end is told once a login was verified; NULL:
+	 * what the client said */
+	struct credentials *granted;
+	bool verified; /* by us: failures to come are not the user's */
+	enum refusal_kind refused;   /* PENALTY: what the client will be told */
+	struct buf refused_text;     /* owned */
+	unsigned attempts;           /* that failed */
 	struct resolve_query *query; /* owned while RESOLVE */
 	struct address_list addresses;
 	size_t address_next;
-	struct event *timer;     /* guard, or one connection attempt */
+	struct event *timer;     /* guard, one connection attempt, penalty */
 	const char *connect_why; /* static: the last attempt's failure */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
+	size_t memory;           /* octets that it was last counted with */
 	bool challenged; /* server and client talk: it cannot be done again */
 	bool resumed;    /* front_in was not looked at since a refusal */
 };
@@ -66,9 +79,10 @@ struct session {
 	struct follower follower; /* while it is with a server, or on its way */
 	struct flow to_back, to_front;
 	union address client;
+	struct admission held;
 	int64_t accepted_ms;
 	int64_t queued_s;
-	char id[SESSION_ID_SIZE];
+	char id[RELAY_ID_SIZE];
 	enum session_state state;
 	enum session_queue queue;
 	short front_events, back_events; /* what libevent waits for */

@@ -1,21 +1,34 @@
 #include "proxy/stats.h"
 
-#include <stdbool.h>
+#include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/slice.h"
+
+_Static_assert(LIMITS_RELAYS == STATS_SLOTS, "a table for each slot");
 
 int
 stats_create(void)
 {
 	int fd = memfd_create("postcell-stats", MFD_CLOEXEC);
+	struct stats *stats;
+	uint64_t seed;
 
-	if (fd >= 0 && ftruncate(fd, sizeof(struct stats)) < 0) {
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, sizeof(struct stats)) < 0 ||
+	    getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed) ||
+	    !(stats = stats_map(fd))) {
 		close(fd);
 		return -1;
 	}
+	limits_init(&stats->limits, seed);
+	munmap(stats, sizeof(*stats));
 	return fd;
 }
 
@@ -28,6 +41,17 @@ stats_map(int fd)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+/* Programs of one layout, and no others, agree on its size: whoever changes
+ * what is counted changes that. */
+bool
+stats_fits(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 &&
+	       status.st_size == (off_t)sizeof(struct stats);
+}
+
 struct stats_slot *
 stats_take(struct stats *stats, uint32_t generation)
 {
@@ -36,6 +60,7 @@ stats_take(struct stats *stats, uint32_t generation)
 
 		if (slot->pid != 0)
 			continue;
+		limits_clear(&stats->limits, (unsigned)i);
 		slot->pid = -1;
 		slot->generation = generation;
 		return slot;
@@ -47,7 +72,8 @@ stats_take(struct stats *stats, uint32_t generation)
 static bool
 is_gauge(unsigned counter)
 {
-	return counter == STATS_SESSIONS || counter == STATS_LOGGED_IN;
+	return counter == STATS_SESSIONS || counter == STATS_LOGGED_IN ||
+	       counter == STATS_LOGIN_MEMORY;
 }
 
 void
@@ -58,6 +84,7 @@ stats_release(struct stats *stats, struct stats_slot *slot)
 			stats->retired[i] += slot->counters[i];
 		slot->counters[i] = 0;
 	}
+	limits_clear(&stats->limits, (unsigned)(slot - stats->slots));
 	slot->pid = 0;
 }
 
@@ -93,6 +120,18 @@ stats_total(const struct stats *stats, enum stats_counter counter)
 	return sum;
 }
 
+uint64_t
+stats_now(const struct stats *stats, enum stats_counter counter)
+{
+	uint32_t used = stats->limits.used;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < used && i < STATS_SLOTS; i++)
+		sum += atomic_load_explicit(
+		    &stats->slots[i].counters[counter], memory_order_relaxed);
+	return sum;
+}
+
 const char *
 stats_counter_text(enum stats_counter counter)
 {
@@ -103,10 +142,20 @@ stats_counter_text(enum stats_counter counter)
 		[STATS_LOGINS] = "logins",
 		[STATS_REFUSED] = "refused",
 		[STATS_UNKNOWN] = "unknown",
+		[STATS_FAILED] = "failed",
+		[STATS_BLOCKED] = "blocked",
+		[STATS_VERIFIED] = "verified",
 		[STATS_UNAVAILABLE] = "unavailable",
 		[STATS_MOVED] = "moved",
 		[STATS_RETRIED] = "retried",
 		[STATS_TLS_FAILED] = "tls_failed",
+		[STATS_HEADER_REFUSED] = "header_refused",
+		[STATS_LIMITED_ADDRESS] = "limited_address",
+		[STATS_LIMITED_WAITING] = "limited_waiting",
+		[STATS_LIMITED_MEMORY] = "limited_memory",
+		[STATS_LIMITED_USER] = "limited_user",
+		[STATS_UNCOUNTED] = "uncounted",
+		[STATS_LOGIN_MEMORY] = "login_memory",
 		[STATS_BYTES_IN] = "bytes_in",
 		[STATS_BYTES_OUT] = "bytes_out",
 	};

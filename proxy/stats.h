@@ -9,8 +9,12 @@
 #define PROXY_STATS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "proxy/limits.h"
+#include "proxy/failures.h"
 
 #define STATS_SLOTS 1024 /* relays of all generations that still live */
 
@@ -21,12 +25,22 @@ enum stats_counter {
 	STATS_LOGINS,      /* ended well */
 	STATS_REFUSED,     /* by the back end */
 	STATS_UNKNOWN,     /* users */
+	STATS_FAILED,      /* wrong credentials, unknown users included */
+	STATS_BLOCKED,     /* of them: not even tried, after too many */
+	STATS_VERIFIED,    /* by this proxy */
 	STATS_UNAVAILABLE, /* temporary errors said to clients */
 	STATS_MOVED,      /* sessions ended, or logins routed anew, by a move */
 	STATS_RETRIED,    /* logins tried again after their server failed */
 	STATS_TLS_FAILED, /* handshakes with clients */
-	STATS_BYTES_IN,   /* from clients, after login */
-	STATS_BYTES_OUT,  /* to clients, after login */
+	STATS_HEADER_REFUSED,  /* of the PROXY protocol */
+	STATS_LIMITED_ADDRESS, /* connections: too many of the address */
+	STATS_LIMITED_WAITING, /* of them not logged in */
+	STATS_LIMITED_MEMORY,  /* too much memory before logins */
+	STATS_LIMITED_USER,    /* logins: the user has too many sessions */
+	STATS_UNCOUNTED,       /* for want of room in limits.h's tables */
+	STATS_LOGIN_MEMORY,    /* now, octets of sessions before login */
+	STATS_BYTES_IN,        /* from clients, after login */
+	STATS_BYTES_OUT,       /* to clients, after login */
 	STATS_COUNTER_COUNT
 };
 
@@ -40,12 +54,16 @@ struct stats {
 	_Atomic uint64_t
 	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
 	struct stats_slot slots[STATS_SLOTS];
+	struct limits limits; /* a table for each slot */
+	struct failures failures; /* any relay may write */
 };
 
 /* A new memfd of zeros; -1 on failure. */
 int stats_create(void);
 /* Maps it; NULL on failure. */
 struct stats *stats_map(int fd);
+/* Whether it was made by a program that counts the same things. */
+bool stats_fits(int fd);
 
 /* Takes a free slot for a relay; NULL when there is none. By the parent. */
 struct stats_slot *stats_take(struct stats *stats, uint32_t generation);
@@ -58,6 +76,9 @@ void stats_subtract(
     struct stats_slot *slot, enum stats_counter counter, uint64_t number);
 /* Over all relays, ended ones included. */
 uint64_t stats_total(const struct stats *stats, enum stats_counter counter);
+/* The same of a counter of what is there now; on the path of each connection.
+ */
+uint64_t stats_now(const struct stats *stats, enum stats_counter counter);
 
 /* "accepted", "sessions", ...; static. */
 const char *stats_counter_text(enum stats_counter counter);

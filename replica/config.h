@@ -26,10 +26,11 @@ struct config {
 	const char *replica, *user, *suffix, *bind_dn, *password_file, *ca_file,
 	    *certificate, *key, *account_filter, *ldif_file;
 	struct setting_list providers;
-	long map_size_max;   /* MiB */
-	long stale_after;    /* s */
-	long prune_max;      /* percent */
-	long timeout;        /* s */
+	long map_size_max; /* MiB */
+	long stale_after;  /* s */
+	long prune_max;    /* percent */
+	long timeout;      /* s */
+	bool keys;
 	int source;          /* enum config_source */
 	int bind;            /* enum connection_bind */
 	int tls;             /* enum config_tls */

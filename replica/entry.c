@@ -20,6 +20,12 @@ const char *const entry_attributes[] = { "objectClass", "entryUUID", "entryCSN",
 	"postcellSite", "postcellState", "postcellWeight", "postcellTransition",
 	"postcellVote", "postcellAlive", NULL };
 
+const char *const entry_key_attributes[] = { "postcellKeys", "postcellLocked",
+	"postcellLastLogin", "krb5KDCFlags", "krb5ValidStart", "krb5ValidEnd",
+	"krb5PasswordEnd", "krb5MaxLife", "krb5MaxRenew",
+	"krb5ExtendedAttributes", "krb5Key", "krb5KeyVersionNumber",
+	"createTimestamp", NULL };
+
 /* The order is that of the texts of CELL_KIND below. */
 const char *const entry_cell_classes[] = { "postcellPool", "postcellServer",
 	"postcellProxy", "postcellHost", NULL };
@@ -61,6 +67,25 @@ static const struct entry_row account_rows[] = {
 	{ "mailRoutingAddress", ACCOUNT_ROUTING, FOLD_NONE },
 	{ "postcellFrom", ACCOUNT_FROM, FOLD_NONE },
 };
+
+/* What entry_key_attributes become. */
+static const struct entry_row key_rows[] = {
+	{ "postcellKeys", ACCOUNT_KEYS, FOLD_NONE },
+	{ "postcellLocked", ACCOUNT_LOCKED, FOLD_NONE },
+	{ "postcellLastLogin", ACCOUNT_LAST_LOGIN, FOLD_NONE },
+	{ "krb5KDCFlags", ACCOUNT_KDC_FLAGS, FOLD_NONE },
+	{ "krb5ValidStart", ACCOUNT_VALID_START, FOLD_NONE },
+	{ "krb5ValidEnd", ACCOUNT_VALID_END, FOLD_NONE },
+	{ "krb5PasswordEnd", ACCOUNT_PASSWORD_END, FOLD_NONE },
+	{ "krb5MaxLife", ACCOUNT_MAX_LIFE, FOLD_NONE },
+	{ "krb5MaxRenew", ACCOUNT_MAX_RENEW, FOLD_NONE },
+	{ "krb5ExtendedAttributes", ACCOUNT_EXTENSION, FOLD_NONE },
+	{ "krb5Key", ACCOUNT_OLD_KEY, FOLD_NONE },
+	{ "krb5KeyVersionNumber", ACCOUNT_OLD_KVNO, FOLD_NONE },
+	{ "createTimestamp", ACCOUNT_CREATED, FOLD_NONE },
+};
+_Static_assert(ARRAY_SIZE(key_rows) + 1 == ARRAY_SIZE(entry_key_attributes),
+    "a row for each attribute");
 
 static const struct entry_row cell_rows[] = {
 	{ "cn", CELL_NAME, FOLD_HOST },
@@ -264,6 +289,9 @@ entry_classify(const struct entry *entry)
 		return ENTRY_CELL;
 	if (named && entry_has_class(entry, "postcellAccount"))
 		return ENTRY_ACCOUNT;
+	if (entry->keys && entry_has_class(entry, ENTRY_PRINCIPAL_CLASS) &&
+	    entry_first(entry, "krb5PrincipalName").size > 0)
+		return ENTRY_ACCOUNT;
 	if (entry_class_of(entry, entry_container_classes) != SIZE_MAX)
 		return ENTRY_CONTAINER;
 	return named ? ENTRY_ACCOUNT : ENTRY_OTHER;
@@ -326,6 +354,9 @@ entry_make(const struct entry *entry, struct buf *out,
 	if (*kind == ENTRY_ACCOUNT) {
 		entry_add_rows(
 		    out, entry, account_rows, ARRAY_SIZE(account_rows));
+		if (entry->keys)
+			entry_add_rows(
+			    out, entry, key_rows, ARRAY_SIZE(key_rows));
 	} else if (*kind == ENTRY_CELL) {
 		class = entry_class_of(entry, entry_cell_classes);
 		(void)record_add(

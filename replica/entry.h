@@ -17,8 +17,15 @@
 #include "lib/slice.h"
 #include "replica/layout.h"
 
-/* What to ask a directory for; ends in NULL. */
+/*
+ * What to ask a directory for; ends in NULL. The second list is what KDCs need
+ * besides: sealed keys, which no other host must see.
+ */
 extern const char *const entry_attributes[];
+extern const char *const entry_key_attributes[];
+
+/* Class of the entries that KDCs follow besides; they become accounts. */
+#define ENTRY_PRINCIPAL_CLASS "postcellPrincipal"
 
 /* Classes of entries that we follow besides accounts; ends in NULL. */
 extern const char *const entry_cell_classes[];
@@ -43,6 +50,7 @@ struct entry {
 			    from the DN */
 	const struct entry_value *values;
 	size_t value_count;
+	bool keys; /* for a KDC: keep keys, and take principals */
 };
 
 /*

@@ -31,6 +31,7 @@ struct intake {
 	struct store *store;   /* borrowed */
 	struct status *status; /* borrowed */
 	unsigned prune_max;
+	bool keys; /* keep what KDCs need */
 	struct store_cookie cookie;
 	struct csn_vector source; /* of the provider, as far as we know it */
 	bool has_source;          /* false for a file */
@@ -74,6 +75,12 @@ intake_new(struct store *store, struct status *status, unsigned prune_max)
 		store_abort(store);
 	}
 	return intake;
+}
+
+void
+intake_keep_keys(struct intake *intake)
+{
+	intake->keys = true;
 }
 
 void
@@ -215,6 +222,8 @@ intake_set_origin(struct intake *intake, const char *kind, const char *scope,
 	(void)buf_printf(origin, "%s\n%s\n", kind, scope);
 	fixed = origin->size;
 	(void)buf_add_string(origin, choice);
+	if (intake->keys)
+		(void)buf_add_string(origin, "\nkeys");
 	if (origin->failed)
 		return intake_fail_source(
 		    intake, why, "suffix and filter are too long");
@@ -467,6 +476,7 @@ intake_entry(struct intake *intake, const struct entry *entry, const char **why)
 	uint8_t key[LAYOUT_ID_SIZE] = { 0 };
 	struct slice id = slice_of(key, sizeof(key));
 	enum entry_kind kind = ENTRY_OTHER;
+	struct entry whole = *entry;
 	const char *fault;
 
 	if (intake->has_source && !csn_is_valid(entry_csn(entry)))
@@ -474,7 +484,8 @@ intake_entry(struct intake *intake, const struct entry *entry, const char **why)
 		    "the provider hides entryCSN: without it changes would be "
 		    "lost");
 	buf_clear(&intake->record);
-	if (entry_make(entry, &intake->record, key, &kind, &fault) != 0) {
+	whole.keys = intake->keys;
+	if (entry_make(&whole, &intake->record, key, &kind, &fault) != 0) {
 		intake_log_skipped(intake, entry, fault);
 		return entry->id.size == LAYOUT_ID_SIZE && intake->refreshing
 			   ? intake_see(intake, entry->id, why)

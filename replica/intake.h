@@ -58,6 +58,8 @@ struct intake_refresh {
 struct intake *intake_new(
     struct store *store, struct status *status, unsigned prune_max);
 void intake_free(struct intake **intake);
+/* Takes what KDCs need besides (entry.h), from the next entry on. */
+void intake_keep_keys(struct intake *intake);
 
 /* Where the content stands. Borrowed, until the next call. */
 const struct store_cookie *intake_cookie(const struct intake *intake);

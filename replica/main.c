@@ -204,10 +204,12 @@ daemon_follow_ldap(struct daemon *daemon, bool trust)
 			.timeout_ms = (int)config->timeout * 1000,
 		},
 		.suffix = config->suffix,
+		.keys = config->keys,
 		.trust = trust,
 	};
 
-	if (syncrepl_filter(&daemon->filter, config->account_filter) != 0)
+	if (syncrepl_filter(
+		&daemon->filter, config->account_filter, options.keys) != 0)
 		return EX_CONFIG;
 	options.filter = buf_string(&daemon->filter);
 	daemon->providers =
@@ -259,6 +261,8 @@ daemon_follow(struct daemon *daemon, bool trust)
 	bool ldif = config->source == CONFIG_SOURCE_LDIF, moved = false;
 	const char *why;
 
+	if (config->keys)
+		intake_keep_keys(daemon->intake);
 	if (intake_set_origin(daemon->intake, ldif ? "ldif" : "ldap",
 		ldif ? "" : config->suffix, ldif ? "" : config->account_filter,
 		&moved, &why) != 0) {

@@ -1,19 +1,21 @@
 # The reader is what other programs link; the daemon's parts are a library of
-# their own so that tests can take them one by one.
-LIBRARIES += libpostcell-replica-reader libpostcell-replica-daemon
+# their own so that tests can take them one by one. The connection to directory
+# servers serves the proxy's auth processes as well.
+LIBRARIES += libpostcell-replica-reader libpostcell-replica-daemon libpostcell-replica-connection
 libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/clock.c
 libpostcell-replica-reader_PACKAGES := lmdb
 
-libpostcell-replica-daemon_SOURCES := replica/config.c replica/connection.c \
-	replica/csn.c replica/decide.c replica/decider.c \
+libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/decide.c replica/decider.c \
 	replica/entry.c replica/hook.c replica/intake.c \
 	replica/ldif.c replica/ldif_source.c replica/providers.c replica/status.c \
 	replica/store.c replica/syncrepl.c replica/watch.c
+libpostcell-replica-connection_SOURCES := replica/connection.c
+libpostcell-replica-connection_PACKAGES := ldap lber libevent
 libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
 
 PROGRAMS += postcell-replicad
 postcell-replicad_SOURCES := replica/main.c
-postcell-replicad_USES := libpostcell-replica-daemon libpostcell-replica-reader \
+postcell-replicad_USES := libpostcell-replica-daemon libpostcell-replica-connection libpostcell-replica-reader \
 	libpostcell-daemon libpostcell
 postcell-replicad_PACKAGES := $(libpostcell-replica-daemon_PACKAGES) \
 	$(libpostcell_PACKAGES) $(libpostcell-daemon_PACKAGES)

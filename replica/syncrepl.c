@@ -43,9 +43,12 @@ struct syncrepl {
 };
 
 int
-syncrepl_filter(struct buf *out, const char *account_filter)
+syncrepl_filter(struct buf *out, const char *account_filter, bool keys)
 {
 	(void)buf_printf(out, "(|%s", account_filter);
+	if (keys)
+		(void)buf_add_string(
+		    out, "(objectClass=" ENTRY_PRINCIPAL_CLASS ")");
 	for (size_t i = 0; entry_cell_classes[i]; i++)
 		(void)buf_printf(
 		    out, "(objectClass=%s)", entry_cell_classes[i]);
@@ -201,16 +204,19 @@ syncrepl_free_attributes(char **names)
 
 /* libldap wants the names writable; they are ours and stay as they are. */
 static char **
-syncrepl_attributes(void)
+syncrepl_attributes(bool keys)
 {
-	size_t count = 0;
+	size_t plain = 0, more = 0;
 	char **names;
 
-	while (entry_attributes[count])
-		count++;
-	names = calloc(count + 1, sizeof(*names));
-	for (size_t i = 0; names && i < count; i++) {
-		names[i] = strdup(entry_attributes[i]);
+	while (entry_attributes[plain])
+		plain++;
+	while (keys && entry_key_attributes[more])
+		more++;
+	names = calloc(plain + more + 1, sizeof(*names));
+	for (size_t i = 0; names && i < plain + more; i++) {
+		names[i] = strdup(i < plain ? entry_attributes[i]
+					    : entry_key_attributes[i - plain]);
 		if (!names[i]) {
 			syncrepl_free_attributes(names);
 			return NULL;
@@ -226,7 +232,7 @@ syncrepl_begin_search(struct syncrepl *syncrepl)
 	LDAPControl control = { .ldctl_iscritical = 1 };
 	LDAPControl *controls[] = { &control, NULL };
 	char oid[] = LDAP_CONTROL_SYNC;
-	char **attributes = syncrepl_attributes();
+	char **attributes = syncrepl_attributes(syncrepl->options.keys);
 	int code = LDAP_NO_MEMORY;
 
 	if (attributes && syncrepl_encode_request(syncrepl, &value) == 0) {

@@ -38,6 +38,7 @@ struct syncrepl_options {
 	struct connection_options connection;
 	const char *suffix; /* borrowed */
 	const char *filter; /* borrowed: syncrepl_filter() */
+	bool keys;          /* ask for what KDCs need */
 	bool trust;         /* as in struct intake_refresh */
 };
 
@@ -56,6 +57,6 @@ void syncrepl_stop(
 long long syncrepl_heard_ms(const struct syncrepl *syncrepl);
 
 /* Adds the filter for accounts and all else that we follow. */
-int syncrepl_filter(struct buf *out, const char *account_filter);
+int syncrepl_filter(struct buf *out, const char *account_filter, bool keys);
 
 #endif

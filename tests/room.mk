@@ -1,6 +1,6 @@
 # Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
 # its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES,
-# and sources that its programs share in ROOM_TEST_SOURCES.
+# ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES.
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
@@ -26,6 +26,7 @@ define unit
 $(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
 $(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
 $(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
+$(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS)
 endef
 $(foreach name,$(unit_programs),$(eval $(call unit,$(name))))
 TESTS += $(unit_programs)

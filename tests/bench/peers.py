@@ -305,6 +305,7 @@ ldif_file = "{self.users}"
         conf = self.write("proxyd.conf", f"""
 host_name = "proxy.example.org"
 replica = "{replica}"
+start_wait = 0
 run_dir = "{self.folder}/run"
 user = "nobody"
 chroot = "{self.folder}/empty"

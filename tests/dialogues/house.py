@@ -10,9 +10,11 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
-PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003}
+PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
+         "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
+HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
 
@@ -40,18 +42,26 @@ POOLS = f"""
 plain SCHEME://{SERVER}:{PORTS['plain']}?tls=none
 starttls SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls SCHEME://{SERVER}:{PORTS['tls']}?tls=implicit
+headed SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls SCHEME://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger SCHEME://{STRANGER}:{PORTS['starttls']}?tls=starttls
+one lmtp://{SERVER}:{PORTS['one']}?tls=none
+two lmtp://{SERVER}:{PORTS['two']}?tls=none
+three lmtp://{SERVER}:{PORTS['three']}?tls=none
+mta smtp://{SERVER}:{PORTS['mta']}?tls=none
 gone SCHEME://{SERVER}:{CLOSED_PORT}?tls=none
 unnamed SCHEME://nosuch.invalid:143?tls=none
 """
 # Of these a proxy cannot learn what they can do, and tries again and again.
-UNTEACHABLE = ("stranger", "down")
+UNTEACHABLE = ("stranger", "down", "headed", "headedtls")
 
 ACCOUNTS = r"""
 bob plain
 sue starttls
 tim tls
 stray stranger
+hed headed
+hid headedtls
 gone gone
 una unnamed
 down down
@@ -59,6 +69,11 @@ no plain postcellStatus=nologin the office has moved
 off plain postcellStatus=disabled
 one plain mail=both@example.org
 two plain mail=both@example.org
+ann one mail=ann@example.org
+abe one mail=abe@example.org
+ben two mail=ben@example.org
+cat three mail=cat@example.org
+max mta mail=max@example.org
 o"dd\(*) plain
 """
 
@@ -149,11 +164,12 @@ class Replica:
 class Proxy:
     """One proxyd on an address of its own.
 
-    options, limits, backend: more lines for those parts of its configuration.
+    options, limits, backend, tls: more lines for those parts of its
+    configuration.
     """
 
     def __init__(self, folder, address, replica, options="", limits="",
-                 backend="", relays=2, certificate=None):
+                 backend="", tls="", relays=2, certificate=None):
         self.folder, self.address = folder, address
         self.service = replica.service
         self.relay_count = relays
@@ -167,6 +183,7 @@ class Proxy:
         self.text = f"""
 host_name = "proxy.example.org"
 replica = "{replica.path}"
+start_wait = 0
 run_dir = "{folder}/run"
 user = "nobody"
 chroot = "{empty}"
@@ -176,6 +193,7 @@ dns_servers = {{ "127.0.44.1:{CLOSED_PORT}" }}
 tls {{
 	certificate = "{folder}/proxy.pem"
 	key = "{folder}/proxy.key"
+	{tls}
 }}
 backend {{
 	ca_file = "{certificate or replica.path.parent / 'server.pem'}"
@@ -185,6 +203,12 @@ backend {{
 limits {{
 	{limits}
 }}
+failures {{
+	delay = 0
+	session_attempts = 1000
+	account_attempts = 0
+	address_attempts = 0
+}}
 """
         for name, port in LISTENERS.items():
             tls = {"either": "starttls", "plain": "none",
@@ -193,6 +217,12 @@ limits {{
             self.text += (f'listen {name} {{ service = {replica.service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
+        hubs = HUB_LISTENERS if replica.service == "imap" else {}
+        for name, port in hubs.items():
+            service, _, tls = name.partition("-")
+            self.text += (f'listen {name} {{ service = {service}\n'
+                          f'addresses = {{ "{address}" }}\nport = {port}\n'
+                          f'tls = {tls or "none"} }}\n')
         self.process = None
         self.conf.write_text(self.text)
 

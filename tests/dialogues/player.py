@@ -14,8 +14,10 @@ A line of a dialogue is one of
 S is what the client sees of the proxy, b what the back end sees of it. In
 texts \r \n \0 \\ and \xHH stand for octets. The first line of B or b, and
 `! server ...`, takes the connection that the proxy made to a back end; when
-the dialogue ends, no other connection may have been made. The folder of the file
-names the service.
+the dialogue ends, no other connection may have been made. `! at NAME` is for
+dialogues with several back ends: from there on they mean that one. Those in imap,
+lmtp and smtp are played with one proxy that has servers for all; other folders name
+a service, and have a proxy and servers for that alone.
 """
 
 import re
@@ -25,7 +27,8 @@ import ssl
 import struct
 import time
 
-from house import LISTENERS, PORTS, SERVER, STRANGER, TIMEOUT
+from house import (HUB_LISTENERS, LISTENERS, PORTS, SERVER, STRANGER,
+                   TIMEOUT)
 
 ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))")
 PLAIN_ESCAPES = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"\\": b"\\"}
@@ -36,6 +39,44 @@ def octets(text):
         return (bytes([int(match[1], 16)]) if match[1]
                 else PLAIN_ESCAPES[match[2]])
     return ESCAPE.sub(octet, text.encode())
+
+
+class EagerTls:
+    """A client's TLS whose first words leave together with the end of its
+    handshake, in one segment."""
+
+    def __init__(self, connection, context, name, words):
+        self.connection = connection
+        self.input, self.output = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.input, self.output,
+                                    server_hostname=name)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(self.output.read())
+                self.input.write(connection.recv(65536))
+        self.sendall(words)
+
+    def sendall(self, data):
+        self.tls.write(data)
+        self.connection.sendall(self.output.read())
+
+    def recv(self, size):
+        while True:
+            try:
+                return self.tls.read(size)
+            except ssl.SSLWantReadError:
+                data = self.connection.recv(65536)
+                if not data:
+                    return b""
+                self.input.write(data)
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
 
 
 class Peer:
@@ -126,9 +167,11 @@ class Servers:
                 listening = socket.create_server((address, port))
                 self.sockets[listening] = name
 
-    def accept(self, deadline):
+    def accept(self, deadline, name=None):
         left = max(0.1, deadline - time.monotonic())
-        ready, _, _ = select.select(list(self.sockets), [], [], left)
+        ready, _, _ = select.select(
+            [each for each in self.sockets
+             if name in (None, self.sockets[each])], [], [], left)
         assert ready, "the proxy did not connect to a back end"
         connection, _ = ready[0].accept()
         peer = Peer(connection, deadline)
@@ -156,6 +199,7 @@ class Player:
     def __init__(self, proxy, servers):
         self.proxy, self.servers = proxy, servers
         self.client = self.server = None
+        self.named, self.offers, self.begun = {}, {}, set()
         self.deadline = time.monotonic() + 2 * TIMEOUT
 
     # Directives
@@ -163,7 +207,8 @@ class Player:
     def do_listener(self, name):
         """Connects to a listener; without it, to `plain`."""
         connection = socket.create_connection(
-            (self.proxy.address, LISTENERS[name]), TIMEOUT)
+            (self.proxy.address, {**LISTENERS, **HUB_LISTENERS}[name]),
+            TIMEOUT)
         self.client = Peer(connection, self.deadline)
         if name == "tls":
             self.tls(self.client)
@@ -181,6 +226,12 @@ class Player:
         client = self.need_client()
         if action == "tls":
             self.tls(client)
+        elif action == "tls_and_says":  # in one segment, with CRLF
+            client.patience()
+            client.connection = EagerTls(
+                client.connection,
+                ssl.create_default_context(cafile=self.proxy.certificate),
+                self.proxy.address, octets(" ".join(words)) + b"\r\n")
         elif action == "drips":  # every octet by itself from now on
             client.drips = True
         elif action == "holds":
@@ -200,6 +251,57 @@ class Player:
             client.expect(octets(words[1]) * int(words[0]))
         else:
             {"closes": client.close, "resets": client.reset}[action]()
+
+    def do_at(self, name):
+        if name not in self.named:
+            self.named[name] = self.servers.accept(self.deadline, name)
+        self.server = self.named[name]
+
+    # Mail: what is the same in most dialogues
+
+    def do_hub(self, listener):
+        """A hub that has said its name; what it is offered is not looked at."""
+        self.do_listener(listener)
+        self.see(self.client, "~", "220 proxy.example.org E?S?[LS]MTP ready")
+        self.say(self.client, ":", "EHLO hub" if "smtp" in listener
+                 else "LHLO hub")
+        while self.client.line()[3:4] == b"-":
+            pass
+
+    def do_offers(self, name, *keywords):
+        """What a back end will say that it can."""
+        self.offers[name] = keywords
+
+    def do_mail(self):
+        self.say(self.client, ":", "MAIL FROM:<a@example.org>")
+        self.see(self.client, ":", "250 2.1.0 Sender accepted.")
+        self.begun = set()
+
+    def do_recipient(self, uid, name):
+        """One that the back end of that name takes."""
+        self.say(self.client, ":", f"RCPT TO:<{uid}@example.org>")
+        self.do_meets(name)
+        if name not in self.begun:
+            self.see(self.server, ":", "MAIL FROM:<a@example.org>")
+        self.see(self.server, ":", f"RCPT TO:<{uid}>")
+        if name not in self.begun:
+            self.say(self.server, ":", "250 2.1.0 ok")
+        self.begun.add(name)
+        self.say(self.server, ":", f"250 2.1.5 {uid}")
+        self.see(self.client, ":", f"250 2.1.5 {uid}")
+
+    def do_meets(self, name):
+        """The back end of that name is there, and was greeted."""
+        known = name in self.named
+        self.do_at(name)
+        if known:
+            return
+        self.say(self.server, ":", "220 back end")
+        self.see(self.server, ":", "EHLO proxy.example.org"
+                 if name == "mta" else "LHLO proxy.example.org")
+        for keyword in self.offers.get(name, []):
+            self.say(self.server, ":", f"250-{keyword}")
+        self.say(self.server, ":", "250 back end")
 
     def do_server(self, action, *words):
         server = self.need_server()
@@ -299,7 +401,7 @@ class Player:
             assert self.servers.drop() == 0, \
                 f"{name}: the proxy made another connection to a back end"
         finally:
-            for peer in (self.client, self.server):
+            for peer in (self.client, self.server, *self.named.values()):
                 if peer:
                     peer.close()
             self.servers.drop()
@@ -423,6 +525,7 @@ def log_in(proxy, servers):
 
 
 # What a server tells who asks what it can do; {} is where TLS may begin.
+TAUGHT = ("plain", "starttls", "tls")
 LESSONS = {
     "pop3": ("+OK ready", {"STLS": "+OK", "CAPA":
                            "+OK\r\nTOP\r\nUIDL\r\nUSER\r\n."}, "QUIT"),
@@ -438,7 +541,7 @@ LESSONS = {
 
 def teach(servers, service):
     """Tells a new proxy with one relay what the servers of a service can."""
-    for _ in PORTS if LESSONS[service] else ():
+    for _ in TAUGHT if LESSONS[service] else ():
         greeting, answers, bye = LESSONS[service]
         peer = servers.accept(time.monotonic() + 2 * TIMEOUT)
         peer.send(greeting.encode() + b"\r\n")

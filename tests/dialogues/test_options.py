@@ -1,5 +1,6 @@
 """Rows of options, manual pages and examples say the same."""
 
+import base64
 import re
 import subprocess
 
@@ -99,6 +100,9 @@ def test_example_is_taken(tmp_path):
     make_certificate(tmp_path, "ca", ["127.0.0.1"])
     (tmp_path / "proxy.password").write_text("secret\n")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "names").mkdir()
+    (tmp_path / "tickets.keys").write_text(
+        base64.b64encode(bytes(range(80))).decode())
     text = (ROOT / "examples" / "proxyd.conf").read_text()
     for old, new in [("/etc/postcell/tls", tmp_path),
                      ("/etc/postcell", tmp_path),

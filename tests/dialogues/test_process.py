@@ -56,6 +56,17 @@ def connect(proxy, listener="plain"):
         time.monotonic() + 2 * TIMEOUT)
 
 
+def test_ids_of_sessions(started, servers):
+    """Two proxies share none, even if they started in one second."""
+    drawn = []
+    for proxy in (started(), started()):
+        log_in(proxy, servers)
+        ids = [re.search(r"session=([0-9a-f]{27}) ", line)[1]
+               for line in proxy.events("session_end")]
+        drawn.append({each[8:16] for each in ids})
+    assert all(drawn) and not drawn[0] & drawn[1]
+
+
 # Limits
 
 def test_login_time(started, servers):

@@ -15,7 +15,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_require(why, "a reason");
 		return 0;
 	}
-	fuzz_require(account.uid.size > 0 || account.address.size > 0,
+	fuzz_require(account.uid.size > 0 || account.address.size > 0 ||
+			 account.principal.size > 0,
 	    "a name of any kind");
 	fuzz_require(account_status_text(account.status), "a status");
 	(void)account_check(&account);

@@ -66,6 +66,34 @@ test_good(void **state)
 }
 
 static void
+test_proxy_header(void **state)
+{
+	static const struct {
+		const char *url;
+		enum service_tls tls;
+		bool proxy_header;
+	} rows[] = {
+		{ "imap://a?tls=none", SERVICE_TLS_NONE, false },
+		{ "imap://a?tls=none&proxy=v2", SERVICE_TLS_NONE, true },
+		{ "imap://a?proxy=v2&tls=implicit", SERVICE_TLS_IMPLICIT,
+		    true },
+		{ "imaps://a:1/?PROXY=V2", SERVICE_TLS_IMPLICIT, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct service service;
+		const char *why;
+
+		assert_int_equal(
+		    service_parse(slice_from(rows[i].url), &service, &why), 0);
+		assert_int_equal(service.tls, rows[i].tls);
+		assert_int_equal(service.proxy_header, rows[i].proxy_header);
+		assert_true(slice_is(service.host, "a"));
+	}
+}
+
+static void
 test_bad(void **state)
 {
 	static const char *const urls[] = { "", "imap", "imap:", "imap:/",
@@ -75,6 +103,9 @@ test_bad(void **state)
 		"imap://a:+1", "imap://a:1a", "imap://a:1:2", "imap://a b",
 		"imap://a/b", "imap://u@a", "imap://a//", "imap://a?",
 		"imap://a?tls", "imap://a?tls=", "imap://a?tls=yes",
+		"imap://a?proxy=v1", "imap://a?proxy=", "imap://a?proxy=v2&",
+		"imap://a?proxy=v2&proxy=v2", "imap://a?tls=none&tls=none",
+		"imap://a?&proxy=v2", "imap://a?proxy=v2;tls=none",
 		"imap://a?ssl=none", "imap://a?tls=none&x=y", "imap://[::1",
 		"imap://[::1]x", "imap://[]", "imap://[a]", "imap://[1.2.3.4]",
 		"imap://::1", "imap://[::1]:", "imap://-a", "imap://a-",
@@ -120,6 +151,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_proxy_header),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_texts),
 	};

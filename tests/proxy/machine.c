@@ -70,7 +70,7 @@ act_front(struct front *front, const struct front_play *play, unsigned setup,
 		assert_false(front->in_sasl);
 		buf_printf(
 		    out, "[RESPONSE %s]", buf_string(&credentials->message));
-		front->protocol->challenge(front, slice_from("c"), out);
+		front_challenge(front, slice_from("c"), out);
 		return true;
 	case FRONT_LOGIN:
 		break;
@@ -82,18 +82,18 @@ act_front(struct front *front, const struct front_play *play, unsigned setup,
 		    buf_string(&credentials->user),
 		    sasl_mechanism_text(credentials->mechanism),
 		    buf_string(&credentials->message));
-		front->protocol->challenge(front, slice_from("c"), out);
+		front_challenge(front, slice_from("c"), out);
 		return true;
 	}
 	buf_printf(out, "[LOGIN %s|%s|%s%s]",
 	    buf_string(&credentials->authorise), buf_string(&credentials->user),
 	    buf_string(&credentials->password), front->utf8 ? "|UTF8" : "");
 	if (!(setup & ACCEPTS)) {
-		front->protocol->refuse(front, &refusal, out);
+		front_refuse(front, &refusal, out);
 		credentials_wipe(&front->credentials);
 		return true;
 	}
-	front->protocol->accept(
+	front_accept(
 	    front, slice_from(play->reply), slice_from(play->untagged), out);
 	buf_add_string(out, "[RELAY ");
 	buf_add_slice(out, rest);
@@ -118,7 +118,7 @@ play_front(const struct front_play *play, unsigned setup, struct slice input,
 		do {
 			rest =
 			    slice_from_offset(slice_first(input, seen), start);
-			action = front.protocol->input(&front, &rest, out);
+			action = front_input(&front, &rest, out);
 			start = seen - rest.size;
 			open = act_front(&front, play, setup, action,
 			    slice_from_offset(input, start), out);
@@ -164,7 +164,7 @@ machine_flood_front(const struct front_play *play,
 		while (action == FRONT_MORE) {
 			rest = buf_slice(&in);
 			buf_clear(&out);
-			action = front.protocol->input(&front, &rest, &out);
+			action = front_input(&front, &rest, &out);
 			buf_consume(&in, in.size - rest.size);
 			assert_in_range(in.size, 0, bound);
 			buf_add_char(&in, 'x');
@@ -185,7 +185,7 @@ machine_check_greeting(
 	struct front front;
 
 	set_up_front(&front, play, setup);
-	front.protocol->greet(&front, &out);
+	front_greet(&front, &out);
 	assert_string_equal(buf_string(&out), output);
 	tear_down_front(&front);
 	buf_free(&out);
@@ -200,7 +200,7 @@ machine_check_refusal(const struct front_play *play, enum refusal_kind kind,
 	struct front front;
 
 	set_up_front(&front, play, TLS);
-	front.protocol->refuse(&front, &refusal, &out);
+	front_refuse(&front, &refusal, &out);
 	assert_string_equal(buf_string(&out), output);
 	tear_down_front(&front);
 	buf_free(&out);
@@ -213,7 +213,7 @@ machine_check_goodbye(const struct front_play *play, const char *output)
 	struct front front;
 
 	set_up_front(&front, play, TLS);
-	front.protocol->goodbye(&front, "Too slow.", &out);
+	front_goodbye(&front, "Too slow.", &out);
 	assert_string_equal(buf_string(&out), output);
 	tear_down_front(&front);
 	buf_free(&out);

@@ -37,7 +37,7 @@ static const struct front_row rows[] = {
 	{ TLS | LEARNED, TEXT("CAPA\r\n"),
 	    CAPA "TOP\r\nUIDL\r\nUTF8 USER\r\n" CODES USER END },
 	{ PLAIN, TEXT("CAPA x\r\n"), BARE },
-	{ PLAIN, TEXT("CAPA \r\n"), BARE },
+	{ PLAIN, TEXT("CAPA \r\n"), CAPA CODES USER END },
 	{ PLAIN, TEXT("AUTH\r\n"), "+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n" },
 	{ PLAIN, TEXT("QUIT\r\nCAPA\r\n"), QUIT },
 	{ PLAIN, TEXT("CA"), "" },

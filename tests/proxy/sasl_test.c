@@ -287,10 +287,83 @@ test_relay(void **state)
 	buf_free(&initial);
 }
 
+/* name, authzid, separator -> whose mailbox, whose password */
+static const struct {
+	const char *name, *authorise;
+	char separator;
+	const char *owner, *user;
+} masters[] = {
+	{ "bob*alice", "", '*', "bob", "alice" },
+	{ "b*b*alice", "", '*', "b*b", "alice" },
+	{ "bob*alice", "", '\0', "bob*alice", "bob*alice" },
+	{ "bob*alice", "", '%', "bob*alice", "bob*alice" },
+	{ "bob", "", '*', "bob", "bob" },
+	{ "*alice", "", '*', "*alice", "*alice" },
+	{ "bob*", "", '*', "bob*", "bob*" },
+	{ "*", "", '*', "*", "*" },
+	{ "x*y", "carol", '*', "carol", "x*y" },
+};
+
+static void
+test_split_master(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(masters); i++) {
+		struct credentials credentials;
+
+		credentials_init(&credentials);
+		buf_add_string(&credentials.user, masters[i].name);
+		buf_add_string(&credentials.authorise, masters[i].authorise);
+		credentials_split_master(&credentials, masters[i].separator);
+		assert_true(slice_is(
+		    credentials_owner(&credentials), masters[i].owner));
+		assert_string_equal(
+		    buf_string(&credentials.user), masters[i].user);
+		credentials_wipe(&credentials);
+	}
+}
+
+static void
+test_external(void **state)
+{
+	static const struct {
+		struct slice message;
+		bool good;
+	} messages[] = {
+		{ TEXT(""), true },
+		{ TEXT("bob"), true },
+		{ TEXT("b\0b"), false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
+		struct buf challenge = buf_bounded(64);
+		struct credentials credentials;
+		const char *why = NULL;
+		struct sasl sasl;
+
+		credentials_init(&credentials);
+		buf_add_string(&credentials.user, "left over");
+		sasl_start(&sasl, SASL_EXTERNAL, &challenge);
+		assert_int_equal(challenge.size, 0);
+		assert_int_equal(sasl_respond(&sasl, messages[i].message,
+				     &credentials, &challenge, &why),
+		    messages[i].good ? SASL_COMPLETE : SASL_FAILED);
+		assert_int_equal(credentials.user.size, 0);
+		if (messages[i].good)
+			assert_true(
+			    slice_equal(buf_slice(&credentials.authorise),
+				messages[i].message));
+		credentials_wipe(&credentials);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_split_master),
+		cmocka_unit_test(test_external),
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_plain_bounds),
 		cmocka_unit_test(test_login),

@@ -185,7 +185,7 @@ test_by_itself(void **state)
 	assert_int_equal(
 	    front_open(&front, front_protocol(SERVICE_SIEVE), &settings), 0);
 	front.tls = front.tls_offered = true;
-	front.protocol->secured(&front, &out);
+	front_secured(&front, &out);
 	assert_string_equal(
 	    buf_string(&out), WHO EMPTY SASL VERSION "OK \"TLS is on.\"\r\n");
 	front_close(&front);

@@ -204,7 +204,7 @@ test_hello(void **state)
 			&front, front_protocol(SERVICE_SUBMISSION), &settings),
 		    0);
 		front.tls_offered = true;
-		front.protocol->input(&front, &input, &out);
+		front_input(&front, &input, &out);
 		assert_string_equal(front.hello, names[i].hello);
 		front_close(&front);
 	}

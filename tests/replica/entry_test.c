@@ -40,7 +40,7 @@ sample_fill(struct sample *sample, const char *dn, const char *const *words)
 }
 
 static enum entry_kind
-make(const char *dn, const char *const *words, struct buf *out,
+make_for(bool keys, const char *dn, const char *const *words, struct buf *out,
     uint8_t id[LAYOUT_ID_SIZE])
 {
 	struct sample sample;
@@ -48,9 +48,17 @@ make(const char *dn, const char *const *words, struct buf *out,
 	const char *why = NULL;
 
 	sample_fill(&sample, dn, words);
+	sample.entry.keys = keys;
 	buf_clear(out);
 	assert_int_equal(entry_make(&sample.entry, out, id, &kind, &why), 0);
 	return kind;
+}
+
+static enum entry_kind
+make(const char *dn, const char *const *words, struct buf *out,
+    uint8_t id[LAYOUT_ID_SIZE])
+{
+	return make_for(false, dn, words, out, id);
 }
 
 /* All values of a tag, parted by "|". */
@@ -103,6 +111,47 @@ test_account(void **state)
 	assert_int_equal(account.status, ACCOUNT_NOLOGIN);
 	assert_true(slice_is(account.dn, "uid=Anna,o=x"));
 	assert_memory_equal(account.id.data, expected_id, sizeof(id));
+	buf_free(&out);
+}
+
+/* Sealed keys are for KDCs alone, and so are principals. */
+static void
+test_keys(void **state)
+{
+	static const char *const words[] = { "uid=anna",
+		"postcellKeys=20260102030405.000000Z 2 bbbb",
+		"postcellKeys=20260102030404.000000Z 1 aaaa",
+		"postcellLocked=20260102030405.000000Z unlocked -",
+		"krb5KDCFlags=126", "krb5Key=\001\002", NULL };
+	static const char *const service[] = { "objectClass=postcellPrincipal",
+		"krb5PrincipalName=imap/mail@X.TEST",
+		"postcellKeys=20260102030405.000000Z 2 bbbb", NULL };
+	struct buf out = buf_bounded(LAYOUT_RECORD_MAX);
+	uint8_t id[LAYOUT_ID_SIZE];
+	struct account account;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(make("uid=anna,o=x", words, &out, id), ENTRY_ACCOUNT);
+	assert_field(buf_slice(&out), ACCOUNT_KEYS, "");
+	assert_field(buf_slice(&out), ACCOUNT_LOCKED, "");
+	assert_field(buf_slice(&out), ACCOUNT_KDC_FLAGS, "");
+	assert_field(buf_slice(&out), ACCOUNT_OLD_KEY, "");
+	assert_int_equal(make("cn=imap,o=x", service, &out, id), ENTRY_OTHER);
+
+	assert_int_equal(
+	    make_for(true, "uid=anna,o=x", words, &out, id), ENTRY_ACCOUNT);
+	assert_field(buf_slice(&out), ACCOUNT_KEYS,
+	    "20260102030405.000000Z 2 bbbb|20260102030404.000000Z 1 aaaa");
+	assert_field(buf_slice(&out), ACCOUNT_LOCKED,
+	    "20260102030405.000000Z unlocked -");
+	assert_field(buf_slice(&out), ACCOUNT_KDC_FLAGS, "126");
+	assert_field(buf_slice(&out), ACCOUNT_OLD_KEY, "\001\002");
+	assert_int_equal(
+	    make_for(true, "cn=imap,o=x", service, &out, id), ENTRY_ACCOUNT);
+	assert_int_equal(account_read(&account, buf_slice(&out), &why), 0);
+	assert_true(slice_is(account.principal, "imap/mail@X.TEST"));
+	assert_int_equal(account.uid.size, 0);
 	buf_free(&out);
 }
 
@@ -270,6 +319,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_account),
+		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_server),
 		cmocka_unit_test(test_id_of_dn),

@@ -44,11 +44,12 @@ class Directory:
     """One slapd. Peers are followed by delta-syncrepl."""
 
     def __init__(self, folder, address, port, sid=1, own_schema=True,
-                 acl=ACL, limits=LIMITS, extra=""):
+                 acl=ACL, limits=LIMITS, extra="", schemas=()):
         self.folder = pathlib.Path(folder)
         self.address, self.port, self.sid = address, port, sid
         self.own_schema, self.acl, self.limits = own_schema, acl, limits
         self.extra, self.peers = extra, []
+        self.schemas = list(schemas)  # besides
         self.tls_port = None  # ldaps, besides
         self.more_urls = []
         self.process = None
@@ -60,7 +61,8 @@ class Directory:
         return f"ldap://{self.address}:{self.port}"
 
     def configuration(self):
-        schemas = SCHEMAS + (OWN_SCHEMAS if self.own_schema else [])
+        schemas = SCHEMAS + (OWN_SCHEMAS if self.own_schema else []) \
+            + self.schemas
         lines = [f"include {path}" for path in schemas]
         lines += [
             "modulepath /usr/lib/ldap", "moduleload back_mdb",

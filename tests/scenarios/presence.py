@@ -13,10 +13,12 @@ STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{6}) (.*)")
 LOGIN = re.compile(r"(?:imap|pop3)-login: Info: Login: user=<(.*)>, method=.*"
                    r"mpid=(\d+), .*session=<([^<>]*)>")
 END = re.compile(r"(?:imap|pop3)\(.*\)<(\d+)><([^<>]*)>: Info: "
-                 r"(?:Disconnected|Logged out)")
+                 r"(?:Disconnected(?!: Server shutting down)|Logged out)")
 SAVED = re.compile(r"lmtp\((.*)\)<\d+><[^<>]*>:.*\bmsgid=(\S*) took=(\d+): "
                    r"(?:stored|saved) mail")
-# What Dovecot says when indexes were used by two at once.
+# What Dovecot says when indexes were used by two at once. A client that is cut
+# off in the middle of an APPEND is none.
+CUT = re.compile(r"read\(<imap client>\) failed: ")
 DAMAGE = re.compile(r"(?:imap|pop3|lmtp)\(.*\)(?:<\d+><[^<>]*>)?: "
                     r"(?:Error|Panic|Fatal|Warning): ")
 
@@ -32,8 +34,12 @@ def stamped(lines):
             yield time.mktime(whole) + int(found[2]) / 1e6, found[3]
 
 
-def read(server, lines, deaths=(), now=None):
-    """All that one server's log tells. Who was there when it died left then."""
+def read(server, lines, deaths=(), forgotten=None, now=None):
+    """All that one server's log tells. Who was there when it died left then.
+
+    Sessions without an end are there until now; they go to forgotten, if that
+    list is given.
+    """
     now = now or time.time()
     began, ended, found = {}, {}, []
 
@@ -69,7 +75,10 @@ def read(server, lines, deaths=(), now=None):
                                   saved[2]))
     for session in list(began):
         user, begin = began[session]
-        leave(session, next((d for d in deaths if d >= begin), now))
+        death = next((d for d in deaths if d >= begin), None)
+        leave(session, death or now)
+        if forgotten is not None and death is None:
+            forgotten.append(found.pop())
     return found
 
 
@@ -87,4 +96,5 @@ def overlaps(presences):
 
 
 def damage(lines):
-    return [line for line in lines if DAMAGE.search(line)]
+    return [line for line in lines
+            if DAMAGE.search(line) and not CUT.search(line)]

@@ -9,20 +9,13 @@ import hashlib
 import hmac
 import json
 import os
-import pathlib
-import shutil
-import socket
-import ssl
 import subprocess
-import tempfile
 import time
 
 import pytest
 
-import dovecot
 from clients import TIMEOUT
-from process import wait_until
-from server import find_program
+from small import Client, House, dovecot_conf, greets, make_certificate
 
 DOVECOT, PROXY = "127.0.73.11", "127.0.73.1"
 PORTS = {"imap": 17143, "pop3": 17110, "submission": 17587, "sieve": 17419}
@@ -47,23 +40,7 @@ def account(uid):
             f"uid: {uid}\npostcellPoolName: mail\n")
 
 
-DOVECOT_CONF = """
-base_dir = {run}
-state_dir = {run}
-log_path = {folder}/dovecot.log
-protocols = imap pop3 submission sieve
-listen = {address}
-hostname = mbox
-default_internal_user = {internal_user}
-default_internal_group = {internal_group}
-default_login_user = {login_user}
-ssl = yes
-ssl_cert = <{folder}/server.pem
-ssl_key = <{folder}/server.key
-auth_mechanisms = plain login scram-sha-1 scram-sha-256 oauthbearer xoauth2
-auth_failure_delay = 0
-auth_username_chars =
-login_trusted_networks = 127.0.0.0/8
+PASSDBS = """
 passdb {{
   driver = oauth2
   mechanisms = oauthbearer xoauth2
@@ -73,86 +50,10 @@ passdb {{
   driver = passwd-file
   args = {folder}/passwd
 }}
-userdb {{
-  driver = static
-  args = uid={mail_uid} gid={mail_gid} home={folder}/mail/%u
-}}
-mail_location = maildir:~/Maildir
-first_valid_uid = 1
-submission_relay_host = 127.0.0.1
-service imap-login {{
-  chroot = {login_chroot}
-  inet_listener imap {{
-    port = {imap}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service pop3-login {{
-  chroot = {login_chroot}
-  inet_listener pop3 {{
-    port = {pop3}
-  }}
-  inet_listener pop3s {{
-    port = 0
-  }}
-}}
-service submission-login {{
-  chroot = {login_chroot}
-  inet_listener submission {{
-    port = {submission}
-  }}
-  inet_listener submissions {{
-    port = 0
-  }}
-}}
-service managesieve-login {{
-  chroot = {login_chroot}
-  inet_listener sieve {{
-    port = {sieve}
-  }}
-}}
-service anvil {{
-  chroot = {empty_chroot}
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service ipc {{
-  chroot = {empty_chroot}
-}}
-service old-stats {{
-  chroot = {empty_chroot}
-}}
-service stats {{
-  chroot =
-}}
 """
 
 
-def make_certificate(folder, name, address):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
-         f"/CN={name}", "-addext", f"subjectAltName=IP:{address}", "-keyout",
-         folder / f"{name}.key", "-out", folder / f"{name}.pem"],
-        check=True, capture_output=True)
-
-
-def greets(address, port):
-    try:
-        with socket.create_connection((address, port), 1) as connection:
-            return bool(connection.recv(1))
-    except OSError:
-        return False
-
-
 def make_dovecot(folder):
-    run = folder / "run"
-    run.mkdir(mode=0o755)
-    (folder / "mail").mkdir(mode=0o777)
-    (folder / "mail").chmod(0o777)
     (folder / "passwd").write_text("bob:{PLAIN}secret\n"
                                    "a=b,c:{PLAIN}Grüße\n")
     keys = folder / "keys" / "default" / "HS256"
@@ -162,11 +63,10 @@ def make_dovecot(folder):
         "introspection_mode = local\n"
         f"local_validation_key_dict = fs:posix:prefix={folder}/keys/\n"
         "username_attribute = sub\n")
-    conf = folder / "dovecot.conf"
-    conf.write_text(DOVECOT_CONF.format(
-        folder=folder, run=run, address=DOVECOT, **PORTS,
-        **dovecot.identities()))
-    return [find_program("dovecot"), "-F", "-c", conf]
+    return dovecot_conf(
+        folder, DOVECOT, PORTS,
+        "plain login scram-sha-1 scram-sha-256 oauthbearer xoauth2",
+        PASSDBS.format(folder=folder))
 
 
 def make_replicad(folder, build):
@@ -185,10 +85,14 @@ def make_proxy(folder, build):
     conf.write_text(f"""
 host_name = "proxy.example.org"
 replica = "{folder}/replica"
+start_wait = 0
 run_dir = "{folder}/proxy"
 user = "nobody"
 chroot = "{folder}/empty"
 relays = 1
+failures {{
+	delay = 0
+}}
 tls {{
 	certificate = "{folder}/proxy.pem"
 	key = "{folder}/proxy.key"
@@ -208,33 +112,27 @@ listen {kind} {{
 
 @pytest.fixture(scope="module")
 def place(build):
-    """The folder of what runs; open to the users that servers become."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="postcell-", dir="/tmp"))
-    folder.chmod(0o755)
+    """The folder of what runs."""
+    house = House()
+    folder = house.folder
     make_certificate(folder, "server", DOVECOT)
     make_certificate(folder, "proxy", PROXY)
-    running = []
-
-    def start(name, command, condition):
-        with open(folder / f"{name}.out", "wb") as out:
-            running.append(subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
-        assert wait_until(condition, TIMEOUT), (
-            folder / f"{name}.out").read_text()
-
     try:
-        start("replicad", make_replicad(folder, build),
-              lambda: (folder / "replica" / "data.mdb").exists())
-        start("dovecot", make_dovecot(folder),
-              lambda: all(greets(DOVECOT, port) for port in PORTS.values()))
-        start("proxyd", make_proxy(folder, build),
-              lambda: all(greets(PROXY, port) for port in PORTS.values()))
+        house.start("replicad", make_replicad(folder, build),
+                    lambda: (folder / "replica" / "data.mdb").exists())
+        house.start("dovecot", make_dovecot(folder),
+                    lambda: all(greets(DOVECOT, port)
+                                for port in PORTS.values()))
+        house.start("proxyd", make_proxy(folder, build),
+                    lambda: all(greets(PROXY, port)
+                                for port in PORTS.values()))
         yield folder
     finally:
-        for process in reversed(running):
-            process.terminate()
-            process.wait(TIMEOUT)
-        shutil.rmtree(folder)
+        house.stop()
+
+
+def new_client(place, kind):
+    return Client(PROXY, PORTS[kind], kind, place / "proxy.pem")
 
 
 # -- the clients' side of the mechanisms ------------------------------------
@@ -288,92 +186,12 @@ def token(user):
             base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
-class Client:
-    """AUTH in any of the protocols, one message after the other."""
-
-    def __init__(self, place, kind):
-        self.kind = kind
-        self.socket = socket.create_connection((PROXY, PORTS[kind]), TIMEOUT)
-        self.file = self.socket.makefile("rb")
-        self.greet()
-        begin = {"imap": b"s STARTTLS", "pop3": b"STLS"}.get(kind, b"STARTTLS")
-        self.say(begin)
-        self.line()
-        context = ssl.create_default_context(cafile=place / "proxy.pem")
-        self.socket = context.wrap_socket(self.socket, server_hostname=PROXY)
-        self.file = self.socket.makefile("rb")
-        if kind == "sieve":
-            self.greet()
-        elif kind == "submission":
-            self.say(b"EHLO client.example")
-            while self.line()[3:4] == b"-":
-                pass
-
-    def greet(self):
-        while self.line().startswith(b'"'):
-            pass
-
-    def say(self, line):
-        self.socket.sendall(line + b"\r\n")
-
-    def line(self):
-        line = self.file.readline()
-        assert line.endswith(b"\r\n"), line
-        return line[:-2]
-
-    def begin(self, mechanism, first):
-        text = base64.b64encode(first)
-        name = mechanism.encode()
-        self.say({"imap": b"a AUTHENTICATE %s %s" % (name, text),
-                  "sieve": b'AUTHENTICATE "%s" "%s"' % (name, text),
-                  }.get(self.kind, b"AUTH %s %s" % (name, text)))
-
-    def hear(self):
-        """A challenge's octets, or (True or False, the reply)."""
-        line = self.line()
-        while line.startswith(b"* "):
-            line = self.line()
-        sign = {"submission": b"334 ", "sieve": b'"'}.get(self.kind, b"+ ")
-        if line.startswith(sign):
-            return base64.b64decode(line[len(sign):].strip(b'"')), None
-        good = {"imap": b"a OK", "pop3": b"+OK", "submission": b"235 ",
-                "sieve": b"OK"}[self.kind]
-        return None, (line.startswith(good), line)
-
-    def respond(self, octets):
-        text = base64.b64encode(octets)
-        self.say(b'"%s"' % text if self.kind == "sieve" else text)
-
-    def authenticate(self, mechanism, first, answer):
-        self.begin(mechanism, first)
-        challenge, reply = self.hear()
-        while challenge is not None:
-            self.respond(answer(challenge))
-            challenge, reply = self.hear()
-        return reply
-
-    def works(self):
-        """Is it the server who answers now?"""
-        self.say({"imap": b"b SELECT INBOX", "pop3": b"STAT",
-                  "submission": b"NOOP",
-                  "sieve": b"LISTSCRIPTS"}[self.kind])
-        line = self.line()
-        while line.startswith(b"* "):
-            line = self.line()
-        return line.startswith({"imap": b"b OK", "pop3": b"+OK",
-                                "submission": b"250", "sieve": b"OK"}
-                               [self.kind])
-
-    def close(self):
-        self.socket.close()
-
-
 @kinds
 @scrams
 @pytest.mark.parametrize("user, password",
                          [("bob", "secret"), ("a=b,c", "Grüße")])
 def test_scram(place, kind, scram, user, password):
-    client = Client(place, kind)
+    client = new_client(place, kind)
     exchange = Scram(scram, user, password)
     good, reply = client.authenticate(scram, exchange.first, exchange.answer)
     assert good, reply
@@ -386,7 +204,7 @@ def test_scram(place, kind, scram, user, password):
 @kinds
 @scrams
 def test_scram_with_a_wrong_password(place, kind, scram):
-    client = Client(place, kind)
+    client = new_client(place, kind)
     wrong, right = Scram(scram, "bob", "wrong"), Scram(scram, "bob", "secret")
     assert not client.authenticate(scram, wrong.first, wrong.answer)[0]
     assert client.authenticate(scram, right.first, right.answer)[0]
@@ -396,7 +214,7 @@ def test_scram_with_a_wrong_password(place, kind, scram):
 @kinds
 def test_an_exchange_that_is_given_up(place, kind):
     """Both in its middle and at its start; the next one is another one."""
-    client = Client(place, kind)
+    client = new_client(place, kind)
     client.begin("SCRAM-SHA-256", Scram("SCRAM-SHA-256", "bob", "x").first)
     assert client.hear()[0].startswith(b"r=")
     client.say(b'"*"' if kind == "sieve" else b"*")
@@ -416,7 +234,7 @@ def first_of(mechanism, user, text):
 @kinds
 @tokens
 def test_a_token(place, kind, mechanism):
-    client = Client(place, kind)
+    client = new_client(place, kind)
     good, reply = client.authenticate(
         mechanism, first_of(mechanism, "bob", token("bob")),
         lambda challenge: pytest.fail(f"asked {challenge}"))
@@ -429,7 +247,7 @@ def test_a_token(place, kind, mechanism):
 @tokens
 def test_a_token_of_somebody_else(place, kind, mechanism):
     """The server tells why in a challenge, which takes an empty answer."""
-    client = Client(place, kind)
+    client = new_client(place, kind)
     heard = []
 
     def answer(challenge):

@@ -11,7 +11,8 @@ from process import wait_until
 
 PORT = 31389
 ADDRESSES = {"conf": "127.0.33.1", "config": "127.0.33.2"}
-PREREQUISITES = ("core", "cosine", "inetorgperson", "misc")
+PREREQUISITES = ("core", "cosine", "inetorgperson", "misc", "hdb")
+FILES = ("postcell", "postcell-kerberos")
 SUFFIX = "dc=schema,dc=test"
 KINDS = ("attributeTypes", "objectClasses")
 
@@ -22,9 +23,11 @@ ATTRIBUTES = {
     "postcellMaxDown", "postcellAffinity", "postcellDefault",
     "postcellService", "postcellSite", "postcellState", "postcellWeight",
     "postcellTransition", "postcellVote", "postcellAlive",
+    "postcellKeys", "postcellLocked", "postcellLastLogin",
 }
 CLASSES = {"postcellAccount", "postcellPool", "postcellServer",
-           "postcellProxy", "postcellHost"}
+           "postcellProxy", "postcellHost", "postcellPrincipal",
+           "postcellLogin"}
 
 
 def write_conf(folder, schemas):
@@ -88,11 +91,14 @@ def stock_schemas():
     return [f"/etc/ldap/schema/{name}.schema" for name in PREREQUISITES]
 
 
+def own_schemas(kind):
+    return [ROOT / "schema" / f"{name}.{kind}" for name in FILES]
+
+
 @pytest.fixture(scope="module")
 def from_schema(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conf")
-    conf = write_conf(folder, [*stock_schemas(),
-                               ROOT / "schema" / "postcell.schema"])
+    conf = write_conf(folder, [*stock_schemas(), *own_schemas("schema")])
     server = Server(folder, ADDRESSES["conf"], "-f", conf)
     yield server
     server.stop()
@@ -106,14 +112,14 @@ def from_ldif(tmp_path_factory):
     tree = folder / "slapd.d"
     tree.mkdir()
     server = Server(folder, ADDRESSES["config"], "-f", conf, "-F", tree)
-    added = subprocess.run(
-        ["ldapadd", "-x", "-H", f"ldap://{server.address}:{PORT}",
-         "-D", "cn=config", "-w", "secret",
-         "-f", ROOT / "schema" / "postcell.ldif"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if added.returncode:
-        server.stop()
-        pytest.fail(added.stdout.decode())
+    for path in own_schemas("ldif"):
+        added = subprocess.run(
+            ["ldapadd", "-x", "-H", f"ldap://{server.address}:{PORT}",
+             "-D", "cn=config", "-w", "secret", "-f", path],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if added.returncode:
+            server.stop()
+            pytest.fail(added.stdout.decode())
     yield server
     server.stop()
 
@@ -175,6 +181,14 @@ def tree(from_schema):
     connection.add_s(f"cn=kdc1,{SUFFIX}", [
         ("objectClass", b"postcellHost"), ("cn", b"kdc1"),
         ("postcellService", b"kerberos://kdc1.cell.test")])
+    connection.add_s(f"krb5PrincipalName=krbtgt/R@R,{SUFFIX}", [
+        ("objectClass", [b"postcellPrincipal", b"postcellLogin"]),
+        ("krb5PrincipalName", b"krbtgt/R@R"),
+        ("postcellKeys", [b"20260102030405.000000Z 1 AAEC",
+                          b"20260102030405.000001Z 1 AAED"]),
+        ("postcellLocked", b"20260102030405.000000Z locked -"),
+        ("postcellLastLogin", b"20260102000000Z"),
+        ("krb5MaxLife", b"86400")])
     return connection
 
 
@@ -189,6 +203,8 @@ def tree(from_schema):
     ("uid=anna", "postcellPoolName", [b"mail", b"other"]),
     ("uid=anna", "mailHost", [b"mbox1", b"mbox2"]),
     ("uid=anna", "postcellWeight", [b"1"]),
+    ("uid=anna", "postcellKeys", [b"20260102030405.000000Z 1 AAEC"]),
+    ("krb5PrincipalName=krbtgt/R@R", "postcellLastLogin", [b"today"]),
 ])
 def test_what_is_not_allowed(tree, name, attribute, value):
     with pytest.raises((ldap.INVALID_SYNTAX, ldap.CONSTRAINT_VIOLATION,
@@ -206,6 +222,12 @@ def test_what_is_not_allowed(tree, name, attribute, value):
      b"20260102030405.000000Z 60 DRAIN 100", False),
     ("uid=anna", "postcellGroup", "BÜRO".encode(), True),
     ("cn=mail", "postcellDefault", b"TRUE", True),
+    ("krb5PrincipalName=krbtgt/R@R", "postcellKeys",
+     b"20260102030405.000000Z 1 AAEC", True),
+    ("krb5PrincipalName=krbtgt/R@R", "postcellKeys",
+     b"20260102030405.000000Z 1 AAEc", False),
+    ("krb5PrincipalName=krbtgt/R@R", "postcellLocked",
+     b"20260102030405.000000Z locked -", True),
 ])
 def test_how_values_compare(tree, name, attribute, value, found):
     assert tree.compare_s(f"{name},{SUFFIX}", attribute, value) == found

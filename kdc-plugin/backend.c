@@ -1,0 +1,544 @@
+#include "kdc-plugin/backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kdc-plugin/attempts.h"
+#include "kdc-plugin/directory.h"
+#include "kdc-plugin/lookup.h"
+#include "kdc-plugin/options.h"
+#include "kdc-plugin/principal.h"
+#include "kdc-plugin/report.h"
+#include "kdc-plugin/write.h"
+#include "lib/timestamp.h"
+#include "replica/clock.h"
+
+#define BACKEND_COMPLAIN_US (60 * TIMESTAMP_SECOND)
+
+struct backend {
+	struct options options;
+	struct report report;
+	struct directory *directory; /* owned */
+	struct courier *courier;     /* owned */
+	struct attempts *attempts;   /* owned */
+	struct write *write;         /* owned */
+	struct lookup found;
+	int64_t complained_us; /* of silence, at most once a minute */
+	LDAPMessage *listing;  /* owned: of firstkey and nextkey */
+	LDAPMessage *next;     /* borrowed from listing */
+};
+
+static struct backend *
+backend_of(HDB *db)
+{
+	return db->hdb_db;
+}
+
+static krb5_error_code
+backend_open(krb5_context context, HDB *db, int flags, mode_t mode)
+{
+	(void)context;
+	(void)db;
+	(void)flags;
+	(void)mode;
+	return 0;
+}
+
+/* What an administrator saw belongs to one opening. */
+static krb5_error_code
+backend_close(krb5_context context, HDB *db)
+{
+	(void)context;
+	write_forget(backend_of(db)->write);
+	return 0;
+}
+
+static void
+backend_free_listing(struct backend *backend)
+{
+	ldap_msgfree(backend->listing);
+	backend->listing = NULL;
+	backend->next = NULL;
+}
+
+static void
+backend_free(krb5_context context, struct backend *backend)
+{
+	if (!backend)
+		return;
+	backend_free_listing(backend);
+	attempts_free(&backend->attempts);
+	courier_free(&backend->courier);
+	write_free(&backend->write);
+	directory_free(&backend->directory);
+	lookup_free(&backend->found);
+	report_close(&backend->report);
+	options_free(context, &backend->options);
+	free(backend);
+}
+
+static krb5_error_code
+backend_destroy(krb5_context context, HDB *db)
+{
+	krb5_error_code code = hdb_clear_master_key(context, db);
+
+	backend_free(context, backend_of(db));
+	free(db->hdb_name);
+	free(db);
+	return code;
+}
+
+/*
+ * The KDC stays silent for HDB_ERR_NOT_FOUND_HERE, but not for every lookup of
+ * a TGS-REQ: there a client that is not found passes unchecked, so that one
+ * gets an error that sends it to the next KDC.
+ */
+static krb5_error_code
+backend_silence(
+    struct backend *backend, unsigned flags, struct slice name, const char *why)
+{
+	int64_t now_us = clock_realtime_us();
+
+	if (now_us - backend->complained_us > BACKEND_COMPLAIN_US) {
+		report_event(
+		    &backend->report, "silent", "principal", name, why);
+		backend->complained_us = now_us;
+	}
+	return COMPAT_FLAG_TGS(flags) ? KRB5KDC_ERR_SVC_UNAVAILABLE
+				      : HDB_ERR_NOT_FOUND_HERE;
+}
+
+#if HDB_INTERFACE_VERSION == 10
+/* The end of a request that had asked for a client. */
+static void
+backend_free_client(krb5_context context, hdb_entry_ex *ex)
+{
+	struct attempt *attempt = ex->ctx;
+
+	(void)context;
+	attempt_end(&attempt, ex->entry.flags.require_preauth);
+	ex->ctx = NULL;
+}
+
+static krb5_error_code
+backend_auth_status(krb5_context context, HDB *db, hdb_entry_ex *ex, int status)
+{
+	(void)context;
+	(void)db;
+	/* Entries of other back ends have contexts of their own. */
+	if (ex->free_entry != backend_free_client || !ex->ctx)
+		return 0;
+	if (status == HDB_AUTH_SUCCESS)
+		attempt_is_right(ex->ctx);
+	else
+		attempt_is_wrong(ex->ctx);
+	return 0;
+}
+
+static void
+backend_keep_attempt(hdb_entry_ex *ex, struct attempt *attempt)
+{
+	ex->ctx = attempt;
+	ex->free_entry = backend_free_client;
+}
+#else
+/* What becomes of a request is said by events of the audit. */
+static krb5_error_code
+backend_audit(
+    krb5_context context, HDB *db, hdb_entry *entry, hdb_request_t request)
+{
+	heim_number_t event = heim_audit_getkv(
+	    (heim_svc_req_desc)request, KDC_REQUEST_KV_AUTH_EVENT);
+	int number = event ? heim_number_get_int(event) : 0;
+
+	(void)context;
+	(void)db;
+	if (!entry->context)
+		return 0;
+	if (number == KDC_AUTH_EVENT_CLIENT_AUTHORIZED)
+		attempt_is_right(entry->context);
+	else if (number == KDC_AUTH_EVENT_WRONG_LONG_TERM_KEY)
+		attempt_is_wrong(entry->context);
+	return 0;
+}
+
+static void
+backend_free_entry(krb5_context context, HDB *db, hdb_entry *entry)
+{
+	struct attempt *attempt = entry->context;
+
+	(void)context;
+	(void)db;
+	attempt_end(&attempt, entry->flags.require_preauth);
+	entry->context = NULL;
+}
+
+static void
+backend_keep_attempt(hdb_entry *entry, struct attempt *attempt)
+{
+	entry->context = attempt;
+}
+#endif
+
+/* A client who will be asked for the password: the attempt begins here. */
+static krb5_error_code
+backend_admit(krb5_context context, struct backend *backend, compat_entry *ex,
+    int64_t now_us, const char **why)
+{
+	bool refused = false;
+	struct attempt *attempt = attempts_begin(
+	    backend->attempts, &backend->found.account, now_us, &refused, why);
+
+	if (!attempt)
+		return HDB_ERR_NOT_FOUND_HERE;
+	backend_keep_attempt(ex, attempt);
+	return refused ? principal_refuse(context, COMPAT_ENTRY(ex)) : 0;
+}
+
+static krb5_error_code
+backend_fill(krb5_context context, HDB *db, struct backend *backend,
+    krb5_const_principal principal, unsigned flags, krb5_kvno kvno,
+    compat_entry *ex, const char **why)
+{
+	bool client = COMPAT_FLAG_AS(flags) && (flags & HDB_F_GET_CLIENT);
+	struct principal_wish wish = {
+		.name = flags & HDB_F_CANON ? NULL : principal,
+		.kvno = flags & HDB_F_KVNO_SPECIFIED ? (uint32_t)kvno : 0,
+		.old_keys = !client,
+		.now_us = clock_realtime_us(),
+	};
+	hdb_entry *entry = COMPAT_ENTRY(ex);
+	krb5_error_code code = principal_fill(
+	    context, &backend->options, &backend->found.account, &wish, entry);
+
+	if (code == 0 && (flags & HDB_F_DECRYPT))
+		code = principal_unseal(context, db, entry);
+	if (code == 0 && client)
+		return backend_admit(context, backend, ex, wish.now_us, why);
+	*why = code == HDB_ERR_NO_MKEY
+		   ? "the master key that seals its keys is missing"
+		   : "its keys cannot be unsealed: another master key?";
+	return code;
+}
+
+/* For tickets: from the replica. */
+static krb5_error_code
+backend_fetch_local(krb5_context context, HDB *db, struct backend *backend,
+    krb5_const_principal principal, struct slice name, unsigned flags,
+    krb5_kvno kvno, compat_entry *ex)
+{
+	enum replica_result result = REPLICA_FAILED;
+	const char *why = "";
+	struct replica *replica =
+	    lookup_replica(backend->options.replica, &why);
+	krb5_error_code code;
+
+	if (replica)
+		result = lookup_principal(replica, name,
+		    slice_from(backend->options.realm),
+		    (flags & HDB_F_CANON) != 0, &backend->found, &why);
+	if (result == REPLICA_UNKNOWN)
+		return HDB_ERR_NOENTRY;
+	if (result != REPLICA_FOUND)
+		return backend_silence(backend, flags, name, why);
+	code = backend_fill(
+	    context, db, backend, principal, flags, kvno, ex, &why);
+	if (code == 0 || code == HDB_ERR_KVNO_NOT_FOUND)
+		return code;
+	hdb_free_entry(context,
+#if HDB_INTERFACE_VERSION == 11
+	    db,
+#endif
+	    ex);
+	memset(ex, 0, sizeof(*ex));
+	return backend_silence(backend, flags, name, why);
+}
+
+static krb5_error_code
+backend_fetch(krb5_context context, HDB *db, krb5_const_principal principal,
+    unsigned flags, krb5_kvno kvno, compat_entry *ex)
+{
+	struct backend *backend = backend_of(db);
+	char *name = NULL;
+	krb5_error_code code = krb5_unparse_name(context, principal, &name);
+
+	memset(ex, 0, sizeof(*ex));
+	if (code != 0)
+		return code;
+	if (flags & HDB_F_ADMIN_DATA) {
+		code = write_fetch(backend->write, context, slice_from(name),
+		    (flags & HDB_F_ALL_KVNOS) != 0, COMPAT_ENTRY(ex));
+		if (code == 0 && (flags & HDB_F_DECRYPT))
+			code = principal_unseal(context, db, COMPAT_ENTRY(ex));
+	} else {
+		code = backend_fetch_local(context, db, backend, principal,
+		    slice_from(name), flags, kvno, ex);
+	}
+	krb5_xfree(name);
+	return code;
+}
+
+static krb5_error_code
+backend_store(krb5_context context, HDB *db, unsigned flags, compat_entry *ex)
+{
+	return write_store(backend_of(db)->write, context, db,
+	    (flags & HDB_F_REPLACE) != 0, (flags & HDB_F_PRECHECK) != 0,
+	    COMPAT_ENTRY(ex));
+}
+
+static krb5_error_code
+backend_remove(krb5_context context, HDB *db, unsigned flags,
+    krb5_const_principal principal)
+{
+	char *name = NULL;
+	krb5_error_code code = krb5_unparse_name(context, principal, &name);
+
+	if (code == 0)
+		code = write_remove(backend_of(db)->write, context,
+		    slice_from(name), (flags & HDB_F_PRECHECK) != 0);
+	krb5_xfree(name);
+	return code;
+}
+
+static krb5_error_code
+backend_password(krb5_context context, HDB *db, compat_entry *ex,
+    const char *password, int conditional)
+{
+	(void)conditional;
+	return write_password(backend_of(db)->write, context, db,
+	    slice_from(password), COMPAT_ENTRY(ex));
+}
+
+static krb5_error_code
+backend_next(krb5_context context, HDB *db, unsigned flags, compat_entry *ex)
+{
+	struct backend *backend = backend_of(db);
+	krb5_error_code code = HDB_ERR_NOENTRY;
+
+	memset(ex, 0, sizeof(*ex));
+	while (code == HDB_ERR_NOENTRY && backend->next) {
+		code = write_read(
+		    backend->write, context, backend->next, COMPAT_ENTRY(ex));
+		backend->next = ldap_next_entry(
+		    directory_ldap(backend->directory), backend->next);
+	}
+	if (code == 0 && (flags & HDB_F_DECRYPT))
+		code = principal_unseal(context, db, COMPAT_ENTRY(ex));
+	if (code != 0)
+		backend_free_listing(backend);
+	return code;
+}
+
+static krb5_error_code
+backend_first(krb5_context context, HDB *db, unsigned flags, compat_entry *ex)
+{
+	struct backend *backend = backend_of(db);
+	krb5_error_code code;
+
+	backend_free_listing(backend);
+	code = write_list(backend->write, context, &backend->listing);
+	if (code != 0)
+		return code;
+	backend->next = ldap_first_entry(
+	    directory_ldap(backend->directory), backend->listing);
+	return backend_next(context, db, flags, ex);
+}
+
+static krb5_error_code
+backend_lock(krb5_context context, HDB *db, int operation)
+{
+	(void)context;
+	(void)db;
+	(void)operation;
+	return 0;
+}
+
+static krb5_error_code
+backend_unlock(krb5_context context, HDB *db)
+{
+	(void)context;
+	(void)db;
+	return 0;
+}
+
+static krb5_error_code
+backend_rename(krb5_context context, HDB *db, const char *name)
+{
+	(void)db;
+	(void)name;
+	krb5_set_error_message(
+	    context, ENOTSUP, "a directory cannot be renamed");
+	return ENOTSUP;
+}
+
+static krb5_error_code
+backend_set_sync(krb5_context context, HDB *db, int on)
+{
+	(void)context;
+	(void)db;
+	(void)on;
+	return 0;
+}
+
+static krb5_error_code
+backend_new(krb5_context context, struct backend **out)
+{
+	struct backend *backend = calloc(1, sizeof(*backend));
+	krb5_error_code code;
+
+	*out = NULL;
+	if (!backend)
+		return krb5_enomem(context);
+	backend->found = lookup_empty();
+	code = options_read(context, &backend->options);
+	report_open(&backend->report, context);
+	if (code == 0) {
+		backend->directory = directory_new(&backend->options);
+		backend->courier =
+		    courier_new(&backend->options, &backend->report);
+		backend->attempts = attempts_new(
+		    &backend->options, backend->courier, &backend->report);
+		backend->write =
+		    write_new(&backend->options, backend->directory);
+		if (!backend->directory || !backend->courier ||
+		    !backend->attempts || !backend->write)
+			code = krb5_enomem(context);
+	}
+	if (code == 0)
+		*out = backend;
+	else
+		backend_free(context, backend);
+	return code;
+}
+
+/* The master key file that is configured for a database of ours. */
+static const char *
+backend_master_key_file(krb5_context context, struct hdb_dbinfo *info)
+{
+	struct hdb_dbinfo *each = NULL;
+
+	while ((each = hdb_dbinfo_get_next(info, each)) != NULL) {
+		const char *name = hdb_dbinfo_get_dbname(context, each);
+
+		if (name && strncmp(name, "postcell:", 9) == 0)
+			return hdb_dbinfo_get_mkey_file(context, each);
+	}
+	return NULL;
+}
+
+/* Whether this master key opens the realm's keys, as far as they are here. */
+static krb5_error_code
+backend_try_master_key(krb5_context context, struct backend *backend,
+    const char *file, hdb_master_key key)
+{
+	const char *realm = backend->options.realm, *why = "";
+	struct replica *replica =
+	    lookup_replica(backend->options.replica, &why);
+	struct principal_wish wish = { .now_us = clock_realtime_us() };
+	struct buf name = buf_bounded(NAME_SIZE_MAX);
+	HDB scratch = { .hdb_master_key = key,
+		.hdb_master_key_set = key != NULL };
+	hdb_entry entry = { 0 };
+	krb5_error_code code = 0;
+
+	(void)buf_printf(&name, "krbtgt/%s@%s", realm, realm);
+	if (replica &&
+	    lookup_principal(replica, buf_slice(&name), slice_from(realm),
+		false, &backend->found, &why) == REPLICA_FOUND) {
+		code = principal_fill(context, &backend->options,
+		    &backend->found.account, &wish, &entry);
+		if (code == 0)
+			code = principal_unseal(context, &scratch, &entry);
+	}
+	if (code != 0)
+		krb5_set_error_message(context, code,
+		    "the master key in %s does not open the keys of %s", file,
+		    buf_string(&name));
+	free_hdb_entry(&entry);
+	buf_free(&name);
+	/* Workers are forked from here, and each opens it for itself. */
+	lookup_close();
+	return code;
+}
+
+/*
+ * Says at start what would otherwise be found out by the first client. libhdb
+ * takes a missing master key for none being wanted.
+ */
+static krb5_error_code
+backend_check_master_key(krb5_context context, struct backend *backend)
+{
+	struct hdb_dbinfo *info = NULL;
+	hdb_master_key key = NULL;
+	const char *file;
+	krb5_error_code code = hdb_get_dbinfo(context, &info);
+
+	if (code != 0)
+		return code;
+	file = backend_master_key_file(context, info);
+	if (file) {
+		code = hdb_read_master_key(context, file, &key);
+		if (code != 0)
+			krb5_set_error_message(context, code,
+			    "the master key cannot be read from %s", file);
+		else
+			code =
+			    backend_try_master_key(context, backend, file, key);
+	}
+	if (key)
+		hdb_free_master_key(context, key);
+	hdb_free_dbinfo(context, &info);
+	return code;
+}
+
+krb5_error_code
+backend_create(krb5_context context, HDB **db, const char *residual)
+{
+	struct backend *backend = NULL;
+	HDB *new = calloc(1, sizeof(*new));
+	krb5_error_code code;
+
+	*db = NULL;
+	if (!new)
+		return krb5_enomem(context);
+	code = backend_new(context, &backend);
+	if (code == 0)
+		code = backend_check_master_key(context, backend);
+	if (code == 0 && asprintf(&new->hdb_name, "postcell:%s",
+			     residual ? residual : "") < 0) {
+		new->hdb_name = NULL;
+		code = krb5_enomem(context);
+	}
+	if (code != 0) {
+		krb5_warn(context, code, "postcell_hdb");
+		backend_free(context, backend);
+		free(new);
+		return code;
+	}
+	new->hdb_db = backend;
+	new->hdb_capability_flags = HDB_CAP_F_HANDLE_PASSWORDS;
+	new->hdb_open = backend_open;
+	new->hdb_close = backend_close;
+	new->hdb_fetch_kvno = backend_fetch;
+	new->hdb_store = backend_store;
+	new->hdb_remove = backend_remove;
+	new->hdb_firstkey = backend_first;
+	new->hdb_nextkey = backend_next;
+	new->hdb_lock = backend_lock;
+	new->hdb_unlock = backend_unlock;
+	new->hdb_rename = backend_rename;
+	new->hdb_destroy = backend_destroy;
+	new->hdb_password = backend_password;
+	new->hdb_set_sync = backend_set_sync;
+#if HDB_INTERFACE_VERSION == 10
+	new->hdb_auth_status = backend_auth_status;
+#else
+	new->hdb_audit = backend_audit;
+	new->hdb_free_entry_context = backend_free_entry;
+#endif
+	*db = new;
+	return 0;
+}

@@ -1,0 +1,470 @@
+#include "proxy/session_auth.h"
+
+#include <stdlib.h>
+
+#include "proxy/session_back.h"
+#include "proxy/session_front.h"
+#include "proxy/tls.h"
+
+/* An entry that no directory has: a bind as nobody takes its time as well. */
+#define NOBODY_DN "cn=nobody"
+
+/* ---- failures ---- */
+
+static const struct config_failures *
+limits(const struct session *session)
+{
+	return &session->relay->config->failures;
+}
+
+static uint64_t
+address_key(const struct session *session)
+{
+	return failures_address_key(session->relay->settings->failures,
+	    &session->client, (unsigned)limits(session)->ipv4_prefix,
+	    (unsigned)limits(session)->ipv6_prefix);
+}
+
+/* By what tells it apart where it is known, else by the name that was typed. */
+static uint64_t
+guessed_key(const struct session *session)
+{
+	const struct login *login = session->login;
+	struct buf name = buf_bounded(NAME_SIZE_MAX);
+	const char *why;
+	uint64_t key;
+
+	if (login->account.id.size > 0)
+		return failures_account_key(
+		    session->relay->settings->failures, login->account.id);
+	if (name_normalise(&name, NAME_UID,
+		credentials_owner(&login->front.credentials), &why) < 0)
+		buf_clear(&name);
+	key = failures_account_key(
+	    session->relay->settings->failures, buf_slice(&name));
+	buf_free(&name);
+	return key;
+}
+
+static unsigned
+count_failures(const struct session *session, uint64_t key)
+{
+	return failures_count(session->relay->settings->failures, key,
+	    session->relay->now_s, limits(session)->window);
+}
+
+/* fail2ban reads this: the address stands before all that a stranger chose. */
+static void
+log_failure(const struct session *session, const char *why, unsigned count)
+{
+	const struct login *login = session->login;
+	struct log_line line = log_line(LOG_LEVEL_INFO, "login_failed");
+	char address[INET6_ADDRSTRLEN];
+
+	address_text(&session->client, address, sizeof(address));
+	log_word(&line, "address", address);
+	log_word(&line, "session", session->id);
+	log_word(&line, "listener", session->listener->config->title);
+	log_number(&line, "count", count);
+	log_word(&line, "mechanism",
+	    sasl_mechanism_text(login->front.credentials.mechanism));
+	log_text(&line, "user", credentials_owner(&login->front.credentials));
+	if (login->front.credentials.authorise.size > 0)
+		log_text(
+		    &line, "master", buf_slice(&login->front.credentials.user));
+	if (login->route.server[0])
+		log_string(&line, "server", login->route.server);
+	log_string(&line, "why", why);
+	log_send(&session->relay->log, &line);
+}
+
+/*
+ * Wrong: counted and logged now, answered when its time has come. Until then
+ * nothing is held but the session itself. passed_ms: that it took to find out,
+ * or would have taken.
+ */
+static void
+fail(struct session *session, enum refusal_kind kind, struct slice text,
+    const char *why, int64_t passed_ms)
+{
+	struct login *login = session->login;
+	struct failures *failures = session->relay->settings->failures;
+	const struct config_failures *config = limits(session);
+	int64_t now_s = session->relay->now_s;
+	unsigned count =
+	    failures_add(failures, address_key(session), now_s, config->window);
+	unsigned of_account =
+	    failures_add(failures, guessed_key(session), now_s, config->window);
+	int64_t since_ms = relay_now_ms() - login->asked_ms, wait_ms;
+	struct timeval wait;
+
+	count = of_account > count ? of_account : count;
+	log_failure(session, why, count);
+	stats_add(session->relay->settings->slot, STATS_FAILED, 1);
+	login->attempts++;
+	login->refused = kind;
+	buf_clear(&login->refused_text);
+	buf_add_slice(&login->refused_text, text);
+	session_forget_verdict(login);
+	session_leave_back(session);
+	credentials_wipe(&login->front.credentials);
+	login->challenged = false;
+	wait_ms = failures_delay_ms(count, config->delay, config->delay_max,
+		      passed_ms > since_ms ? passed_ms : since_ms) -
+		  since_ms;
+	wait_ms = wait_ms > 0 ? wait_ms : 0;
+	wait = (struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 };
+	evtimer_add(login->timer, &wait);
+	session_enter(session, SESSION_PENALTY);
+	session_arm(session);
+}
+
+void
+session_end_penalty(struct session *session)
+{
+	struct login *login = session->login;
+	struct refusal refusal = { login->refused,
+		buf_slice(&login->refused_text) };
+
+	if (login->attempts < (unsigned)limits(session)->session_attempts) {
+		session_say_refusal(session, refusal.kind, refusal.text);
+		return;
+	}
+	front_refuse(&login->front, &refusal, &login->front_out);
+	front_goodbye(
+	    &login->front, "Too many failed logins.", &login->front_out);
+	session_close(session, "too many failed logins");
+}
+
+void
+session_fail_unknown(struct session *session, const char *why)
+{
+	const struct relay *relay = session->relay;
+
+	stats_add(relay->settings->slot, STATS_UNKNOWN, 1);
+	/* A back end would have taken its time to say no. */
+	fail(session, REFUSAL_CREDENTIALS, slice_from(""), why,
+	    session->login->verified ? 0 : relay->refusal_ms);
+}
+
+static void
+fail_blocked(struct session *session, const char *why)
+{
+	stats_add(session->relay->settings->slot, STATS_BLOCKED, 1);
+	fail(session, REFUSAL_CREDENTIALS, slice_from(""), why,
+	    session->relay->refusal_ms);
+}
+
+static bool
+is_blocked(const struct session *session, uint64_t key, long attempts)
+{
+	return attempts > 0 &&
+	       count_failures(session, key) >= (unsigned)attempts;
+}
+
+bool
+session_is_account_blocked(struct session *session)
+{
+	if (!is_blocked(session, guessed_key(session),
+		limits(session)->account_attempts))
+		return false;
+	fail_blocked(session, "too many failures of this account");
+	return true;
+}
+
+/* ---- the back end's no ---- */
+
+/* Codes of RFC 5530, 3206, 5321 and 5804 for what another attempt may mend. */
+static bool
+is_temporary(struct slice reply)
+{
+	static const char *const codes[] = { "NO [UNAVAILABLE]", "NO [INUSE]",
+		"NO [LIMIT]", "NO [SERVERBUG]", "NO [CONTACTADMIN]",
+		"-ERR [SYS/", "-ERR [IN-USE]", "-ERR [LOGIN-DELAY]",
+		"NO (TRYLATER", "4" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+		if (slice_starts_nocase(reply, codes[i]))
+			return true;
+	return false;
+}
+
+void
+session_take_back_refusal(struct session *session)
+{
+	struct login *login = session->login;
+	struct relay *relay = session->relay;
+	struct slice reply = buf_slice(&login->back.reply);
+	int64_t passed_ms = relay_now_ms() - login->asked_ms;
+
+	if (login->granted) {
+		session_refuse_unavailable(session,
+		    "The server of the mailbox is not set up right.",
+		    "the server refuses the proxy's own credentials");
+		return;
+	}
+	if (login->verified || is_temporary(reply)) {
+		session_refuse(
+		    session, REFUSAL_BACK, reply, "the server said no");
+		return;
+	}
+	relay->refusal_ms = (3 * relay->refusal_ms + passed_ms) / 4;
+	fail(session, REFUSAL_BACK, reply, "the server said no", 0);
+}
+
+/* ---- verdicts ---- */
+
+void
+session_forget_verdict(struct login *login)
+{
+	verdict_cancel(&login->verdict);
+	if (login->granted)
+		credentials_wipe(login->granted);
+	free(login->granted);
+	login->granted = NULL;
+	login->verified = false;
+}
+
+/* What the back end is to be told; false when there is nothing to tell. */
+static bool
+take_grant(struct session *session, const struct auth_answer *answer)
+{
+	struct login *login = session->login;
+	struct credentials *client = &login->front.credentials;
+	struct credentials *granted;
+
+	if (answer->login == AUTH_LOGIN_PASSWORD)
+		return client->password.size > 0;
+	granted = calloc(1, sizeof(*granted));
+	if (!granted)
+		abort();
+	credentials_init(granted);
+	granted->mechanism = SASL_PLAIN;
+	buf_add_slice(&granted->authorise, credentials_owner(client));
+	buf_add_slice(&granted->user, answer->name);
+	buf_add_slice(&granted->password, answer->password);
+	login->granted = granted;
+	return true;
+}
+
+static void
+take_acceptance(struct session *session, const struct auth_answer *answer)
+{
+	struct login *login = session->login;
+
+	login->verified = true;
+	stats_add(session->relay->settings->slot, STATS_VERIFIED, 1);
+	if (take_grant(session, answer))
+		session_log_in(session);
+	else
+		session_refuse_unavailable(session,
+		    "The server of the mailbox is not set up right.",
+		    "no login section says how to log in without a password");
+}
+
+static void
+on_verdict(void *context, const struct auth_answer *answer)
+{
+	struct session *session = context;
+	struct login *login = session->login;
+	struct buf why = buf_bounded(256);
+
+	buf_add_slice(&why, answer->why);
+	if (answer->verdict != AUTH_CHALLENGE)
+		login->verdict = NULL;
+	switch (answer->verdict) {
+	case AUTH_ACCEPTED:
+		take_acceptance(session, answer);
+		break;
+	case AUTH_REFUSED:
+		fail(session, REFUSAL_CREDENTIALS, slice_from(""),
+		    buf_string(&why), 0);
+		break;
+	case AUTH_CHALLENGE:
+	case AUTH_UNAVAILABLE:
+	case AUTH_VERDICT_COUNT:
+		session_refuse_unavailable(session,
+		    "Logins cannot be verified now, try again later.",
+		    buf_string(&why));
+		break;
+	}
+	buf_free(&why);
+}
+
+/* The pool of whose mailbox it is; empty where that does not matter. */
+static struct slice
+find_pool(struct session *session)
+{
+	struct login *login = session->login;
+	struct router *router = &session->relay->router;
+	const struct pool *pool;
+	const char *why;
+
+	if (router_refresh(router, &why) < 0)
+		return slice_from("");
+	pool = cell_account_pool(router->cell, &login->account);
+	return pool ? pool->name : slice_from("");
+}
+
+static void
+ask(struct session *session, struct auth_request *request)
+{
+	struct login *login = session->login;
+
+	request->service = session->listener->config->service;
+	login->verdict =
+	    verdict_ask(session->relay->verdicts, request, on_verdict, session);
+	session_enter(session, SESSION_VERIFY);
+	session_arm(session);
+}
+
+/*
+ * Finds the account that logs in (and keeps its uid and DN), then the one
+ * whose mailbox it is, which stays in login->account. False when the session
+ * was answered.
+ */
+static bool
+find_accounts(struct session *session, struct buf *name, struct buf *dn)
+{
+	struct login *login = session->login;
+	struct replica *replica = session->relay->router.replica;
+	const struct credentials *credentials = &login->front.credentials;
+	const char *why = NULL;
+	enum replica_result result =
+	    replica_find_login(replica, buf_slice(&credentials->user),
+		&login->account_store, &login->account, &why);
+
+	if (result == REPLICA_FOUND) {
+		buf_add_slice(name, login->account.uid);
+		buf_add_slice(dn, login->account.dn);
+	} else if (result == REPLICA_UNKNOWN) {
+		login->account = (struct account){ 0 };
+		buf_add_string(dn, NOBODY_DN);
+	}
+	if (credentials->authorise.size > 0 &&
+	    (result == REPLICA_FOUND || result == REPLICA_UNKNOWN)) {
+		result = replica_find_login(replica,
+		    buf_slice(&credentials->authorise), &login->account_store,
+		    &login->account, &why);
+		if (result == REPLICA_UNKNOWN)
+			login->account = (struct account){ 0 };
+	}
+	if (result == REPLICA_FOUND || result == REPLICA_UNKNOWN)
+		return true;
+	session_refuse_unavailable(
+	    session, "Logins cannot be verified now, try again later.", why);
+	return false;
+}
+
+/* kind: PASSWORD, or GRANT where the certificate has said who it is. */
+static void
+ask_about_accounts(struct session *session, enum auth_kind kind)
+{
+	struct login *login = session->login;
+	const struct credentials *credentials = &login->front.credentials;
+	struct buf name = buf_bounded(SASL_NAME_SIZE_MAX);
+	struct buf dn = buf_bounded(login->account_store.size_max);
+	struct auth_request request = { .kind = kind };
+
+	if (find_accounts(session, &name, &dn) &&
+	    !session_is_account_blocked(session)) {
+		request.name = buf_slice(&name);
+		request.dn = buf_slice(&dn);
+		request.pool = find_pool(session);
+		request.message = buf_slice(&credentials->password);
+		if (credentials->authorise.size > 0)
+			request.authorise =
+			    login->account.uid.size > 0
+				? login->account.uid
+				: buf_slice(&credentials->authorise);
+		ask(session, &request);
+	}
+	buf_free(&name);
+	buf_free(&dn);
+}
+
+/* Whose certificate it is, by the part that is configured. */
+static int
+read_certificate(const struct session *session, struct buf *name)
+{
+	static const enum tls_client_part parts[] = {
+		[CONFIG_CERTIFICATE_CN] = TLS_CLIENT_COMMON_NAME,
+		[CONFIG_CERTIFICATE_EMAIL] = TLS_CLIENT_MAIL,
+		[CONFIG_CERTIFICATE_UID] = TLS_CLIENT_UID,
+	};
+
+	int field = session->relay->config->auth.certificate_name;
+
+	buf_clear(name);
+	if (tls_client_name(session->front.ssl, parts[field], name) < 0 ||
+	    slice_find(buf_slice(name), '\0') != SIZE_MAX || name->size == 0)
+		return -1;
+	return 0;
+}
+
+static void
+verify_certificate(struct session *session)
+{
+	struct credentials *credentials = &session->login->front.credentials;
+
+	if (read_certificate(session, &credentials->user) < 0)
+		fail(session, REFUSAL_CREDENTIALS, slice_from(""),
+		    "the client has no certificate with a name", 0);
+	else
+		ask_about_accounts(session, AUTH_GRANT);
+}
+
+void
+session_offer_external(struct session *session)
+{
+	struct login *login = session->login;
+	struct buf name = buf_bounded(SASL_NAME_SIZE_MAX);
+	unsigned bit = 1U << SASL_EXTERNAL;
+
+	if (session->listener->config->mechanisms & bit &&
+	    read_certificate(session, &name) == 0)
+		login->front.mechanisms |= bit;
+	buf_free(&name);
+}
+
+static void
+verify(struct session *session)
+{
+	if (session->login->front.credentials.mechanism == SASL_EXTERNAL)
+		verify_certificate(session);
+	else
+		ask_about_accounts(session, AUTH_PASSWORD);
+}
+
+/* ---- the client's words ---- */
+
+void
+session_authenticate(struct session *session)
+{
+	struct login *login = session->login;
+	const struct config *config = session->relay->config;
+
+	login->asked_ms = relay_now_ms();
+	login->retries = 0;
+	login->challenged = false;
+	login->account = (struct account){ 0 };
+	login->route.server[0] = '\0';
+	if (!sasl_is_relayed(login->front.credentials.mechanism))
+		credentials_split_master(&login->front.credentials,
+		    config->auth.master_separator[0]);
+	if (!session_flush_front(session))
+		return;
+	if (is_blocked(session, address_key(session),
+		config->failures.address_attempts))
+		fail_blocked(session, "too many failures of this address");
+	else if (session->listener->config->authentication == CONFIG_VERIFY)
+		verify(session);
+	else
+		session_log_in(session);
+}
+
+void
+session_take_response(struct session *session)
+{
+	session_respond(session);
+}

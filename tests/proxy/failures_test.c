@@ -1,0 +1,202 @@
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proxy/failures.h"
+
+static int
+set_up(void **state)
+{
+	struct failures *failures = mmap(NULL, sizeof(*failures),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (failures == MAP_FAILED)
+		return -1;
+	failures_seed(failures);
+	*state = failures;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	return munmap(*state, sizeof(struct failures));
+}
+
+static uint64_t
+key_of(const struct failures *failures, const char *text, unsigned ipv4_prefix,
+    unsigned ipv6_prefix)
+{
+	union address address;
+
+	memset(&address, 0, sizeof(address));
+	if (inet_pton(AF_INET, text, &address.in.sin_addr) == 1) {
+		address.any.sa_family = AF_INET;
+	} else {
+		assert_int_equal(
+		    inet_pton(AF_INET6, text, &address.in6.sin6_addr), 1);
+		address.any.sa_family = AF_INET6;
+	}
+	return failures_address_key(
+	    failures, &address, ipv4_prefix, ipv6_prefix);
+}
+
+/* Do two addresses count as one? */
+static const struct {
+	const char *a, *b;
+	unsigned ipv4_prefix, ipv6_prefix;
+	bool same;
+} addresses[] = {
+	{ "192.0.2.1", "192.0.2.1", 32, 64, true },
+	{ "192.0.2.1", "192.0.2.2", 32, 64, false },
+	{ "192.0.2.1", "192.0.2.254", 24, 64, true },
+	{ "192.0.2.1", "192.0.3.1", 24, 64, false },
+	{ "192.0.2.4", "192.0.2.7", 30, 64, true },
+	{ "192.0.2.4", "192.0.2.8", 30, 64, false },
+	{ "2001:db8::1", "2001:db8::ffff:1", 32, 64, true },
+	{ "2001:db8::1", "2001:db8:0:1::1", 32, 64, false },
+	{ "2001:db8::1", "2001:db8:0:ff::1", 32, 56, true },
+	{ "2001:db8::1", "2001:db8::2", 32, 128, false },
+	/* The same host by either family's socket. */
+	{ "192.0.2.1", "::ffff:192.0.2.1", 32, 64, true },
+	{ "192.0.2.1", "::ffff:192.0.2.2", 32, 64, false },
+};
+
+static void
+test_addresses(void **state)
+{
+	const struct failures *failures = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		uint64_t a = key_of(failures, addresses[i].a,
+		    addresses[i].ipv4_prefix, addresses[i].ipv6_prefix);
+		uint64_t b = key_of(failures, addresses[i].b,
+		    addresses[i].ipv4_prefix, addresses[i].ipv6_prefix);
+
+		if ((a == b) != addresses[i].same)
+			fail_msg("%s and %s", addresses[i].a, addresses[i].b);
+	}
+}
+
+static void
+test_counts_within_a_window(void **state)
+{
+	struct failures *failures = *state;
+	uint64_t bob = failures_account_key(failures, slice_from("bob"));
+	uint64_t ann = failures_account_key(failures, slice_from("ann"));
+
+	assert_int_not_equal(bob, ann);
+	assert_int_equal(failures_count(failures, bob, 1000, 60), 0);
+	assert_int_equal(failures_add(failures, bob, 1000, 60), 1);
+	assert_int_equal(failures_add(failures, bob, 1059, 60), 2);
+	assert_int_equal(failures_count(failures, bob, 1059, 60), 2);
+	assert_int_equal(failures_count(failures, ann, 1059, 60), 0);
+	/* The window is over; a failure begins another one. */
+	assert_int_equal(failures_count(failures, bob, 1060, 60), 0);
+	assert_int_equal(failures_add(failures, bob, 1060, 60), 1);
+	assert_int_equal(failures_count(failures, bob, 1119, 60), 1);
+}
+
+/* More keys than places: all still work, and the youngest are there. */
+static void
+test_a_flood_of_keys(void **state)
+{
+	struct failures *failures = *state;
+	char name[32];
+
+	for (unsigned i = 0; i < 4 * FAILURES_SETS * FAILURES_WAYS; i++) {
+		uint64_t key;
+
+		(void)snprintf(name, sizeof(name), "user%u", i);
+		key = failures_account_key(failures, slice_from(name));
+		assert_int_equal(
+		    failures_add(failures, key, 1000 + i / 1000, 60000), 1);
+		assert_int_equal(
+		    failures_count(failures, key, 1000 + i / 1000, 60000), 1);
+	}
+}
+
+#define PROCESSES 4
+#define ROUNDS    20000
+
+/* Nothing is lost between processes. */
+static void
+test_processes_count_together(void **state)
+{
+	struct failures *failures = *state;
+	uint64_t key = failures_account_key(failures, slice_from("bob"));
+
+	failures_add(failures, key, 1000, 60);
+	for (int i = 0; i < PROCESSES; i++) {
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (pid > 0)
+			continue;
+		for (int k = 0; k < ROUNDS; k++)
+			failures_add(failures, key, 1001, 60);
+		_exit(0);
+	}
+	for (int i = 0; i < PROCESSES; i++)
+		assert_true(wait(NULL) > 0);
+	assert_int_equal(
+	    failures_count(failures, key, 1001, 60), PROCESSES * ROUNDS + 1);
+}
+
+/* count, delay, its maximum, how long it took -> answered after */
+static const struct {
+	unsigned count;
+	int64_t delay_ms, delay_max_ms, passed_ms, answer_ms;
+} delays[] = {
+	{ 1, 1000, 15000, 0, 1000 },
+	{ 1, 1000, 15000, 999, 1000 },
+	{ 1, 1000, 15000, 1000, 2000 },
+	{ 1, 1000, 15000, 2500, 3000 },
+	{ 2, 1000, 15000, 0, 2000 },
+	{ 3, 1000, 15000, 3999, 4000 },
+	{ 4, 1000, 15000, 0, 8000 },
+	{ 5, 1000, 15000, 0, 15000 },
+	{ 1000000, 1000, 15000, 0, 15000 },
+	{ 1, 0, 15000, 700, 0 },
+	{ 9, 0, 15000, 0, 0 },
+	{ 3, 1000, 500, 0, 500 },
+};
+
+static void
+test_delays(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(delays); i++)
+		assert_int_equal(
+		    failures_delay_ms(delays[i].count, delays[i].delay_ms,
+			delays[i].delay_max_ms, delays[i].passed_ms),
+		    delays[i].answer_ms);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+		    test_addresses, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_counts_within_a_window, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_a_flood_of_keys, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_processes_count_together, set_up, tear_down),
+		cmocka_unit_test(test_delays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

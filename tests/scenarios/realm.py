@@ -1,0 +1,256 @@
+"""A Kerberos realm for scenarios: the KDC of Heimdal on the cell's directory.
+
+One slapd with the schema of integrated login, one replicad that keeps keys, the
+KDC, kpasswdd and kadmin -l on postcell_hdb.so, and clients, each with files of
+its own.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+import ldap
+
+from directory import (ADMIN, PASSWORD, REPLICA, ROOT, SUFFIX, Directory,
+                       base_ldif, wait_until)
+from replicad import BUILD, Replicad
+
+REALM = "REPLICA.TEST"
+SERVERS = pathlib.Path("/usr/lib/heimdal-servers")
+PEOPLE = f"ou=people,{SUFFIX}"
+PRINCIPALS = f"ou=principals,{SUFFIX}"
+KERBEROS_SCHEMAS = ["/etc/ldap/schema/hdb.schema",
+                    str(ROOT / "schema/postcell-kerberos.schema")]
+LIFE = ["--max-ticket-life=1d", "--max-renewable-life=1w", "--attributes=",
+        "--expiration-time=never", "--pw-expiration-time=never",
+        "--policy=default"]
+
+CONFIG = """\
+[libdefaults]
+	default_realm = {realm}
+	dns_lookup_kdc = no
+	dns_lookup_realm = no
+	plugin_dir = {plugins}
+	{libdefaults}
+[realms]
+	{realm} = {{
+{kdcs}
+		kpasswd_server = {address}:{kpasswd_port}
+	}}
+[logging]
+	kdc = 0-/FILE:{folder}/kdc.log
+	postcell = 0-/FILE:{folder}/postcell.log
+	default = 0-/FILE:{folder}/krb5.log
+[kdc]
+	addresses = {address}
+	ports = {port}
+	num-kdc-processes = {workers}
+	require-preauth = no
+	enable-http = no
+	database = {{
+		dbname = {database}
+		realm = {realm}
+		mkey_file = {master_key}
+		acl_file = {folder}/kadmind.acl
+		log_file = /dev/null
+	}}
+[kadmin]
+	default_keys = aes256-cts-hmac-sha1-96:pw-salt aes128-cts-hmac-sha1-96:pw-salt
+[password_quality]
+	policy_libraries = {module}
+	policies = postcell:directory
+[postcell]
+{options}
+"""
+
+
+def plugins(folder, *names):
+    """A folder of plug-ins with these of ours in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        target = folder / name
+        target.unlink(missing_ok=True)
+        target.symlink_to(BUILD / name)
+    return folder
+
+
+def quiet_port(kind, address):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+class Kdc:
+    """KDC, kpasswdd and kadmin -l of one host, with that host's replica."""
+
+    def __init__(self, folder, address, directories, replicad, master_key,
+                 options=None, workers=2, database="postcell:"):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.address, self.directories = address, directories
+        self.replicad, self.master_key = replicad, pathlib.Path(master_key)
+        self.workers, self.database = workers, database
+        self.port = quiet_port(socket.SOCK_DGRAM, address)
+        self.kpasswd_port = quiet_port(socket.SOCK_DGRAM, address)
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD + "\n")
+        self.options = {
+            "replica": replicad.path, "realm": REALM,
+            "lockout": self.folder / "lockout",
+            "uris": " ".join(d.url for d in directories),
+            "suffix": SUFFIX, "bind_dn": ADMIN, "password_file": secret,
+            "starttls": "no", "timeout": 2, "modify_passwords": "no"}
+        self.options.update(options or {})
+        self.kdcs = []  # as its own clients see them
+        self.libdefaults = ""
+        self.kdc = self.kpasswdd = None
+        self.write_conf()
+
+    @property
+    def conf(self):
+        return self.folder / "kdc.conf"
+
+    def write_conf(self, path=None, modules=("postcell_hdb.so",)):
+        kdcs = self.kdcs or [f"{self.address}:{self.port}"]
+        (path or self.conf).write_text(CONFIG.format(
+            realm=REALM, folder=self.folder, address=self.address,
+            port=self.port, kpasswd_port=self.kpasswd_port,
+            master_key=self.master_key, workers=self.workers,
+            database=self.database, module=BUILD / "postcell_hdb.so",
+            libdefaults=self.libdefaults,
+            plugins=plugins(self.folder / "plugins", *modules),
+            kdcs="\n".join(f"\t\tkdc = {each}" for each in kdcs),
+            options="".join(f"\t{name} = {value}\n" for name, value
+                            in self.options.items())))
+
+    def kadmin(self, *words, check=True, text=None):
+        done = subprocess.run(
+            ["kadmin", "-c", self.conf, "-l", *words], capture_output=True,
+            text=True, input=text, timeout=60, env=self.environment())
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def environment(self, **more):
+        return {**os.environ, "KRB5_CONFIG": str(self.conf), **more}
+
+    def found(self):
+        """Makes the realm: krbtgt and the services of the KDC itself."""
+        done = self.kadmin("init", "--realm-max-ticket-life=1d",
+                           "--realm-max-renewable-life=1w", REALM)
+        assert done.stderr == ""
+
+    def add_service(self, name, keytab=None):
+        self.kadmin("add", "--random-key", *LIFE, name)
+        if keytab:
+            self.kadmin("ext_keytab", "-k", keytab, name)
+
+    def set_password(self, user, password):
+        return self.kadmin("cpw", f"--password={password}", user)
+
+    def start(self):
+        self.kdc = self.spawn("kdc")
+        wait_until(lambda: "KDC worker process started" in self.log(), 10,
+                   "the KDC")
+        return self
+
+    def start_kpasswdd(self):
+        self.kpasswdd = self.spawn(
+            "kpasswdd", f"--addresses={self.address}",
+            f"--port={self.kpasswd_port}")
+        wait_until(lambda: self.is_bound(self.kpasswd_port), 10, "kpasswdd")
+        return self
+
+    def is_bound(self, port):
+        number = f"{port:04X}"
+        table = pathlib.Path("/proc/net/udp").read_text()
+        return any(re.match(rf"\s*\d+: [0-9A-F]{{8}}:{number} ", line)
+                   for line in table.splitlines())
+
+    def spawn(self, program, *words):
+        with open(self.folder / f"{program}.out", "ab") as log:
+            return subprocess.Popen(
+                [SERVERS / program, "-c", self.conf, *words], stdout=log,
+                stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=self.environment())
+
+    def log(self, name="kdc.log"):
+        path = self.folder / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def events(self, word):
+        return [line for line in self.log("postcell.log").splitlines()
+                if f"event={word}" in line]
+
+    def stop(self):
+        for process in (self.kdc, self.kpasswdd):
+            if process and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+        self.kdc = self.kpasswdd = None
+
+    kill = stop
+
+
+class Client:
+    """A person at a host of theirs: one credential cache."""
+
+    def __init__(self, kdc, folder, conf=None):
+        self.kdc = kdc
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.conf = conf or self.folder / "krb5.conf"
+        if not conf:
+            kdc.write_conf(self.conf, modules=("postcell_hdb.so",))
+            text = re.sub(r"plugin_dir = .*", f"plugin_dir = {self.folder}/none",
+                          self.conf.read_text())
+            self.conf.write_text(text)
+        self.cache = f"FILE:{self.folder}/ccache"
+
+    def run(self, *words, text=None, timeout=60):
+        return subprocess.run(
+            [str(word) for word in words], capture_output=True, text=True,
+            input=text, timeout=timeout,
+            env={**os.environ, "KRB5_CONFIG": str(self.conf),
+                 "KRB5CCNAME": self.cache})
+
+    def kinit(self, name, password, *words, timeout=60):
+        """Empty when it worked, else what it said."""
+        secret = self.folder / "secret"
+        secret.write_text(password + "\n")
+        done = self.run("kinit", f"--password-file={secret}", *words, name,
+                        timeout=timeout)
+        return done.stderr.strip() or "?" if done.returncode else ""
+
+    def kinit_keytab(self, name, keytab, *words):
+        done = self.run("kinit", f"--keytab={keytab}", *words, name)
+        return done.stderr.strip() or "?" if done.returncode else ""
+
+    def get(self, service, *words):
+        """A ticket for a service."""
+        done = self.run("kgetcred", *words, service)
+        return done.stderr.strip() or "?" if done.returncode else ""
+
+    def klist(self):
+        return self.run("klist", "-v").stdout
+
+    def destroy(self):
+        self.run("kdestroy")
+
+
+def make_master_key(path):
+    subprocess.run(["kstash", "--random-key", f"--key-file={path}"],
+                   check=True, capture_output=True)
+
+
+def realm_ldif(people=0):
+    return base_ldif(people) + "\n" + "\n".join([
+        f"dn: {PRINCIPALS}", "objectClass: organizationalUnit",
+        "ou: principals"]) + "\n"
