@@ -11,7 +11,8 @@
     help            how to use the cell that runs
 
 Nothing outside the folder is changed, but for a run folder below /tmp, which
-goes with the cell. For the scenarios, class Cell is a library.
+goes with the cell. Of a cell that was stopped only the logs are left. For the
+scenarios, class Cell is a library.
 """
 
 import argparse
@@ -25,7 +26,6 @@ import secrets
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -34,12 +34,14 @@ import daemons
 import dovecot
 import exchanger
 import imap
+import kerberos
 import knot
+import postfix
 import slapd
 import tls
 import users
-from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, OBSERVERS,
-                    PEOPLE, PORTS, PROXIES, PUBLISHERS,
+from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, KDCS, OBSERVERS,
+                    PEOPLE, PORTS, PROXIES, PUBLISHERS, REALM,
                     REPLICAS, ROOT, SERVERS, SUFFIX,
                     Layout)
 from process import Interruption, Processes, Trouble, wait_until
@@ -71,19 +73,35 @@ class Cell:
         with self.locked():
             if self.is_complete():
                 self.start_missing()
+                # The others may be failed, for as long as they need to return.
+                published = 1
             else:
+                self.end()
                 self.clear()
                 self.make()
                 self.start_servers(self.servers())
-            self.wait_for_login()
+                published = len(PROXIES)
+            self.found_realm()
+            self.wait_for_login(published)
             self.log_everybody_in()
+            kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
             self.write_env()
+
+    def found_realm(self):
+        """Once in the life of a cell."""
+        if "realm" not in self.settings:
+            kerberos.found(self.layout)
+            self.settings["realm"] = REALM
+            save_settings(self.layout.folder, self.settings)
 
     def stop(self):
         if not self.layout.folder.exists():
             return
         with self.locked():
             self.end()
+            self.clear(kept=[self.layout.log])
+        with contextlib.suppress(OSError):
+            self.layout.folder.rmdir()
 
     def end(self):
         """Also what a crashed cell left."""
@@ -93,10 +111,9 @@ class Cell:
             self.processes.stop([name for name in names if name in stage])
         self.remove_run_folder()
 
-    def clear(self):
-        self.end()
+    def clear(self, kept=()):
         for path in self.layout.folder.iterdir():
-            if path.name == "lock":
+            if path in kept:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -106,13 +123,16 @@ class Cell:
     @contextlib.contextmanager
     def locked(self):
         self.layout.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.layout.folder / "lock", "w") as file:
+        folder = os.open(self.layout.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Trouble(f"another start or stop is at work in "
                               f"{self.layout.folder}") from None
             yield
+        finally:
+            os.close(folder)
 
     def servers(self):
         """All of them, in the order in which they are started."""
@@ -128,9 +148,16 @@ class Cell:
                      for name in OBSERVERS]
         publishers = [daemons.Publisher(self.layout, self.settings, name)
                       for name in PUBLISHERS]
+        realm = [kind(self.layout, self.settings, host)
+                 for kind in (kerberos.KeyReplica, kerberos.Kdc,
+                              kerberos.Kpasswdd) for host in KDCS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies, *observers, *publishers,
-                exchanger.Exchanger(self.layout, self.settings)]
+                *backends, *replicas, *realm, *proxies, *observers, *publishers,
+                self.exchanger()]
+
+    def exchanger(self):
+        kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
+        return kind(self.layout, self.settings)
 
     def server(self, name):
         for server in self.servers():
@@ -189,8 +216,10 @@ class Cell:
 
     def make_run_folder(self):
         """Short, for sockets, and open to the users that servers become."""
-        run = pathlib.Path(tempfile.mkdtemp(prefix="postcell-", dir="/tmp"))
+        run = pathlib.Path(f"/tmp/postcell-{secrets.token_hex(4)}")
+        # The link first: whatever happens next, the folder will be found.
         os.symlink(run, self.layout.folder / "run")
+        run.mkdir(mode=0o700)
         (run / RUN_MARK).write_text(f"{self.layout.folder}\n")
         run.chmod(0o711)
 
@@ -199,9 +228,11 @@ class Cell:
         if not link.is_symlink():
             return
         run = pathlib.Path(os.readlink(link))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             if (run / RUN_MARK).read_text() == f"{self.layout.folder}\n":
                 shutil.rmtree(run)
+        with contextlib.suppress(OSError):
+            run.rmdir()  # which was made, and not marked yet
         link.unlink()
 
     def make_certificates(self):
@@ -224,11 +255,12 @@ class Cell:
                         for server in self.servers()))
 
     def start_missing(self):
-        """Also replaces daemons that were built anew since they started."""
+        """Also replaces programs that were built anew since they started."""
         missing = []
         for server in self.servers():
             pid = self.processes.pid(server.name)
-            if pid and is_outdated(pid, server):
+            if pid and self.processes.is_outdated(
+                    server.name, server.command()[0]):
                 self.processes.stop([server.name])
                 pid = None
             if not pid:
@@ -245,7 +277,8 @@ class Cell:
             for endpoint in server.endpoints:
                 check_free(endpoint)
         for server in servers:
-            self.processes.start(server.name, server.command(), server.log)
+            self.processes.start(server.name, server.command(), server.log,
+                                 server.environment)
         for server in servers:
             self.wait_for_server(server)
 
@@ -262,8 +295,9 @@ class Cell:
             raise Trouble(f"{server.name} {what}; {tail(server.log)}")
         self.say(f"{server.name:9} up after {time.monotonic() - start:.1f} s")
 
-    def wait_for_login(self):
-        """Through the generic name, as a stranger's mail program does it."""
+    def wait_for_login(self, published):
+        """Through the generic name, as a stranger's mail program does it, once
+        so many proxies have it."""
         self.say(f"waiting for a login through {HOST}")
         user = users.all_users()[0]
         fault = ["no attempt"]
@@ -277,7 +311,7 @@ class Cell:
             except (OSError, imap.Imap.error) as error:
                 fault[0] = str(error)
                 return False
-            return len(addresses) == len(PROXIES)
+            return len(addresses) >= published
 
         if not wait_until(works, LOGIN_TIME, pause=0.1):
             raise Trouble(f"no login through {HOST} within {LOGIN_TIME} s "
@@ -339,6 +373,8 @@ class Cell:
             "CELL_PEOPLE": PEOPLE,
             "CELL_ADMIN_DN": ADMIN_DN,
             "CELL_ADMIN_PW": self.settings["admin_password"],
+            "CELL_REALM": REALM,
+            "KRB5_CONFIG": layout.krb5_conf,
             "CELL_DNS": layout.dns,
             "CELL_USERS": layout.users,
             "CELL_SERVERS": " ".join(SERVERS),
@@ -349,8 +385,7 @@ class Cell:
 
     def write_env(self):
         """Whole or not at all: whoever sees the file sees a cell that works."""
-        text = ("# The facts of the cell that runs; a shell can source them.\n"
-                "# CELL_REALM and KRB5_CONFIG come with integrated login.\n")
+        text = "# The facts of the cell that runs; a shell can source them.\n"
         text += "".join(f"{name}={shlex.quote(value)}\n"
                         for name, value in self.facts().items())
         partial = self.layout.env.with_suffix(".new")
@@ -400,17 +435,6 @@ def save_settings(folder, settings):
     path = folder / "settings.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(settings, indent=1) + "\n")
-
-
-def is_outdated(pid, server):
-    """True when the program on disk is no longer the one that runs."""
-    if not isinstance(server, daemons.Daemon):
-        return False
-    try:
-        running = os.stat(f"/proc/{pid}/exe")
-        return not os.path.samestat(running, os.stat(server.path))
-    except OSError:
-        return True
 
 
 def tail(path):

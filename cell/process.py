@@ -92,22 +92,32 @@ def raise_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def identity(program):
+    """Changes whenever the program is built anew."""
+    stat = os.stat(program)
+    return f"{stat.st_ino}:{stat.st_mtime_ns}"
+
+
 class Processes:
-    """folder/NAME.pid holds the pid alone, folder/.NAME pid and start time."""
+    """folder/NAME.pid holds the pid alone, folder/.NAME pid, start time and the
+    program's identity."""
 
     def __init__(self, folder):
         self.folder = folder
         self.children = []  # of this process, to be reaped
 
-    def start(self, name, argv, log):
+    def start(self, name, argv, log, environment=None):
+        program = identity(argv[0])
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 cwd="/", start_new_session=True,
+                env={**os.environ, **(environment or {})},
                 preexec_fn=raise_descriptors)
         self.children.append(child)
         stat = read_stat(child.pid)
-        (self.folder / f".{name}").write_text(f"{child.pid} {stat[2]}\n")
+        (self.folder / f".{name}").write_text(
+            f"{child.pid} {stat[2]} {program}\n")
         (self.folder / f"{name}.pid").write_text(f"{child.pid}\n")
 
     def names(self):
@@ -115,8 +125,8 @@ class Processes:
 
     def record(self, name):
         try:
-            pid, start = (self.folder / f".{name}").read_text().split()
-            return int(pid), int(start)
+            pid, start, program = (self.folder / f".{name}").read_text().split()
+            return int(pid), int(start), program
         except (OSError, ValueError):
             return None
 
@@ -133,13 +143,18 @@ class Processes:
             return None
         return record[0]
 
+    def is_outdated(self, name, program):
+        """True when the program on disk is no longer the one that was started."""
+        record = self.record(name)
+        return record is not None and record[2] != identity(program)
+
     def members(self, name):
         """All that runs of a server: itself and what it forked."""
         self.reap()
         record = self.record(name)
         if not record:
             return []
-        leader, start = record
+        leader, start, _ = record
         stat = read_stat(leader)
         if stat and stat[2] != start:
             return []  # the pid, and so the session, is another's by now

@@ -1,10 +1,12 @@
 /*
- * log: one line an event, `event=NAME key=value ... why="..."`.
+ * log: one line an event, `event=NAME key=value ... why="..." process=NAME
+ * level=NAME`.
  *
  * Values that came from outside are quoted with everything but printable
  * ASCII escaped, so that no octet of a stranger reaches a terminal or splits a
- * line. A line is sent in one write. One thread for each struct log; after a
- * fork each process goes on with its copy.
+ * line. A line is sent in one write. Where standard error leads into systemd's
+ * journal each line begins with its priority, `<N>` of sd-daemon(3). One thread
+ * for each struct log; after a fork each process goes on with its copy.
  */
 #ifndef DAEMON_LOG_H
 #define DAEMON_LOG_H
@@ -34,6 +36,7 @@ struct log {
 	enum log_target target;
 	enum log_level level; /* what is less grave is left out */
 	const char *process;  /* borrowed: "relay", "health", ... */
+	bool journal;         /* standard error is systemd's journal */
 };
 
 /* A line while it is being written. */

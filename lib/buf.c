@@ -106,16 +106,41 @@ buf_add_char(struct buf *buf, char c)
 }
 
 int
+buf_add_number(struct buf *buf, int64_t number)
+{
+	char digits[20]; /* of the longest: -2^63 */
+	size_t at = sizeof(digits);
+	uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+
+	do {
+		digits[--at] = (char)('0' + left % 10);
+		left /= 10;
+	} while (left > 0);
+	if (number < 0)
+		digits[--at] = '-';
+	return buf_add(buf, digits + at, sizeof(digits) - at);
+}
+
+/* Printed at once where there is room, which is nearly always. */
+int
 buf_printf(struct buf *buf, const char *format, ...)
 {
+	size_t room = buf->failed ? 0 : buf->capacity - buf->size;
 	va_list arguments;
 	int size;
 
 	va_start(arguments, format);
 	/* va_start was called, which the analyser misses. */
 	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
-	size = vsnprintf(NULL, 0, format, arguments);
+	size = vsnprintf(
+	    room > 0 ? buf->data + buf->size : NULL, room, format, arguments);
 	va_end(arguments);
+	if (size >= 0 && (size_t)size < room) {
+		buf->size += (size_t)size;
+		return 0;
+	}
+	if (room > 0)
+		buf->data[buf->size] = '\0';
 	if (size < 0 || make_room(buf, (size_t)size) < 0) {
 		buf->failed = true;
 		return -1;
@@ -128,20 +153,36 @@ buf_printf(struct buf *buf, const char *format, ...)
 	return 0;
 }
 
+static bool
+is_plain(char c)
+{
+	return c >= 0x20 && c <= 0x7e && c != '"' && c != '\\';
+}
+
 int
 buf_add_quoted(struct buf *buf, struct slice text)
 {
+	size_t plain = 0; /* of what is passed by and not added yet */
+
 	buf_add_char(buf, '"');
 	for (size_t i = 0; i < text.size; i++) {
-		unsigned char octet = (unsigned char)text.data[i];
+		char octet = text.data[i];
 
-		if (octet == '"' || octet == '\\')
+		if (is_plain(octet)) {
+			plain++;
+			continue;
+		}
+		buf_add(buf, text.data + i - plain, plain);
+		plain = 0;
+		if (octet == '"' || octet == '\\') {
 			buf_add_char(buf, '\\');
-		if (octet >= 0x20 && octet <= 0x7e)
-			buf_add_char(buf, (char)octet);
-		else
-			buf_printf(buf, "\\x%02x", octet);
+			plain = 1;
+		} else {
+			buf_printf(buf, "\\x%02x", (unsigned char)octet);
+		}
 	}
+	if (plain > 0)
+		buf_add(buf, text.data + text.size - plain, plain);
 	return buf_add_char(buf, '"');
 }
 

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/slice.h"
 
@@ -36,6 +37,8 @@ int buf_add(struct buf *buf, const void *data, size_t size);
 int buf_add_slice(struct buf *buf, struct slice text);
 int buf_add_string(struct buf *buf, const char *string);
 int buf_add_char(struct buf *buf, char c);
+/* In decimal. */
+int buf_add_number(struct buf *buf, int64_t number);
 int buf_printf(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /*

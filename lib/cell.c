@@ -84,8 +84,9 @@ cell_add(struct cell *cell, struct slice record)
 		return -1;
 	if (record.size > 0)
 		memcpy(copy, record.data, record.size);
-	cell->entries[cell->entry_count++] =
-	    (struct entry){ copy, record.size };
+	cell->entries[cell->entry_count].data = copy;
+	cell->entries[cell->entry_count].size = record.size;
+	cell->entry_count++;
 	return 0;
 }
 

@@ -11,10 +11,13 @@ is_offered(const struct front *front, unsigned mechanism)
 void
 front_sasl_list(const struct front *front, const char *prefix, struct buf *out)
 {
-	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++)
-		if (is_offered(front, i))
-			buf_printf(out, "%s%s", prefix,
-			    sasl_mechanism_text((enum sasl_mechanism)i));
+	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++) {
+		if (!is_offered(front, i))
+			continue;
+		buf_add_string(out, prefix);
+		buf_add_string(
+		    out, sasl_mechanism_text((enum sasl_mechanism)i));
+	}
 }
 
 static enum front_action

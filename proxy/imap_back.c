@@ -89,13 +89,17 @@ add_id(const struct back *back, struct buf *out)
 {
 	const struct back_client *client = back->client;
 
-	buf_printf(out,
-	    TAG_ID
-	    " ID (\"x-originating-ip\" \"%s\" \"x-originating-port\" \"%u\""
-	    " \"x-connected-ip\" \"%s\" \"x-connected-port\" \"%u\""
-	    " \"x-session-id\" \"%s\" \"x-proxy-ttl\" \"4\")" CRLF,
-	    client->address, client->port, client->local_address,
-	    client->local_port, client->session);
+	buf_add_string(out, TAG_ID " ID (\"x-originating-ip\" \"");
+	buf_add_string(out, client->address);
+	buf_add_string(out, "\" \"x-originating-port\" \"");
+	buf_add_number(out, client->port);
+	buf_add_string(out, "\" \"x-connected-ip\" \"");
+	buf_add_string(out, client->local_address);
+	buf_add_string(out, "\" \"x-connected-port\" \"");
+	buf_add_number(out, client->local_port);
+	buf_add_string(out, "\" \"x-session-id\" \"");
+	buf_add_string(out, client->session);
+	buf_add_string(out, "\" \"x-proxy-ttl\" \"4\")" CRLF);
 }
 
 /* LOGIN, with quoted strings where they can be said so, else with literals. */
@@ -137,7 +141,8 @@ log_in(struct back *back, struct buf *out)
 		add_login(back, out);
 		return BACK_MORE;
 	}
-	buf_printf(out, TAG_LOGIN " AUTHENTICATE %s", back_mechanism(back));
+	buf_add_string(out, TAG_LOGIN " AUTHENTICATE ");
+	buf_add_string(out, back_mechanism(back));
 	back->step = STEP_AUTHENTICATE;
 	if (back->capabilities & CAPABILITY_SASL_IR) {
 		buf_add_char(out, ' ');

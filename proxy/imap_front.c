@@ -39,7 +39,8 @@ static void
 say(const struct front *front, struct buf *out, const char *text)
 {
 	imap_add_tag(front, out);
-	buf_printf(out, "%s" CRLF, text);
+	buf_add_string(out, text);
+	buf_add_string(out, CRLF);
 }
 
 static enum front_action
@@ -214,7 +215,9 @@ imap_greet(struct front *front, struct buf *out)
 {
 	buf_add_string(out, "* OK [");
 	add_capabilities(front, out);
-	buf_printf(out, "] %s ready." CRLF, front->settings->host_name);
+	buf_add_string(out, "] ");
+	buf_add_string(out, front->settings->host_name);
+	buf_add_string(out, " ready." CRLF);
 }
 
 static void

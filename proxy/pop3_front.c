@@ -183,7 +183,9 @@ pop3_take(struct front *front, struct slice *input, struct slice *text,
 static void
 pop3_greet(struct front *front, struct buf *out)
 {
-	buf_printf(out, "+OK %s ready." CRLF, front->settings->host_name);
+	buf_add_string(out, "+OK ");
+	buf_add_string(out, front->settings->host_name);
+	buf_add_string(out, " ready." CRLF);
 }
 
 static void

@@ -260,7 +260,11 @@ pump_flow(struct pump *pump, struct flow *flow, struct stream *from,
 	}
 	if (flow->ended && !flow->finished && !flow_waits(flow)) {
 		flow->finished = true;
-		stream_finish(to);
+		/* Where neither side sends any more, closing tells as much. */
+		if (from->finished)
+			stream_say_goodbye(to);
+		else
+			stream_finish(to);
 	}
 	return 0;
 }

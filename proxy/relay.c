@@ -32,12 +32,24 @@ relay_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The last `count` digits of a number, in hexadecimal. */
+static char *
+put_hex(char *at, uint32_t number, unsigned count)
+{
+	for (unsigned i = count; i-- > 0; number >>= 4)
+		at[i] = "0123456789abcdef"[number & 0xf];
+	return at + count;
+}
+
 void
 relay_session_id(struct relay *relay, char *id, size_t size)
 {
-	(void)snprintf(id, size, "%08x%08x%03x%08x", relay->started_s,
-	    relay->drawn, relay->settings->slot_number & 0xfff,
-	    relay->sequence++);
+	assert(size >= RELAY_ID_SIZE);
+	id = put_hex(id, relay->started_s, 8);
+	id = put_hex(id, relay->drawn, 8);
+	id = put_hex(id, relay->settings->slot_number, 3);
+	id = put_hex(id, relay->sequence++, 8);
+	*id = '\0';
 }
 
 /* ---- accept and limits ---- */

@@ -28,7 +28,7 @@
 #include "proxy/stats.h"
 #include "proxy/verdict.h"
 
-#define RELAY_ID_SIZE 28 /* octets of a session's id, and NUL */
+#define RELAY_ID_SIZE 28 /* octets of a session's id, its NUL included */
 
 struct arrival;
 struct learner;

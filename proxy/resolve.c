@@ -423,13 +423,30 @@ address_size(const union address *address)
 						 : sizeof(address->in6);
 }
 
+/* As inet_ntop, which goes by way of printf. */
+static void
+put_ipv4(uint32_t address, char *text)
+{
+	for (int shift = 24; shift >= 0; shift -= 8) {
+		unsigned octet = address >> shift & 0xff;
+
+		if (octet >= 100)
+			*text++ = (char)('0' + octet / 100);
+		if (octet >= 10)
+			*text++ = (char)('0' + octet / 10 % 10);
+		*text++ = (char)('0' + octet % 10);
+		*text++ = shift > 0 ? '.' : '\0';
+	}
+}
+
 void
 address_text(const union address *address, char *text, size_t size)
 {
-	const void *octets = address->any.sa_family == AF_INET
-				 ? (const void *)&address->in.sin_addr
-				 : (const void *)&address->in6.sin6_addr;
-
-	if (!inet_ntop(address->any.sa_family, octets, text, (socklen_t)size))
+	text[0] = '\0';
+	if (address->any.sa_family == AF_INET && size >= INET_ADDRSTRLEN)
+		put_ipv4(ntohl(address->in.sin_addr.s_addr), text);
+	else if (address->any.sa_family == AF_INET6 &&
+		 !inet_ntop(
+		     AF_INET6, &address->in6.sin6_addr, text, (socklen_t)size))
 		text[0] = '\0';
 }

@@ -9,6 +9,7 @@
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
 
 static void connect_on(struct session *session);
+static void check_greeting(struct session *session);
 
 void
 session_leave_back(struct session *session)
@@ -16,7 +17,9 @@ session_leave_back(struct session *session)
 	struct login *login = session->login;
 
 	moves_forget(&session->follower);
-	evtimer_del(login->timer);
+	evtimer_del(&login->timer);
+	if (session_initiates(session))
+		verdict_cancel(&login->verdict);
 	resolve_cancel(&login->query);
 	session_drop_back(session);
 	back_close(&login->back);
@@ -31,7 +34,7 @@ route_again(struct session *session, long pause_us)
 	struct timeval pause = { 0, pause_us };
 
 	session_leave_back(session);
-	evtimer_add(session->login->timer, &pause);
+	evtimer_add(&session->login->timer, &pause);
 	session_enter(session, SESSION_ROUTE);
 	session_arm(session);
 }
@@ -76,8 +79,8 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	connect_on(session);
 }
 
-static void
-begin_resolve(struct session *session)
+void
+session_resolve(struct session *session)
 {
 	struct resolve_query *query;
 
@@ -97,7 +100,7 @@ wait_for_guard(struct session *session, int64_t now_us)
 	int64_t wait_us = session->login->route.wait_until_us - now_us;
 	struct timeval after = { wait_us / 1000000, wait_us % 1000000 };
 
-	evtimer_add(session->login->timer, &after);
+	evtimer_add(&session->login->timer, &after);
 	session_enter(session, SESSION_ROUTE);
 	session_arm(session);
 }
@@ -160,7 +163,10 @@ begin_route(struct session *session)
 		if (session_is_account_blocked(session))
 			return;
 		follow(session);
-		begin_resolve(session);
+		if (session_initiates(session))
+			session_initiate(session);
+		else
+			session_resolve(session);
 		return;
 	case ROUTE_WAIT:
 		wait_for_guard(session, now_us);
@@ -209,26 +215,43 @@ session_login_timer(evutil_socket_t fd, short what, void *context)
 		connect_on(session);
 		return;
 	}
+	if (session->state == SESSION_GREETING) {
+		check_greeting(session);
+		return;
+	}
 	fail_server(session,
 	    "The server of the mailbox does not answer, try again later.",
 	    "the server does not answer");
+}
+
+/* Where the server speaks first its greeting says that it is connected. */
+static void
+await_connection(struct session *session)
+{
+	const struct config_backend *backend = &session->relay->config->backend;
+	struct login *login = session->login;
+	bool greets = login->route.tls != SERVICE_TLS_IMPLICIT &&
+		      !login->route.proxy_header;
+	struct timeval timeout = { backend->connect_timeout, 0 };
+
+	if (greets && backend->reply_timeout < backend->connect_timeout)
+		timeout.tv_sec = backend->reply_timeout;
+	login->connect_ms = relay_now_ms();
+	evtimer_add(&login->timer, &timeout);
+	session_enter(session, greets ? SESSION_GREETING : SESSION_CONNECT);
+	session_arm(session);
 }
 
 static void
 connect_on(struct session *session)
 {
 	struct login *login = session->login;
-	struct timeval timeout = {
-		session->relay->config->backend.connect_timeout, 0
-	};
 	int error = 0;
 
 	session_drop_back(session);
 	if (connect_next(&session->back, &login->addresses,
 		&login->address_next, login->route.port, &error)) {
-		evtimer_add(login->timer, &timeout);
-		session_enter(session, SESSION_CONNECT);
-		session_arm(session);
+		await_connection(session);
 		return;
 	}
 	if (error != 0)
@@ -239,8 +262,8 @@ connect_on(struct session *session)
 }
 
 /* The name that back ends know the account by. */
-static struct slice
-back_user(const struct session *session)
+struct slice
+session_back_user(const struct session *session)
 {
 	const struct login *login = session->login;
 
@@ -248,46 +271,6 @@ back_user(const struct session *session)
 	    login->account.uid.size > 0)
 		return login->account.uid;
 	return credentials_owner(&login->front.credentials);
-}
-
-void
-session_connected(struct session *session)
-{
-	struct login *login = session->login;
-	struct timeval patience = {
-		session->relay->config->backend.reply_timeout, 0
-	};
-	int error = connect_finish(&session->back);
-
-	if (error == 0 && login->route.proxy_header)
-		error = connect_introduce(
-		    &session->back, &session->client, &login->local);
-	if (error != 0) {
-		login->connect_why = strerrordesc_np(error);
-		connect_on(session);
-		return;
-	}
-	login->client.utf8 = login->front.utf8;
-	evtimer_add(login->timer, &patience);
-	back_open(&login->back,
-	    back_protocol(session->listener->config->service), &login->client,
-	    login->granted ? login->granted : &login->front.credentials,
-	    back_user(session), login->route.tls, SESSION_BACK_LINE_SIZE);
-	session_enter(session, login->route.tls == SERVICE_TLS_IMPLICIT
-				   ? SESSION_BACK_TLS
-				   : SESSION_BACK);
-	if (session->state == SESSION_BACK_TLS &&
-	    stream_tls_client(&session->back,
-		session->relay->settings->back_context,
-		login->route.host) < 0) {
-		session_refuse_unavailable(session,
-		    "Out of memory, try again later.", "out of memory");
-		return;
-	}
-	if (session->state == SESSION_BACK_TLS)
-		session_back_tls(session);
-	else
-		session_arm(session);
 }
 
 static void
@@ -375,7 +358,7 @@ pass_challenge(struct session *session)
 	struct login *login = session->login;
 
 	login->challenged = true;
-	evtimer_del(login->timer);
+	evtimer_del(&login->timer);
 	front_challenge(&login->front, buf_slice(&login->back.challenge),
 	    &login->front_out);
 	session_enter(session, SESSION_FRONT);
@@ -386,24 +369,32 @@ pass_challenge(struct session *session)
 }
 
 void
-session_respond(struct session *session)
+session_answer_back(struct session *session, struct slice message)
 {
 	struct login *login = session->login;
 	struct timeval patience = {
 		session->relay->config->backend.reply_timeout, 0
 	};
 
+	login->back.protocol->respond(&login->back, message, &login->back_out);
+	evtimer_add(&login->timer, &patience);
+	session_enter(session, SESSION_BACK);
+	if (flush_back(session))
+		session_arm(session);
+}
+
+void
+session_respond(struct session *session)
+{
+	struct login *login = session->login;
+
 	if (session->back.fd < 0) {
 		session_refuse_unavailable(session,
 		    "The mailbox is moving, try again.", "the server was left");
 		return;
 	}
-	login->back.protocol->respond(&login->back,
-	    buf_slice(&login->front.credentials.message), &login->back_out);
-	evtimer_add(login->timer, &patience);
-	session_enter(session, SESSION_BACK);
-	if (flush_back(session))
-		session_arm(session);
+	session_answer_back(
+	    session, buf_slice(&login->front.credentials.message));
 }
 
 /*
@@ -446,7 +437,10 @@ feed_back(struct session *session)
 		begin_back_tls(session);
 		return;
 	case BACK_CHALLENGE:
-		pass_challenge(session);
+		if (session_initiates(session))
+			session_go_on_initiating(session);
+		else
+			pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
 		take_login(session);
@@ -461,6 +455,106 @@ feed_back(struct session *session)
 	case BACK_BROKEN:
 		refuse_server(session, login->back.why);
 		return;
+	}
+}
+
+static void
+open_back(struct session *session)
+{
+	struct login *login = session->login;
+	struct timeval patience = {
+		session->relay->config->backend.reply_timeout, 0
+	};
+
+	login->client.utf8 = login->front.utf8;
+	evtimer_add(&login->timer, &patience);
+	back_open(&login->back,
+	    back_protocol(session->listener->config->service), &login->client,
+	    login->granted ? login->granted : &login->front.credentials,
+	    session_back_user(session), login->route.tls,
+	    SESSION_BACK_LINE_SIZE);
+}
+
+/* We speak first, TLS or whom we come for: it is writability that tells. */
+void
+session_connected(struct session *session)
+{
+	struct login *login = session->login;
+	int error = connect_finish(&session->back);
+
+	if (error == 0 && login->route.proxy_header)
+		error = connect_introduce(
+		    &session->back, &session->client, &login->local);
+	if (error != 0) {
+		login->connect_why = strerrordesc_np(error);
+		connect_on(session);
+		return;
+	}
+	open_back(session);
+	if (login->route.tls != SERVICE_TLS_IMPLICIT) {
+		session_enter(session, SESSION_BACK);
+		session_arm(session);
+		return;
+	}
+	session_enter(session, SESSION_BACK_TLS);
+	if (stream_tls_client(&session->back,
+		session->relay->settings->back_context,
+		login->route.host) < 0) {
+		session_refuse_unavailable(session,
+		    "Out of memory, try again later.", "out of memory");
+		return;
+	}
+	session_back_tls(session);
+}
+
+/* A connection that failed before it brought anything: to the next address. */
+void
+session_greeted(struct session *session)
+{
+	struct login *login = session->login;
+	enum stream_result result =
+	    stream_fill(&session->back, &login->back_in, SESSION_READ_CHUNK);
+
+	switch (result) {
+	case STREAM_AGAIN:
+		session_arm(session);
+		return;
+	case STREAM_FAILED:
+		login->connect_why = stream_why(&session->back);
+		connect_on(session);
+		return;
+	case STREAM_END:
+		lose_server(session, "the server closed before login");
+		return;
+	case STREAM_DONE:
+		break;
+	}
+	open_back(session);
+	session_enter(session, SESSION_BACK);
+	feed_back(session);
+}
+
+/* Nothing came yet: is it the connection or the greeting that is missing? */
+static void
+check_greeting(struct session *session)
+{
+	const struct config_backend *backend = &session->relay->config->backend;
+	struct login *login = session->login;
+	union address peer;
+	socklen_t size = sizeof(peer);
+	bool connected = getpeername(session->back.fd, &peer.any, &size) == 0;
+	int64_t limit_ms = 1000 * (connected ? backend->reply_timeout
+					     : backend->connect_timeout);
+	int64_t left_ms = login->connect_ms + limit_ms - relay_now_ms();
+	struct timeval left = { left_ms / 1000, left_ms % 1000 * 1000 };
+
+	if (left_ms > 0) {
+		evtimer_add(&login->timer, &left);
+	} else if (connected) {
+		lose_server(session, "the server does not answer");
+	} else {
+		login->connect_why = "connection timed out";
+		connect_on(session);
 	}
 }
 

@@ -13,6 +13,7 @@ void session_log_in(struct session *session);
 
 /* Steps of the table of states. */
 void session_connected(struct session *session);
+void session_greeted(struct session *session);
 void session_back_tls(struct session *session);
 void session_back_speaks(struct session *session);
 
@@ -24,5 +25,12 @@ void session_leave_back(struct session *session);
 
 /* The client answered the back end's challenge. */
 void session_respond(struct session *session);
+
+/* What is known of the back end is where it is: goes there. */
+void session_resolve(struct session *session);
+/* The name that back ends know the account by. */
+struct slice session_back_user(const struct session *session);
+/* The same answer, made by an auth process. */
+void session_answer_back(struct session *session, struct slice message);
 
 #endif

@@ -22,6 +22,8 @@ session_begin_front_tls(struct session *session)
 		session_end(session, "out of memory");
 		return;
 	}
+	session->front.greets =
+	    session->listener->config->tls == SERVICE_TLS_IMPLICIT;
 	tls_front_expect(session->front.ssl, session->listener->config->service,
 	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
@@ -52,9 +54,16 @@ session_front_tls(struct session *session)
 		front_greet(&login->front, &login->front_out);
 	else
 		front_secured(&login->front, &login->front_out);
-	/* The client may have sent its first command with the end of the
-	 * handshake. */
-	session_front_speaks(session);
+	if (!stream_is_empty(&session->front)) {
+		/* The client sent its first command with the end of the
+		 * handshake. */
+		session_front_speaks(session);
+		return;
+	}
+	if (!session_flush_front(session))
+		return;
+	wire_push(&session->front.wire);
+	session_arm(session);
 }
 
 /* An exchange that the back end is in came to nothing. */

@@ -15,7 +15,8 @@
 #include "proxy/relay.h"
 #include "proxy/session.h"
 
-#define SESSION_READ_CHUNK 4096 /* octets read at once before login */
+#define SESSION_READ_CHUNK                                                     \
+	4095 /* octets read at once before login; with its NUL a page */
 #define SESSION_BACK_LINE_SIZE                                                 \
 	8192 /* octets of one line of a back end before login */
 
@@ -27,6 +28,7 @@ enum session_state {
 	SESSION_ROUTE,     /* its account moves: wait for the guard */
 	SESSION_RESOLVE,   /* the back end's name */
 	SESSION_CONNECT,   /* to one address after the other */
+	SESSION_GREETING,  /* the same, where the server speaks first */
 	SESSION_BACK_TLS,  /* handshake with the back end */
 	SESSION_BACK,      /* the back end speaks */
 	SESSION_RELAY,     /* nobody is listened to */
@@ -47,19 +49,23 @@ struct login {
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;
 	struct route route;
-	struct verdict_query *verdict; /* owned while VERIFY */
+	/* owned while VERIFY, and while an exchange of GSSAPI goes on, with the
+	 * client or the back end */
+	struct verdict_query *verdict;
 	/* owned, what the back end is told once a login was verified; NULL:
 	 * what the client said */
 	struct credentials *granted;
-	bool verified; /* by us: failures to come are not the user's */
+	bool accepting; /* VERIFY: who it is, by GSSAPI; what may come later */
+	bool verified;  /* by us: failures to come are not the user's */
 	enum refusal_kind refused;   /* PENALTY: what the client will be told */
 	struct buf refused_text;     /* owned */
 	unsigned attempts;           /* that failed */
 	struct resolve_query *query; /* owned while RESOLVE */
 	struct address_list addresses;
 	size_t address_next;
-	struct event *timer;     /* guard, one connection attempt, penalty */
+	struct event timer;      /* guard, one connection attempt, penalty */
 	const char *connect_why; /* static: the last attempt's failure */
+	int64_t connect_ms;      /* when that attempt began */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
 	size_t memory;           /* octets that it was last counted with */
@@ -88,6 +94,7 @@ struct session {
 	short front_events, back_events; /* what libevent waits for */
 	unsigned login_ms;
 	unsigned drained;
+	bool front_early; /* the client spoke while nobody listened */
 };
 
 /* Goes to a state; every change of state is made and traced here. */

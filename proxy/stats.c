@@ -38,7 +38,9 @@ stats_map(int fd)
 	void *memory = mmap(NULL, sizeof(struct stats), PROT_READ | PROT_WRITE,
 	    MAP_SHARED, fd, 0);
 
-	return memory == MAP_FAILED ? NULL : memory;
+	if (memory == MAP_FAILED)
+		return NULL;
+	return memory;
 }
 
 /* Programs of one layout, and no others, agree on its size: whoever changes

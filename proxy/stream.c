@@ -29,9 +29,9 @@ static int
 tls_begin(struct stream *stream, SSL_CTX *context)
 {
 	stream->ssl = SSL_new(context);
-	if (!stream->ssl || SSL_set_fd(stream->ssl, stream->fd) != 1)
+	if (!stream->ssl)
 		return -1;
-	return 0;
+	return wire_attach(&stream->wire, stream->ssl, stream->fd);
 }
 
 int
@@ -100,9 +100,13 @@ stream_handshake(struct stream *stream)
 
 	errno = 0;
 	stream->read_writes = false;
+	stream->wire.empty = false;
+	stream->wire.more = stream->greets && stream->wire.spoke;
 	returned = SSL_do_handshake(stream->ssl);
+	stream->wire.more = false;
 	if (returned == 1)
 		return STREAM_DONE;
+	wire_push(&stream->wire);
 	return tls_result(stream, returned, &stream->read_writes,
 		   SSL_ERROR_WANT_WRITE) == STREAM_AGAIN
 		   ? STREAM_AGAIN
@@ -132,6 +136,7 @@ stream_read(struct stream *stream, void *data, size_t size, size_t *moved)
 	}
 	errno = 0;
 	stream->read_writes = false;
+	stream->wire.empty = false;
 	returned = SSL_read_ex(stream->ssl, data, size, moved);
 	if (returned == 1)
 		return STREAM_DONE;
@@ -154,6 +159,7 @@ stream_write(
 	}
 	errno = 0;
 	stream->write_reads = false;
+	stream->wire.empty = false;
 	returned = SSL_write_ex(stream->ssl, data, size, moved);
 	if (returned == 1)
 		return STREAM_DONE;
@@ -195,18 +201,34 @@ stream_fill(struct stream *stream, struct buf *in, size_t size)
 }
 
 bool
+stream_is_empty(const struct stream *stream)
+{
+	return stream->ssl && stream->wire.empty &&
+	       !SSL_has_pending(stream->ssl);
+}
+
+bool
 stream_has_pending(const struct stream *stream)
 {
 	return stream->ssl && SSL_has_pending(stream->ssl);
 }
 
 void
-stream_finish(struct stream *stream)
+stream_say_goodbye(struct stream *stream)
 {
 	if (stream->ssl && SSL_is_init_finished(stream->ssl)) {
+		/* It goes with the end of the connection, which follows. */
+		stream->wire.more = true;
 		SSL_shutdown(stream->ssl);
 		ERR_clear_error();
 	}
+	stream->finished = true;
+}
+
+void
+stream_finish(struct stream *stream)
+{
+	stream_say_goodbye(stream);
 	shutdown(stream->fd, SHUT_WR);
 }
 

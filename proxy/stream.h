@@ -1,10 +1,11 @@
 /*
  * stream: one connection, plain or TLS, never blocking.
  *
- * A stream owns its descriptor and its SSL. It has no buffers of its own: what
- * could not be written stays with the caller, who tries again when libevent
- * says so. TLS may have to read in order to write and the other way round;
- * stream_events() turns what the caller wants to do into what to wait for.
+ * A stream owns its descriptor and its SSL, and stays in its place. It has no
+ * buffers of its own: what could not be written stays with the caller, who
+ * tries again when libevent says so. TLS may have to read in order to write and
+ * the other way round; stream_events() turns what the caller wants to do into
+ * what to wait for.
  */
 #ifndef PROXY_STREAM_H
 #define PROXY_STREAM_H
@@ -16,6 +17,7 @@
 #include <openssl/ssl.h>
 
 #include "lib/buf.h"
+#include "proxy/wire.h"
 
 enum stream_result {
 	STREAM_DONE,  /* something was moved */
@@ -27,8 +29,11 @@ enum stream_result {
 struct stream {
 	int fd;             /* owned; -1: closed */
 	SSL *ssl;           /* owned; NULL: plain */
+	struct wire wire;   /* of TLS */
+	bool greets;        /* set by the owner: it speaks first behind TLS */
 	bool read_writes;   /* to read on, TLS waits for writability */
 	bool write_reads;   /* to write on, TLS waits for readability */
+	bool finished;      /* the peer was told that nothing more comes */
 	const char *failed; /* static text, or NULL */
 };
 
@@ -56,8 +61,12 @@ enum stream_result stream_flush(struct stream *stream, struct buf *out);
  * full. */
 enum stream_result stream_fill(
     struct stream *stream, struct buf *in, size_t size);
+/* TLS has just read all that there was; the next octet brings an event. */
+bool stream_is_empty(const struct stream *stream);
 /* Octets that TLS has decrypted already, which no event will announce. */
 bool stream_has_pending(const struct stream *stream);
+/* TLS says so to its peer; for a connection that is closed next. */
+void stream_say_goodbye(struct stream *stream);
 /* Says to the peer that nothing more comes; reading goes on. */
 void stream_finish(struct stream *stream);
 

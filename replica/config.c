@@ -14,6 +14,8 @@ static const char *const source_words[] = { "ldap", "ldif", NULL };
 static const char *const bind_words[] = { "simple", "external", NULL };
 static const char *const tls_words[] = { "none", "starttls", NULL };
 static const char *const log_words[] = { "stderr", "syslog", NULL };
+static const char *const level_words[] = { "error", "warning", "info", "debug",
+	NULL };
 
 #define AT(member) offsetof(struct config, member)
 
@@ -110,6 +112,11 @@ static const struct setting config_rows[] = {
 	    .offset = AT(log),
 	    .fallback = "stderr",
 	    .words = log_words },
+	{ .name = "log_level",
+	    .kind = SETTING_CHOICE,
+	    .offset = AT(log_level),
+	    .fallback = "info",
+	    .words = level_words },
 };
 
 #define DECIDER_AT(member) offsetof(struct config_decider, member)

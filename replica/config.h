@@ -35,6 +35,7 @@ struct config {
 	int bind;            /* enum connection_bind */
 	int tls;             /* enum config_tls */
 	int log;             /* enum log_target */
+	int log_level;       /* enum log_level */
 	struct buf password; /* what password_file holds */
 	struct config_decider decider;
 };

@@ -61,8 +61,19 @@ static const char main_usage[] =
     "  -n, --check        check the configuration and end\n"
     "      --reload       take the source for the truth at the next refresh:\n"
     "                     forget the cookie and drop whatever it has not\n"
-    "      --version      print the version and end\n"
+    "      --options      list every option with its kind, default and bounds\n"
+    "  -V, --version      print the version and end\n"
     "  -h, --help         print this and end\n";
+
+static void
+main_describe(void)
+{
+	struct buf text = buf_bounded(MAIN_ERRORS_MAX);
+
+	config_describe(&text);
+	(void)fputs(buf_string(&text), stdout);
+	buf_free(&text);
+}
 
 /* 0: go on; else *code is what to end with. */
 static int
@@ -71,21 +82,23 @@ main_read_options(
 {
 	enum {
 		OPTION_RELOAD = 256,
-		OPTION_VERSION
+		OPTION_DESCRIBE
 	};
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "check", no_argument, NULL, 'n' },
 		{ "reload", no_argument, NULL, OPTION_RELOAD },
-		{ "version", no_argument, NULL, OPTION_VERSION },
+		{ "options", no_argument, NULL, OPTION_DESCRIBE },
+		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
 	*code = EX_OK;
-	while ((option = getopt_long(argc, argv, "c:fnh", longs, NULL)) != -1) {
+	while (
+	    (option = getopt_long(argc, argv, "c:fnhV", longs, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			options->config = optarg;
@@ -98,7 +111,10 @@ main_read_options(
 		case OPTION_RELOAD:
 			options->reload = true;
 			break;
-		case OPTION_VERSION:
+		case OPTION_DESCRIBE:
+			main_describe();
+			return -1;
+		case 'V':
 			(void)printf("%s %s\n", MAIN_NAME, POSTCELL_VERSION);
 			return -1;
 		case 'h':
@@ -155,7 +171,7 @@ daemon_ambiguous(void *context, struct slice key)
 	struct daemon *daemon = context;
 	struct log_line line = log_line(LOG_LEVEL_ERROR, "ambiguous_name");
 
-	log_text(&line, "name", slice_from_offset(key, 1));
+	log_text(&line, "name", slice_first(key, key.size - LAYOUT_NAME_TAIL));
 	log_string(&line, "why", "it leads to more than one account");
 	log_send(&daemon->log, &line);
 }
@@ -400,8 +416,8 @@ main_run(struct daemon *daemon, const struct main_options *options)
 
 	if (options->check)
 		return main_check(&daemon->config);
-	daemon->log = log_open(
-	    (enum log_target)daemon->config.log, LOG_LEVEL_INFO, "replicad");
+	daemon->log = log_open((enum log_target)daemon->config.log,
+	    (enum log_level)daemon->config.log_level, "replicad");
 	code = main_drop_root(&daemon->config, &why);
 	if (code != EX_OK) {
 		log_why(&daemon->log, LOG_LEVEL_ERROR, "not_started", why);

@@ -90,7 +90,7 @@ scram_make(struct buf *out, struct slice password, uint32_t iterations,
 {
 	unsigned char salt[SALT_SIZE], salted[KEY_SIZE], client[KEY_SIZE];
 	unsigned char stored[KEY_SIZE], server[KEY_SIZE];
-	struct buf prepared = buf_bounded(18 * 4 * password.size + 64);
+	struct buf prepared = buf_bounded((size_t)18 * 4 * password.size + 64);
 
 	if (prepare(&prepared, password) < 0) {
 		*why = "password has characters that SASL forbids";

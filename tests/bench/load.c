@@ -2,7 +2,8 @@
  * load: the client of the bench, one thread over epoll. It prints one line of
  * JSON when it is done.
  *
- *     load [-m MODE] [-p imap|pop3|lmtp] [-t none|tls|resumed|starttls]
+ *     load [-m MODE] [-p imap|pop3|submission|lmtp] [-t
+ * none|tls|resumed|starttls]
  *          [-c CONNECTIONS AT ONCE] [-n COUNT] [-b OCTETS] [-k DELIVERIES A
  *          CONNECTION] [-u USERS] ADDRESS PORT
  *
@@ -27,12 +28,14 @@
 #include <unistd.h>
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 
-#define INPUT_SIZE 4096
-#define BULK_SIZE  262144
-#define EVENTS     256
-#define STALL_MS   30000 /* without any event: something is stuck */
+#define INPUT_SIZE  4096
+#define BULK_SIZE   262144
+#define EVENTS      256
+#define STALL_MS    30000 /* without any event: something is stuck */
+#define DESCRIPTORS 65536
 
 enum mode {
 	MODE_LOGIN,
@@ -45,6 +48,7 @@ enum mode {
 enum protocol {
 	PROTOCOL_IMAP,
 	PROTOCOL_POP3,
+	PROTOCOL_SUBMISSION,
 	PROTOCOL_LMTP
 };
 
@@ -57,7 +61,8 @@ enum tls {
 
 static const char *const mode_words[] = { "login", "hold", "source", "sink",
 	"deliver", NULL };
-static const char *const protocol_words[] = { "imap", "pop3", "lmtp", NULL };
+static const char *const protocol_words[] = { "imap", "pop3", "submission",
+	"lmtp", NULL };
 static const char *const tls_words[] = { "none", "tls", "resumed", "starttls",
 	NULL };
 
@@ -66,6 +71,7 @@ enum step {
 	STEP_STARTTLS,  /* asked for */
 	STEP_HANDSHAKE, /* also a connection that is not there yet */
 	STEP_USER,      /* POP3: USER was sent */
+	STEP_HELLO,     /* submission: EHLO was sent */
 	STEP_LOGIN,
 	STEP_SOURCE,
 	STEP_SINK,
@@ -123,13 +129,18 @@ die(const char *what)
 	exit(1);
 }
 
+static struct client *clients[DESCRIPTORS]; /* owned; by descriptor */
+
 static void
 watch(struct client *client, int operation)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = client->fd };
 
 	if (client->writing)
 		event.events |= EPOLLOUT;
+	if (client->fd >= DESCRIPTORS)
+		die("descriptors");
+	clients[client->fd] = client;
 	if (epoll_ctl(load.epoll, operation, client->fd, &event) < 0)
 		die("epoll_ctl");
 }
@@ -229,6 +240,13 @@ start(void)
 	watch(client, EPOLL_CTL_ADD);
 }
 
+/* Without a ticket yet, the first connection goes ahead to fetch one. */
+static unsigned
+at_once(void)
+{
+	return load.tls == TLS_RESUMED && !load.session ? 1 : load.at_once;
+}
+
 static void
 finish(struct client *client, bool good)
 {
@@ -243,10 +261,11 @@ finish(struct client *client, bool good)
 		SSL_free(client->ssl);
 	}
 	ERR_clear_error();
+	clients[client->fd] = NULL;
 	close(client->fd);
 	free(client);
 	load.open--;
-	if (load.started < load.count)
+	while (load.started < load.count && load.open < at_once())
 		start();
 }
 
@@ -418,6 +437,40 @@ says_no(const char *line)
 	       strncmp(line, "* BYE", 5) == 0 || strncmp(line, "-ERR", 4) == 0;
 }
 
+/* AUTH PLAIN of the user's name and "secret", "u000000" being 7 octets. */
+static enum verdict
+say_auth(struct client *client)
+{
+	static const char secret[] = "secret";
+	unsigned char message[32], text[64];
+	char line[128];
+	int size = snprintf((char *)message, sizeof(message), "_u%06u_%s",
+	    client->number % load.users, secret);
+
+	message[0] = '\0';
+	message[size - (int)sizeof(secret)] = '\0';
+	EVP_EncodeBlock(text, message, size);
+	(void)snprintf(line, sizeof(line), "AUTH PLAIN %s\r\n", text);
+	client->step = STEP_LOGIN;
+	return say(client, line);
+}
+
+/* One line of submission; of several the last counts. */
+static enum verdict
+on_submission_line(struct client *client, const char *line)
+{
+	if (line[0] != '2')
+		return BAD;
+	if (line[3] == '-')
+		return GO_ON;
+	if (client->step == STEP_GREETING) {
+		client->step = STEP_HELLO;
+		return say(client, "EHLO bench\r\n");
+	}
+	return client->step == STEP_HELLO ? say_auth(client)
+					  : logged_in(client);
+}
+
 /* One line of IMAP or POP3. */
 static enum verdict
 on_line(struct client *client, const char *line)
@@ -462,6 +515,10 @@ shake_hands(struct client *client)
 static enum verdict
 take_lines(struct client *client)
 {
+	static enum verdict (*const takers[])(struct client *, const char *) = {
+		on_line, on_line, on_submission_line, on_lmtp_line
+	};
+
 	char *line = client->input, *end;
 	char *last = client->input + client->used;
 	enum verdict verdict = GO_ON;
@@ -470,9 +527,7 @@ take_lines(struct client *client)
 	       client->step != STEP_SOURCE &&
 	       (end = memchr(line, '\n', (size_t)(last - line)))) {
 		*end = '\0';
-		verdict = load.protocol == PROTOCOL_LMTP
-			      ? on_lmtp_line(client, line)
-			      : on_line(client, line);
+		verdict = takers[load.protocol](client, line);
 		line = end + 1;
 	}
 	client->used = (size_t)(last - line);
@@ -522,7 +577,7 @@ run(void)
 {
 	struct epoll_event events[EVENTS];
 
-	while (load.started < load.count && load.open < load.at_once)
+	while (load.started < load.count && load.open < at_once())
 		start();
 	while (load.open > 0) {
 		int count = epoll_wait(load.epoll, events, EVENTS, STALL_MS);
@@ -530,7 +585,7 @@ run(void)
 		if (count == 0 || (count < 0 && errno != EINTR))
 			die("nothing happens");
 		for (int i = 0; i < count; i++) {
-			struct client *client = events[i].data.ptr;
+			struct client *client = clients[events[i].data.fd];
 			enum verdict verdict =
 			    on_event(client, events[i].events);
 
@@ -555,15 +610,18 @@ word_index(const char *const *words, const char *word)
 	exit(64);
 }
 
+static unsigned
+number_of(const char *text)
+{
+	return (unsigned)strtoul(text, NULL, 10);
+}
+
 static void
 read_options(int argc, char **argv)
 {
 	int option;
 
 	while ((option = getopt(argc, argv, "m:p:t:c:n:b:k:u:")) != -1) {
-		unsigned number =
-		    optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
-
 		switch (option) {
 		case 'm':
 			load.mode = word_index(mode_words, optarg);
@@ -575,19 +633,19 @@ read_options(int argc, char **argv)
 			load.tls = word_index(tls_words, optarg);
 			break;
 		case 'c':
-			load.at_once = number;
+			load.at_once = number_of(optarg);
 			break;
 		case 'n':
-			load.count = number;
+			load.count = number_of(optarg);
 			break;
 		case 'b':
 			load.octets = strtoull(optarg, NULL, 10);
 			break;
 		case 'k':
-			load.deliveries = number;
+			load.deliveries = number_of(optarg);
 			break;
 		case 'u':
-			load.users = number;
+			load.users = number_of(optarg);
 			break;
 		default:
 			exit(64);
@@ -646,11 +704,9 @@ compare_times(const void *a, const void *b)
 static double
 percentile_us(unsigned percent)
 {
-	if (load.done == 0)
-		return 0;
-	return (double)
-		   load.times_ns[(uint64_t)(load.done - 1) * percent / 100] /
-	       1000;
+	uint64_t rank = (uint64_t)(load.done - 1) * percent / 100;
+
+	return load.done > 0 ? (double)load.times_ns[rank] / 1000 : 0;
 }
 
 int

@@ -1,7 +1,7 @@
 /*
- * sink: the back end of the bench. It speaks as much IMAP, POP3 and LMTP as
- * proxies need, lets everybody in, and does so at the least cost, so that what
- * is measured is the proxy before it.
+ * sink: the back end of the bench. It speaks as much IMAP, POP3, SMTP and LMTP
+ * as proxies need, lets everybody in, and does so at the least cost, so that
+ * what is measured is the proxy before it.
  *
  *     sink PROTOCOL ADDRESS PORT [PROTOCOL ADDRESS PORT ...]
  *
@@ -23,13 +23,16 @@
 #include <unistd.h>
 
 #define LINE_MAX_SIZE 2048 /* octets of input kept for a connection */
+#define ANSWERS_SIZE  2048 /* those of a full input are shorter */
 #define BULK_SIZE     262144
 #define EVENTS        256
 #define TAG_SIZE      64
+#define DESCRIPTORS   65536
 
 enum protocol {
 	PROTOCOL_IMAP,
 	PROTOCOL_POP3,
+	PROTOCOL_SUBMISSION,
 	PROTOCOL_LMTP,
 	PROTOCOL_COUNT
 };
@@ -46,15 +49,18 @@ struct peer {
 	uint64_t sink_left;   /* octets to swallow */
 	uint64_t literal_left;
 	char tag[TAG_SIZE]; /* of the command that is not answered yet */
-	size_t used;
+	size_t used, to_say;
+	char answers[ANSWERS_SIZE]; /* to what was read last */
 	char input[LINE_MAX_SIZE];
 };
 
-static const char *const protocol_names[] = { "imap", "pop3", "lmtp" };
+static const char *const protocol_names[] = { "imap", "pop3", "submission",
+	"lmtp" };
 static const char *const greetings[] = {
 	"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID IDLE AUTH=PLAIN] "
 	"ready\r\n",
 	"+OK ready\r\n",
+	"220 sink ESMTP\r\n",
 	"220 sink LMTP\r\n",
 };
 static char bulk[BULK_SIZE];
@@ -68,9 +74,24 @@ die(const char *what)
 
 /* Answers are short and the socket's buffer is empty: all of it goes. */
 static void
+send_answers(struct peer *peer)
+{
+	if (peer->to_say > 0)
+		(void)!send(
+		    peer->fd, peer->answers, peer->to_say, MSG_NOSIGNAL);
+	peer->to_say = 0;
+}
+
+/* Kept until all that was read is answered, as servers do. */
+static void
 say(struct peer *peer, const char *text)
 {
-	(void)!send(peer->fd, text, strlen(text), MSG_NOSIGNAL);
+	size_t size = strlen(text);
+
+	if (size > ANSWERS_SIZE - peer->to_say)
+		send_answers(peer);
+	memcpy(peer->answers + peer->to_say, text, size);
+	peer->to_say += size;
 }
 
 static void
@@ -163,6 +184,24 @@ pop3_line(struct peer *peer, char *line, size_t size)
 }
 
 static void
+submission_line(struct peer *peer, char *line, size_t size)
+{
+	(void)size;
+	if (strncasecmp(line, "EHLO", 4) == 0)
+		say(peer, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
+			  "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
+			  "250 AUTH PLAIN\r\n");
+	else if (strncasecmp(line, "XCLIENT", 7) == 0)
+		say(peer, "220 sink ESMTP\r\n");
+	else if (strncasecmp(line, "AUTH PLAIN", 10) == 0)
+		say(peer, "235 2.7.0 OK\r\n");
+	else if (strcasecmp(line, "QUIT") == 0)
+		say(peer, "221 2.0.0 bye\r\n");
+	else
+		say(peer, "250 2.0.0 OK\r\n");
+}
+
+static void
 lmtp_line(struct peer *peer, char *line, size_t size)
 {
 	(void)size;
@@ -227,7 +266,7 @@ static bool
 take_lines(struct peer *peer)
 {
 	static void (*const takers[])(struct peer *, char *,
-	    size_t) = { imap_line, pop3_line, lmtp_line };
+	    size_t) = { imap_line, pop3_line, submission_line, lmtp_line };
 
 	while (peer->used > 0) {
 		size_t taken = skip(&peer->literal_left, peer->used);
@@ -307,13 +346,18 @@ read_input(struct peer *peer)
 	return take_lines(peer);
 }
 
+static struct peer *peers[DESCRIPTORS]; /* owned; by descriptor */
+
 static void
 watch(int epoll, int operation, struct peer *peer)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = peer->fd };
 
 	if (peer->writing)
 		event.events |= EPOLLOUT;
+	if (peer->fd >= DESCRIPTORS)
+		die("descriptors");
+	peers[peer->fd] = peer;
 	if (epoll_ctl(epoll, operation, peer->fd, &event) < 0)
 		die("epoll_ctl");
 }
@@ -327,9 +371,13 @@ serve(int epoll, struct peer *peer)
 		alive = swallow(peer);
 	else if (peer->source_left == 0)
 		alive = read_input(peer);
+	/* Before bulk goes out nothing may be left unsaid. */
+	send_answers(peer);
 	if (alive && peer->source_left > 0)
 		alive = send_bulk(peer);
+	send_answers(peer);
 	if (!alive) {
+		peers[peer->fd] = NULL;
 		close(peer->fd);
 		free(peer);
 		return;
@@ -353,11 +401,12 @@ take_in(int epoll, const struct peer *listener)
 	peer = malloc(sizeof(*peer));
 	if (!peer)
 		die("malloc");
-	memset(peer, 0, offsetof(struct peer, input));
+	memset(peer, 0, offsetof(struct peer, answers));
 	peer->fd = fd;
 	peer->protocol = listener->protocol;
 	watch(epoll, EPOLL_CTL_ADD, peer);
 	say(peer, greetings[peer->protocol]);
+	send_answers(peer);
 }
 
 static void
@@ -406,7 +455,7 @@ main(int argc, char **argv)
 		if (count < 0 && errno != EINTR)
 			die("epoll_wait");
 		for (int i = 0; i < count; i++) {
-			struct peer *peer = events[i].data.ptr;
+			struct peer *peer = peers[events[i].data.fd];
 
 			if (peer->listening)
 				take_in(epoll, peer);

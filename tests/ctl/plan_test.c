@@ -139,9 +139,9 @@ run_case(const struct case_row *row)
 	/* The base or what was there, and the change; none too far ahead. */
 	assert_int_equal(changed->transition_count, 2);
 	assert_int_equal(changed->transitions[1].state, row->state);
-	assert_int_equal(
-	    plan_open(&plan, cell, NOW, after,
-		NOW + delay_us + row->ramp * SECOND + GUARD * 1000 + 1),
+	assert_int_equal(plan_open(&plan, cell, NOW, after,
+			     NOW + delay_us + row->ramp * SECOND +
+				 (int64_t)GUARD * 1000 + 1),
 	    0);
 	count_users(&plan);
 	check_moves(&plan, row);

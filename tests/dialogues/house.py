@@ -1,20 +1,24 @@
 """A proxyd with a replica of its own, for dialogues: no directory, no mail."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
+sys.path.insert(0, str(ROOT / "tests"))
+
+from sanitized import BUILD  # noqa: E402
+
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
-HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
+HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
+                 "smtp-elsewhere": 14027}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
 
@@ -217,22 +221,21 @@ failures {{
             self.text += (f'listen {name} {{ service = {replica.service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
-        hubs = HUB_LISTENERS if replica.service == "imap" else {}
-        for name, port in hubs.items():
-            service, _, tls = name.partition("-")
+        listeners = HUB_LISTENERS if replica.service == "imap" else {}
+        for name, port in listeners.items():
+            service, _, kind = name.partition("-")
+            tls = "starttls" if kind == "starttls" else "none"
+            hubs = "192.0.2.0/24" if kind == "elsewhere" else "127.0.0.0/8"
             self.text += (f'listen {name} {{ service = {service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
-                          f'tls = {tls or "none"} }}\n')
+                          f'tls = {tls}\nhub_networks = {{ "{hubs}" }} }}\n')
         self.process = None
         self.conf.write_text(self.text)
 
     def start(self, wait=True):
-        # Freed memory that AddressSanitizer keeps would look like a leak.
-        quiet = dict(os.environ, ASAN_OPTIONS=os.environ.get(
-            "ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BUILD / "postcell-proxyd", "-c", self.conf], env=quiet,
+                [BUILD / "postcell-proxyd", "-c", self.conf],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             wait_until(self.is_ready, "proxy")

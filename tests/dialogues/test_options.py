@@ -8,7 +8,9 @@ import pytest
 
 from house import BUILD, ROOT, make_certificate
 
-PROGRAMS = ["proxyd"]
+PROGRAMS = ["proxyd", "replicad", "zoned"]
+# Defaults that a page tells in words, or not at all.
+NOTHING = ("-", "", "{}")
 
 
 def rows(program):
@@ -27,20 +29,27 @@ def rows(program):
 def paragraphs(program):
     """(section, name) -> text of its item in the manual page."""
     page = (ROOT / "man" / f"postcell-{program}.conf.5").read_text()
-    found, section, name = {}, None, None
+    found, section, names = {}, None, []
+    section_text = ""  # what holds for all options of a section
     for line in page.splitlines():
-        heading = re.fullmatch(r"\.Ss The (?:section (\w+)|top level)", line)
-        item = re.fullmatch(r"\.It (?:Ic|Cm) (\w+)", line)
-        if heading:
-            section, name = heading[1] or "", None
+        item = re.fullmatch(r"\.It (?:Ic|Cm) (\w+(?: , \w+)*)", line)
+        text = re.sub(r"^\.\w\w ", "", line) + "\n"
+        if line.startswith(".Ss "):
+            heading = re.fullmatch(r"\.Ss The section (\w+)", line)
+            section, names = heading[1] if heading else "", []
+            section_text = ""
         elif item:
-            name = item[1]
-            assert (section, name) not in found, f"{section}.{name} is twice"
-            found[section, name] = ""
+            names = item[1].split(" , ")
+            for name in names:
+                assert (section, name) not in found, f"{section}.{name} is twice"
+                found[section, name] = section_text
         elif line.startswith((".El", ".Sh")):
-            name = None
-        elif name:
-            found[section, name] += re.sub(r"^\.\w\w ", "", line) + "\n"
+            names = []
+        elif names:
+            for name in names:
+                found[section, name] += text
+        else:
+            section_text += text
     return found
 
 
@@ -54,13 +63,16 @@ def test_manual_page(program):
         if bounds:
             low, high = bounds.split("..")
             assert f"{low} to {high}" in text, f"bounds of {path}"
-        if default != "-":
+        if default not in NOTHING:
             # Folders depend on how the program was configured.
             default = re.sub(r"^/.*/", "/", default)
             assert re.search(r"Default:\s.*" + re.escape(default), text), \
                 f"default of {path}, {default}"
+        elif "{}" in text:
+            assert default == "{}", f"default of {path}"
         else:
-            assert "Default:" not in text, f"default of {path}"
+            assert not re.search(r"Default:\s+(\d|yes\.|no\.)", text), \
+                f"default of {path}"
     assert not page, "options that there are not"
 
 
@@ -78,7 +90,7 @@ def example_options(program):
     section = ""
     for line in (ROOT / "examples" / f"{program}.conf").read_text().splitlines():
         line = line.lstrip("# \t")
-        begin = re.match(r"(\w+)(?: \w+)? \{$", line)
+        begin = re.match(r'(\w+)(?: \w+| "[^"]+")? \{(?:$| )', line)
         option = re.match(r"(\w+) = ", line)
         if begin:
             section = begin[1]

@@ -16,6 +16,7 @@ import pytest
 from house import (BUILD, LISTENERS, NET, SERVER, TIMEOUT, Replica, check_log,
                    make_certificate, memory, process_status, wait_until)
 from player import GOOD_LOGIN, Peer, Player, log_in
+from sanitized import MEMORY
 
 GREETING, LOGIN, REST = re.fullmatch(
     r"\n(S~[^\n]+)\n(C: 1 .*)\n(C: 2 .*)", GOOD_LOGIN, re.DOTALL).groups()
@@ -428,10 +429,6 @@ def test_jail(started):
 
 # Memory
 
-# AddressSanitizer surrounds and keeps what is allocated.
-SLACK = 8 if "address" in BUILD.name else 1
-
-
 FLOODS = [
     b"x" * 65536,
     b"a LOGIN {4000+}\r\n" + b"x" * 3000,
@@ -464,7 +461,7 @@ def test_memory(started, servers):
     before = memory(pid)
     strangers(100)
     log_in(proxy, servers)
-    assert memory(pid) - before < 8192 * SLACK, "KiB more than before"
+    assert memory(pid) - before < 8192 * MEMORY, "KiB more than before"
 
 
 def test_memory_of_beginners(started):
@@ -478,7 +475,7 @@ def test_memory_of_beginners(started):
     wait_until(lambda: proxy.counters()["sessions"] == 1000, "sessions")
     for peer in peers:
         assert peer.line().startswith(b"* OK ")
-    assert memory(pid) - before < 1000 * 32 * SLACK, "KiB for a thousand"
+    assert memory(pid) - before < 1000 * 32 * MEMORY, "KiB for a thousand"
     for peer in peers:
         peer.close()
 
@@ -491,7 +488,7 @@ def test_memory_of_idle_sessions(started, servers):
     before = memory(pid)
     sessions += [Session(proxy, servers) for _ in range(200)]
     assert proxy.counters()["logged_in"] == 220
-    assert memory(pid) - before < 200 * 8 * SLACK, "KiB for two hundred"
+    assert memory(pid) - before < 200 * 8 * MEMORY, "KiB for two hundred"
     for session in sessions:
         session.player.client.close()
         session.player.server.close()
@@ -515,7 +512,7 @@ def test_memory_of_stalled_sessions(started, servers):
     for session in sessions:
         assert flood(session.player.server) < 1 << 28
         assert flood(session.player.client) < 1 << 28
-    assert memory(pid) - before < 12 * 2 * 160 * SLACK, "KiB for twelve"
+    assert memory(pid) - before < 12 * 2 * 160 * MEMORY, "KiB for twelve"
     log_in(proxy, servers)
     for session in sessions:
         session.player.client.close()

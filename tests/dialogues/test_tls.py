@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from house import LISTENERS, NET, TIMEOUT, check_log, wait_until
-from player import Player, log_in
+from player import log_in
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_other_protocols_are_refused(started, servers, listener, offered):
 
 def test_alpn_of_others(started):
     """POP3 and ManageSieve have their names, submission has none."""
-    proxy = started(options="".join(
+    started(options="".join(
         f'listen {name} {{ addresses = {{ "127.0.{NET}.250" }}\n'
         f"port = {port}\ntls = implicit }}\n"
         for name, port in [("pop3", 14110), ("sieve", 14190),

@@ -18,8 +18,8 @@ is_ascii(struct slice text)
 static void
 normalise(enum name_kind kind, struct slice name)
 {
-	struct buf once = buf_bounded(4 * NAME_SIZE_MAX);
-	struct buf twice = buf_bounded(4 * NAME_SIZE_MAX);
+	struct buf once = buf_bounded((size_t)4 * NAME_SIZE_MAX);
+	struct buf twice = buf_bounded((size_t)4 * NAME_SIZE_MAX);
 	const char *why = NULL;
 
 	if (name_normalise(&once, kind, name, &why) < 0) {

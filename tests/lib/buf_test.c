@@ -41,6 +41,40 @@ test_adds(void **state)
 	assert_int_equal(buf.size_max, 100);
 }
 
+static void
+test_numbers(void **state)
+{
+	struct buf buf = buf_bounded(100);
+
+	(void)state;
+	buf_add_number(&buf, 0);
+	buf_add_number(&buf, -1);
+	buf_add_number(&buf, 90210);
+	buf_add_number(&buf, INT64_MAX);
+	assert_int_equal(buf_add_number(&buf, INT64_MIN), 0);
+	assert_string_equal(buf_string(&buf),
+	    "0-1902109223372036854775807-9223372036854775808");
+	buf_free(&buf);
+}
+
+/* Printed into the room that there is, into more, and into none. */
+static void
+test_print(void **state)
+{
+	struct buf buf = buf_bounded(70);
+
+	(void)state;
+	assert_int_equal(buf_printf(&buf, "%060d", 1), 0);
+	assert_int_equal(buf_printf(&buf, "%s", "abc"), 0);
+	assert_int_equal(buf.size, 63);
+	assert_int_equal(buf_printf(&buf, "%s", "defg"), 0);
+	assert_string_equal(buf_string(&buf) + 59, "1abcdefg");
+	assert_int_equal(buf_printf(&buf, "%s", "hijk"), -1);
+	assert_int_equal(buf_printf(&buf, "%s", "h"), -1);
+	assert_string_equal(buf_string(&buf) + 59, "1abcdefg");
+	buf_free(&buf);
+}
+
 /* The bound is exact, and a failure sticks with what was there before. */
 static void
 test_bound(void **state)
@@ -124,6 +158,14 @@ test_quotes(void **state)
 	buf_free(&buf);
 }
 
+/* As read(2) would: octets, no string. */
+static void
+fill(char *room, size_t size, char first)
+{
+	for (size_t i = 0; i < size; i++)
+		room[i] = (char)(first + (char)i);
+}
+
 static void
 test_reserve_and_consume(void **state)
 {
@@ -132,7 +174,7 @@ test_reserve_and_consume(void **state)
 
 	(void)state;
 	assert_non_null(room);
-	memcpy(room, "0123456789", 10);
+	fill(room, 10, '0');
 	buf_grow(&buf, 10);
 	assert_string_equal(buf_string(&buf), "0123456789");
 	buf_consume(&buf, 4);
@@ -150,7 +192,8 @@ test_wipes_what_was_reserved(void **state)
 	char *room = buf_reserve(&buf, 20);
 
 	(void)state;
-	memcpy(room, "secret secret secret", 20);
+	assert_non_null(room);
+	fill(room, 20, 'a');
 	buf_grow(&buf, 6);
 	buf_clear(&buf);
 	/* Overwritten by growth and by buf_wipe alike; sanitizers see misuse.
@@ -168,6 +211,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_adds),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bound_of_nothing),
 		cmocka_unit_test(test_bound_of_everything),

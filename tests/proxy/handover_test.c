@@ -141,8 +141,8 @@ test_faults(void **state)
 		"postcell-handover 1\nlistener 3 127.0.0.1\n",
 		"postcell-handover 1\nlistener 3 127.0.0.1 65536\n",
 		"postcell-handover 1\nlistener 3 127.0.0 143\n",
-		"postcell-handover 1\nlistener 3 "
-		"11111111111111111111111111111111111111111111111111 1\n",
+		("postcell-handover 1\nlistener 3 "
+		 "11111111111111111111111111111111111111111111111111 1\n"),
 		"postcell-handover 1\nchild 0 1 2 3 4\n",
 		"postcell-handover 1\nchild 0 1 2 3 4 99999999999999\n",
 	};

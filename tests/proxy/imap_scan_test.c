@@ -165,7 +165,7 @@ test_scan(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(scans); i++) {
 		char results[40];
-		size_t ends[40];
+		size_t ends[40] = { 0 };
 
 		scan_in_steps(scans[i].input, SIZE_MAX / 2, results, ends);
 		if (strcmp(results, scans[i].results) != 0)
@@ -180,7 +180,7 @@ test_scan_in_pieces(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(scans); i++) {
 		char whole[40], pieces[40];
-		size_t whole_ends[40], piece_ends[40];
+		size_t whole_ends[40] = { 0 }, piece_ends[40] = { 0 };
 
 		scan_in_steps(scans[i].input, SIZE_MAX / 2, whole, whole_ends);
 		for (size_t step = 1; step < 9; step++) {

@@ -60,6 +60,21 @@ add_address(uint8_t *message, size_t at, unsigned ttl, unsigned number)
 	return at + sizeof(record);
 }
 
+/* aCOUNT.ttlSECONDS.test. */
+static bool
+read_wish(const char *name, unsigned *count, unsigned *ttl)
+{
+	char *rest;
+
+	if (name[0] != 'a')
+		return false;
+	*count = (unsigned)strtoul(name + 1, &rest, 10);
+	if (strncmp(rest, ".ttl", 4) != 0)
+		return false;
+	*ttl = (unsigned)strtoul(rest + 4, &rest, 10);
+	return strcmp(rest, ".test.") == 0;
+}
+
 static void
 on_question(evutil_socket_t fd, short what, void *context)
 {
@@ -79,8 +94,7 @@ on_question(evutil_socket_t fd, short what, void *context)
 	house->asked += message[at - 3] == 1;
 	if (house->silent)
 		return;
-	if (sscanf(name, "a%u.ttl%u.test.", &count, &ttl) != 2 &&
-	    strcmp(name, "none.test.") != 0)
+	if (!read_wish(name, &count, &ttl) && strcmp(name, "none.test.") != 0)
 		code = 3;
 	/* Only IPv4 has addresses here. */
 	if (message[at - 3] != 1)

@@ -2,21 +2,23 @@
 
 import os
 import pathlib
+import shutil
 import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "cell"))
+sys.path[:0] = [str(ROOT / "cell"), str(ROOT / "tests")]
 
 from cell import Cell  # noqa: E402
+from sanitized import BUILD  # noqa: E402
 
 NET = os.environ.get("CELL_NET", "127.0.32")
 
 
 @pytest.fixture(scope="session")
 def build():
-    return pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
+    return BUILD
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,19 @@ def cell(build):
     finally:
         running.stop()
     check_logs(running.layout.log)
+
+
+def copy_of_the_tree(build, folder):
+    """As it was built, times included, so that make has nothing to do."""
+    shutil.copytree(ROOT, folder, ignore=lambda path, names: [
+        name for name in names if name.startswith((".git", "build"))
+        or name == "__pycache__"])
+    for path in (*build.glob("**/*.[oa]"), *build.glob("postcell*"),
+                 build / "paths"):
+        if path.is_file():
+            copy = folder / "build" / path.relative_to(build)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
 
 
 def check_logs(folder):

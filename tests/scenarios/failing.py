@@ -10,6 +10,7 @@ import time
 import ldap
 
 import daemons
+import sanitized
 import slapd
 from cell import Cell
 from layout import ADMIN_DN, DECIDERS, OBSERVERS, PROXIES, SERVERS, SUFFIX
@@ -17,8 +18,8 @@ from process import wait_until
 
 RETURN_AFTER = 3  # s, instead of the 300 of a real cell
 # s from the fault until `failed` is written. A machine that is busy with
-# something else gets some more.
-SLACK = float(os.environ.get("CELL_SLACK", "1"))
+# something else gets some more, a build with sanitizers as well.
+SLACK = float(os.environ.get("CELL_SLACK", sanitized.TIME))
 REFUSED = 2.0 + SLACK
 SILENT = 4.0 + SLACK
 LOGIN = 3.0 + SLACK  # s until a killed server's user is in elsewhere

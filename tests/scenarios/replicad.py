@@ -6,9 +6,9 @@ import pathlib
 import signal
 import subprocess
 
-from directory import PASSWORD, REPLICA, ROOT, SUFFIX, wait_until
+from directory import PASSWORD, REPLICA, SUFFIX, wait_until
+from sanitized import BUILD
 
-BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
 REPLICAD = BUILD / "postcell-replicad"
 CTL = BUILD / "postcellctl"
 

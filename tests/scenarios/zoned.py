@@ -2,15 +2,14 @@
 
 import datetime
 import json
-import os
 import pathlib
 import signal
 import subprocess
 
-from directory import ROOT, SUFFIX, wait_until
+from directory import SUFFIX, wait_until
 from nameservers import DOMAIN, KEY, SECRET
+from sanitized import BUILD
 
-BUILD = pathlib.Path(os.environ.get("POSTCELL_BUILD", ROOT / "build"))
 ZONED = BUILD / "postcell-zoned"
 CTL = BUILD / "postcellctl"
 

@@ -100,7 +100,7 @@ test_bad_records(void **state)
 		struct rrsets set = fixture_set(bad[i]);
 		struct epoch epoch;
 
-		assert_int_equal(epoch_parse(&epoch, set.rrs[0]), -1);
+		assert_int_equal(epoch_parse(&epoch, fixture_first(&set)), -1);
 		rrsets_free(&set);
 	}
 }

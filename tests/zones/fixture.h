@@ -74,6 +74,15 @@ fixture_set(const char *text)
 	return set;
 }
 
+/* Of a set that has one. */
+static inline ldns_rr *
+fixture_first(const struct rrsets *set)
+{
+	if (set->count == 0 || !set->rrs)
+		abort();
+	return set->rrs[0];
+}
+
 /* The set's lines, spaces for tabs; the caller's to free. */
 static inline char *
 fixture_text(const struct rrsets *set)

@@ -64,7 +64,7 @@ change(struct fixture *fixture, const char *current, const char *target,
 	ldns_pkt *packet = NULL;
 
 	assert_int_equal(update_change(&fixture->question, fixture->zone, &a,
-			     &b, &old, new.rrs[0], &why),
+			     &b, &old, fixture_first(&new), &why),
 	    0);
 	assert_int_equal(ldns_wire2pkt(&packet, fixture->question.wire,
 			     fixture->question.size),

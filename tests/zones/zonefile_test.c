@@ -114,7 +114,7 @@ static const char *const bad[] = {
 	"this is no zone\n",
 	"a.cell.test. 60 IN A 192.0.2.1\n",
 	"other.test. 60 IN SOA a. b. 1 2 3 4 5\n",
-	SOA("1") "a.cell.test. 60 IN A 300.1.1.1\n",
+	(SOA("1") "a.cell.test. 60 IN A 300.1.1.1\n"),
 };
 
 static void
