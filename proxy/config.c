@@ -30,7 +30,8 @@ static const char *const directory_tls_words[] = { "none", "starttls", NULL };
 static const char *const authentication_words[] = { "relay", "verify", NULL };
 static const char *const certificate_name_words[] = { "cn", "email", "uid",
 	NULL };
-static const char *const login_words[] = { "password", "master", NULL };
+static const char *const login_words[] = { "password", "master", "gssapi",
+	NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
 static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
@@ -91,6 +92,7 @@ static const struct setting listen_rows[] = {
 	    "default", 0, 0, listener_certificate_words },
 	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
 	    NULL },
+	{ "hub_networks", SETTING_LIST, LISTEN(hub_texts), "{}", 0, 0, NULL },
 };
 
 #define NETWORK(field) offsetof(struct config_network, field)
@@ -130,6 +132,7 @@ static const struct setting auth_rows[] = {
 	    NULL },
 	{ "certificate_name", SETTING_CHOICE, AUTH(certificate_name), "cn", 0,
 	    0, certificate_name_words },
+	{ "keytab", SETTING_TEXT, AUTH(keytab), NULL, 0, 0, NULL },
 };
 
 #define LOGIN(field) offsetof(struct config_login, field)
@@ -140,6 +143,7 @@ static const struct setting login_rows[] = {
 	{ "user", SETTING_TEXT, LOGIN(user), NULL, 0, 0, NULL },
 	{ "password_file", SETTING_TEXT, LOGIN(password_file), NULL, 0, 0,
 	    NULL },
+	{ "keytab", SETTING_TEXT, LOGIN(keytab), NULL, 0, 0, NULL },
 };
 
 #define FAILURE(field) offsetof(struct config_failures, field)
@@ -154,10 +158,6 @@ static const struct setting failure_rows[] = {
 	    0, 1000000, NULL },
 	{ "account_attempts", SETTING_NUMBER, FAILURE(account_attempts), "100",
 	    0, 1000000, NULL },
-	{ "ipv4_prefix", SETTING_NUMBER, FAILURE(ipv4_prefix), "32", 8, 32,
-	    NULL },
-	{ "ipv6_prefix", SETTING_NUMBER, FAILURE(ipv6_prefix), "64", 16, 128,
-	    NULL },
 };
 
 #define DELIVERY(field) offsetof(struct config_delivery, field)
@@ -352,6 +352,20 @@ derive_networks(const char *where, const struct setting_list *texts,
 }
 
 static void
+derive_listener_networks(const struct config *config,
+    const struct config_listener *listener, const char *option,
+    const struct setting_list *texts, struct networks *networks,
+    struct buf *errors)
+{
+	struct buf where = buf_bounded(4096);
+
+	buf_printf(&where, "%s:%ld: listen \"%s\": %s", config->path,
+	    listener->line, listener->title, option);
+	derive_networks(buf_string(&where), texts, networks, errors);
+	buf_free(&where);
+}
+
+static void
 derive_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
@@ -365,9 +379,6 @@ derive_listener(const struct config *config, struct config_listener *listener,
 		buf_printf(errors,
 		    "%s has no mechanisms: nobody could log in\n",
 		    buf_string(&where));
-	buf_add_string(&where, ": proxy_networks");
-	derive_networks(buf_string(&where), &listener->proxy_texts,
-	    &listener->proxy_networks, errors);
 	buf_free(&where);
 	listener->client_certificate = listener->certificate_choice
 					   ? listener->certificate_choice - 1
@@ -427,8 +438,9 @@ check_network(const struct config *config, struct config_network *network,
 	buf_free(&where);
 }
 
-bool
-config_relays_mechanisms(
+/* For anybody, wherever a client is. */
+static unsigned
+all_mechanisms(
     const struct config *config, const struct config_listener *listener)
 {
 	const struct config_network *networks = config->networks.items;
@@ -437,8 +449,15 @@ config_relays_mechanisms(
 	for (size_t i = 0; i < config->networks.count; i++)
 		if (is_network_of(&networks[i], listener->title))
 			mechanisms |= networks[i].mechanisms;
-	return listener->authentication != CONFIG_VERIFY &&
-	       (mechanisms & sasl_relayed_mechanisms()) != 0;
+	return mechanisms;
+}
+
+bool
+config_relays_mechanisms(
+    const struct config *config, const struct config_listener *listener)
+{
+	return (all_mechanisms(config, listener) & sasl_relayed_mechanisms()) !=
+	       0;
 }
 
 void
@@ -457,10 +476,6 @@ config_access(const struct config *config,
 			smallest = &networks[i];
 	*mechanisms = smallest && smallest->mechanisms ? smallest->mechanisms
 						       : listener->mechanisms;
-	if (listener->authentication == CONFIG_VERIFY)
-		*mechanisms &= ~sasl_relayed_mechanisms();
-	else
-		*mechanisms &= ~(1U << SASL_EXTERNAL);
 	*plaintext = smallest && smallest->plaintext
 			 ? smallest->plaintext == CONFIG_PLAINTEXT_YES
 			 : listener->plaintext;
@@ -472,15 +487,15 @@ check_mechanisms(const struct config *config,
     const struct config_listener *listener, struct buf *errors)
 {
 	unsigned passwords = 1U << SASL_PLAIN | 1U << SASL_LOGIN;
-	unsigned ours = 1U << SASL_EXTERNAL;
+	unsigned ours = 1U << SASL_EXTERNAL | 1U << SASL_GSSAPI;
 	bool verifies = listener->authentication == CONFIG_VERIFY;
+	unsigned mechanisms = all_mechanisms(config, listener);
 
 	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++) {
 		unsigned bit = 1U << i;
 		bool is_ours = bit & ours;
 
-		if (!(listener->mechanisms & bit & ~passwords) ||
-		    is_ours == verifies)
+		if (!(mechanisms & bit & ~passwords) || is_ours == verifies)
 			continue;
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\": mechanism \"%s\" needs authentication = %s\n",
@@ -488,6 +503,28 @@ check_mechanisms(const struct config *config,
 		    sasl_mechanism_text((enum sasl_mechanism)i),
 		    is_ours ? "verify" : "relay");
 	}
+	if (mechanisms & 1U << SASL_GSSAPI && !config->auth.keytab)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": mechanism \"GSSAPI\" needs auth { keytab }\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
+derive_all_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	derive_listener_networks(config, listener, "proxy_networks",
+	    &listener->proxy_texts, &listener->proxy_networks, errors);
+	derive_listener_networks(config, listener, "hub_networks",
+	    &listener->hub_texts, &listener->hub_networks, errors);
+	if (listener->service == SERVICE_SMTP && listener->hub_texts.count == 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" needs hub_networks: who may send mail here without a login\n",
+		    config->path, listener->line, listener->title);
+	if (!is_delivery(listener) && listener->hub_texts.count > 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": hub_networks are of smtp and lmtp\n",
+		    config->path, listener->line, listener->title);
 }
 
 static void
@@ -500,7 +537,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_listener(config, listener, errors);
-	check_mechanisms(config, listener, errors);
+	derive_all_networks(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -591,6 +628,11 @@ check_login(
 		buf_printf(errors,
 		    "%s:%ld: login \"%s\" as a master needs user and password_file\n",
 		    config->path, login->line, login->title);
+	if (login->as == CONFIG_LOGIN_GSSAPI &&
+	    (!login->user || !login->keytab))
+		buf_printf(errors,
+		    "%s:%ld: login \"%s\" by gssapi needs user and keytab\n",
+		    config->path, login->line, login->title);
 }
 
 static void
@@ -674,6 +716,8 @@ check(struct config *config, struct buf *errors)
 		    config->path, config->metrics.address);
 	for (size_t i = 0; i < config->networks.count; i++)
 		check_network(config, &networks[i], errors);
+	for (size_t i = 0; i < config->listeners.count; i++)
+		check_mechanisms(config, &listeners[i], errors);
 }
 
 int
@@ -713,8 +757,10 @@ config_free(struct config **config)
 
 	if (*config) {
 		listeners = (*config)->listeners.items;
-		for (size_t i = 0; i < (*config)->listeners.count; i++)
+		for (size_t i = 0; i < (*config)->listeners.count; i++) {
 			free(listeners[i].proxy_networks.items);
+			free(listeners[i].hub_networks.items);
+		}
 		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
 	}

@@ -311,6 +311,35 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	}
 }
 
+/* Mail comes without a login: it matters from where. */
+static bool
+is_welcome(const struct delivery *delivery)
+{
+	const struct networks *hubs = &delivery->listener->config->hub_networks;
+
+	return hubs->count == 0 || networks_contain(hubs, &delivery->client);
+}
+
+/* Its first words, and ours. */
+static void
+begin(struct delivery *delivery)
+{
+	delivery->state = DELIVERY_COMMAND;
+	delivery_wait(delivery, delivery->relay->config->limits.idle_time);
+	if (!is_welcome(delivery)) {
+		delivery_close(
+		    delivery, "554 5.7.1 No mail from your network.");
+		return;
+	}
+	if (delivery->listener->config->tls == SERVICE_TLS_IMPLICIT) {
+		delivery_begin_tls(delivery);
+		return;
+	}
+	greet(delivery);
+	if (delivery_flush(delivery))
+		delivery_arm(delivery);
+}
+
 void
 delivery_accept(struct relay *relay, const struct listener *listener, int fd,
     const union address *client)
@@ -344,15 +373,7 @@ delivery_accept(struct relay *relay, const struct listener *listener, int fd,
 	LIST_INSERT_HEAD(&relay->deliveries, delivery, link);
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
-	delivery->state = DELIVERY_COMMAND;
-	delivery_wait(delivery, relay->config->limits.idle_time);
-	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {
-		delivery_begin_tls(delivery);
-		return;
-	}
-	greet(delivery);
-	if (delivery_flush(delivery))
-		delivery_arm(delivery);
+	begin(delivery);
 }
 
 void

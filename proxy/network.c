@@ -24,7 +24,7 @@ cut(uint8_t octets[NETWORK_ADDRESS_SIZE], unsigned bits)
 	for (unsigned i = 0; i < NETWORK_ADDRESS_SIZE; i++) {
 		unsigned kept = bits <= i * 8 ? 0 : bits - i * 8;
 		uint8_t mask =
-		    kept >= 8 ? 0xff : (uint8_t)(0xff00U >> kept & 0xff);
+		    (uint8_t)(kept >= 8 ? 0xffU : 0xff00U >> kept & 0xffU);
 
 		same = same && (octets[i] & ~mask) == 0;
 		octets[i] &= mask;

@@ -22,10 +22,10 @@ session_begin_front_tls(struct session *session)
 		session_end(session, "out of memory");
 		return;
 	}
-	if (session->listener->config->tls == SERVICE_TLS_STARTTLS)
-		login->phase_us = relay_now_us();
 	session->front.greets =
 	    session->listener->config->tls == SERVICE_TLS_IMPLICIT;
+	if (session->listener->config->tls == SERVICE_TLS_STARTTLS)
+		login->phase_us = relay_now_us();
 	tls_front_expect(session->front.ssl, session->listener->config->service,
 	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);

@@ -49,11 +49,14 @@ struct login {
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;
 	struct route route;
-	struct verdict_query *verdict; /* owned while VERIFY */
+	/* owned while VERIFY, and while an exchange of GSSAPI goes on, with the
+	 * client or the back end */
+	struct verdict_query *verdict;
 	/* owned, what the back end is told once a login was verified; NULL:
 	 * what the client said */
 	struct credentials *granted;
-	bool verified; /* by us: failures to come are not the user's */
+	bool accepting; /* VERIFY: who it is, by GSSAPI; what may come later */
+	bool verified;  /* by us: failures to come are not the user's */
 	enum refusal_kind refused;   /* PENALTY: what the client will be told */
 	struct buf refused_text;     /* owned */
 	unsigned attempts;           /* that failed */
@@ -62,12 +65,11 @@ struct login {
 	size_t address_next;
 	struct event timer;      /* guard, one connection attempt, penalty */
 	const char *connect_why; /* static: the last attempt's failure */
-	int64_t phase_us;        /* when its phase began (stats.h) */
 	int64_t connect_ms;      /* when that attempt began */
+	int64_t phase_us;        /* when its phase began (stats.h) */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
 	size_t memory;           /* octets that it was last counted with */
-	unsigned mechanisms;     /* that its listener and network allow */
 	bool challenged; /* server and client talk: it cannot be done again */
 	bool resumed;    /* front_in was not looked at since a refusal */
 };

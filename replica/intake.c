@@ -1,57 +1,17 @@
 #include "replica/intake.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/cell.h"
 #include "lib/record.h"
 #include "replica/clock.h"
+#include "replica/intake_state.h"
 
 #define INTAKE_BATCH_MAX    1000 /* changes in one transaction */
 #define INTAKE_BATCH_AGE_MS 250
 #define INTAKE_SEEN_MAX     ((size_t)32 << 20) /* entries of one refresh */
 #define INTAKE_CELL_MAX     ((size_t)16 << 20) /* octets of pools, hosts */
-#define INTAKE_PRUNE_ALWAYS 5 /* accounts: few are never too many */
-#define INTAKE_CELL_ALWAYS  1
-#define INTAKE_CELL_PERCENT 50
-#define INTAKE_WHY_SIZE     200
 #define INTAKE_ORIGIN_MAX   65536
-
-enum {
-	INTAKE_HELD_ID = 1,
-	INTAKE_HELD_RECORD = 2
-};
-
-struct intake_counts {
-	uint64_t entries, changed, ignored, deleted, pruned, kept;
-};
-
-struct intake {
-	struct store *store;   /* borrowed */
-	struct status *status; /* borrowed */
-	unsigned prune_max;
-	bool keys; /* keep what KDCs need */
-	struct store_cookie cookie;
-	struct csn_vector source; /* of the provider, as far as we know it */
-	bool has_source;          /* false for a file */
-	bool refreshing, whole, trust;
-	bool behind;      /* the source does not cover what we have seen */
-	bool provisional; /* no cookie is kept until the next refresh */
-	bool cookie_changed;
-	bool wants_reload;
-	enum intake_fault fault;
-	size_t batch; /* changes in the open transaction */
-	int64_t batch_since_ms;
-	struct buf seen; /* ids of the refresh, LAYOUT_ID_SIZE octets each */
-	struct buf held; /* record of pools and hosts until the end */
-	struct buf record, moved;
-	/* To be written with the first refresh that it is true of: until then
-	 * a restart has to find out again that the content is another's. */
-	struct buf origin;
-	struct intake_counts counts;
-	char why[INTAKE_WHY_SIZE];
-};
 
 struct intake *
 intake_new(struct store *store, struct status *status, unsigned prune_max)
@@ -139,7 +99,7 @@ intake_abandon(struct intake *intake)
 	buf_free(&intake->held);
 }
 
-static int
+int
 intake_fail_store(struct intake *intake)
 {
 	intake->fault = INTAKE_FAULT_STORE;
@@ -163,7 +123,7 @@ intake_fail_source(struct intake *intake, const char **why, const char *text)
 	return -1;
 }
 
-static int
+int
 intake_open(struct intake *intake, const char **why)
 {
 	if (store_is_open(intake->store))
@@ -175,7 +135,7 @@ intake_open(struct intake *intake, const char **why)
 	return 0;
 }
 
-static int
+int
 intake_commit(struct intake *intake, const char **why)
 {
 	if (!store_is_open(intake->store))
@@ -190,8 +150,7 @@ intake_commit(struct intake *intake, const char **why)
 	return 0;
 }
 
-/* One change more; commits a batch that is large enough. */
-static int
+int
 intake_count(struct intake *intake, const char **why)
 {
 	intake->batch++;
@@ -537,282 +496,6 @@ intake_delete(struct intake *intake, struct slice id, const char **why)
 	if (changed)
 		intake->counts.deleted++;
 	return intake_count(intake, why);
-}
-
-static int
-intake_compare_ids(const void *a, const void *b)
-{
-	return memcmp(a, b, LAYOUT_ID_SIZE);
-}
-
-static bool
-intake_was_seen(const struct intake *intake, struct slice id)
-{
-	return intake->seen.size > 0 &&
-	       bsearch(id.data, intake->seen.data,
-		   intake->seen.size / LAYOUT_ID_SIZE, LAYOUT_ID_SIZE,
-		   intake_compare_ids) != NULL;
-}
-
-/* Whether a refresh that did not show this record takes it away. */
-static bool
-intake_is_gone(
-    const struct intake *intake, struct slice id, struct slice record)
-{
-	struct slice csn = entry_record_csn(record);
-
-	if (intake_was_seen(intake, id))
-		return false;
-	return !intake->has_source || intake->trust || !csn_is_valid(csn) ||
-	       csn_vector_covers(&intake->source, csn);
-}
-
-/*
- * The next record of a table, from *id on, that is to be pruned; *id is empty
- * at the end. `key` keeps the id, since the slice dies with the next write.
- */
-static int
-intake_next_gone(struct intake *intake, enum store_table table,
-    uint8_t key[LAYOUT_ID_SIZE], struct slice *id, const char **why)
-{
-	struct slice record;
-
-	for (;;) {
-		if (store_next(intake->store, table, *id, id, &record, why) !=
-		    0)
-			return intake_fail_store(intake);
-		if (id->size != LAYOUT_ID_SIZE) {
-			*id = slice_from("");
-			return 0;
-		}
-		memcpy(key, id->data, LAYOUT_ID_SIZE);
-		*id = slice_of(key, LAYOUT_ID_SIZE);
-		if (intake_is_gone(intake, *id, record))
-			return 0;
-		if (!intake_was_seen(intake, *id))
-			intake->counts.kept++;
-	}
-}
-
-static int
-intake_count_gone(struct intake *intake, enum store_table table, uint64_t *gone,
-    uint64_t *total, const char **why)
-{
-	uint8_t key[LAYOUT_ID_SIZE];
-	struct slice id = slice_from("");
-
-	*gone = 0;
-	if (store_count(intake->store, table, total, why) != 0)
-		return intake_fail_store(intake);
-	for (;;) {
-		if (intake_next_gone(intake, table, key, &id, why) != 0)
-			return -1;
-		if (id.size == 0)
-			return 0;
-		(*gone)++;
-	}
-}
-
-/* Whether the share is too large; all of them always is. */
-static bool
-intake_is_too_much(
-    uint64_t gone, uint64_t total, unsigned percent, uint64_t always)
-{
-	if (percent >= 100 || gone == 0)
-		return false;
-	if (gone == total)
-		return true;
-	return gone > always && gone * 100 > total * percent;
-}
-
-/* Looks before anything is pruned. */
-static enum intake_outcome
-intake_check_prune(struct intake *intake, const char **why)
-{
-	uint64_t gone, total, cell_gone, cell_total;
-
-	if (intake_open(intake, why) != 0 ||
-	    intake_count_gone(
-		intake, STORE_CELL, &cell_gone, &cell_total, why) != 0 ||
-	    intake_count_gone(intake, STORE_ACCOUNTS, &gone, &total, why) != 0)
-		return INTAKE_FAILED;
-	intake->counts.kept = 0;
-	if (intake->trust)
-		return INTAKE_IN_STEP;
-	if (intake_is_too_much(
-		gone, total, intake->prune_max, INTAKE_PRUNE_ALWAYS)) {
-		(void)snprintf(intake->why, sizeof(intake->why),
-		    "the refresh would drop %llu of %llu accounts, prune_max "
-		    "is %u percent",
-		    (unsigned long long)gone, (unsigned long long)total,
-		    intake->prune_max);
-		*why = intake->why;
-		return INTAKE_STOPPED;
-	}
-	if (intake_is_too_much(cell_gone, cell_total,
-		intake->prune_max >= 100 ? 100 : INTAKE_CELL_PERCENT,
-		INTAKE_CELL_ALWAYS)) {
-		(void)snprintf(intake->why, sizeof(intake->why),
-		    "the refresh would drop %llu of %llu pools and hosts",
-		    (unsigned long long)cell_gone,
-		    (unsigned long long)cell_total);
-		*why = intake->why;
-		return INTAKE_STOPPED;
-	}
-	return INTAKE_IN_STEP;
-}
-
-static int
-intake_put_held(struct intake *intake, const char **why)
-{
-	struct slice rest = buf_slice(&intake->held);
-	struct record_field id, record;
-	bool changed;
-
-	while (record_next(&rest, &id) && record_next(&rest, &record)) {
-		if (store_put(intake->store, STORE_CELL, id.value, record.value,
-			&changed, why) != 0)
-			return intake_fail_store(intake);
-		if (changed)
-			intake->counts.changed++;
-	}
-	return 0;
-}
-
-static int
-intake_prune(struct intake *intake, enum store_table table, const char **why)
-{
-	uint8_t key[LAYOUT_ID_SIZE];
-	struct slice id = slice_from("");
-	bool changed;
-
-	for (;;) {
-		if (intake_open(intake, why) != 0 ||
-		    intake_next_gone(intake, table, key, &id, why) != 0)
-			return -1;
-		if (id.size == 0)
-			return 0;
-		if (store_delete(intake->store, id, &changed, why) != 0)
-			return intake_fail_store(intake);
-		intake->counts.pruned++;
-		/* Pools and hosts go in the transaction that brought them. */
-		if (table == STORE_ACCOUNTS && intake_count(intake, why) != 0)
-			return -1;
-	}
-}
-
-static void
-intake_log_refresh(const struct intake *intake, enum intake_outcome outcome)
-{
-	static const char *const outcomes[] = {
-		[INTAKE_IN_STEP] = "in_step",
-		[INTAKE_PROVISIONAL] = "provisional",
-		[INTAKE_STOPPED] = "stopped",
-		[INTAKE_FAILED] = "failed",
-	};
-	const struct intake_counts *counts = &intake->counts;
-	struct log_line line = log_line(
-	    outcome == INTAKE_IN_STEP ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-	    "refreshed");
-
-	log_string(&line, "outcome", outcomes[outcome]);
-	log_number(&line, "entries", (int64_t)counts->entries);
-	log_number(&line, "changed", (int64_t)counts->changed);
-	log_number(&line, "deleted", (int64_t)counts->deleted);
-	log_number(&line, "pruned", (int64_t)counts->pruned);
-	log_number(&line, "kept", (int64_t)counts->kept);
-	log_number(&line, "ignored", (int64_t)counts->ignored);
-	if (outcome == INTAKE_STOPPED)
-		log_string(&line, "why", intake->why);
-	if (outcome == INTAKE_PROVISIONAL)
-		log_string(&line, "why",
-		    "the provider is behind of what was seen before");
-	log_send(intake->status->log, &line);
-}
-
-/* The last step: where the content stands now. */
-static int
-intake_settle(struct intake *intake, const struct csn_vector *vector,
-    enum intake_outcome outcome, const char **why)
-{
-	bool known = vector->count > 0 || !intake->whole;
-
-	if (outcome == INTAKE_IN_STEP) {
-		/* Without a cookie what we had stays. */
-		if (vector->count > 0)
-			intake->cookie.vector = *vector;
-		intake->cookie.reload = !known;
-		intake->status->filled_us = clock_realtime_us();
-		intake->status->contact_us = intake->status->filled_us;
-	} else {
-		intake->cookie.reload = true;
-	}
-	intake->provisional = outcome != INTAKE_IN_STEP;
-	intake->cookie_changed = true;
-	/* What is there is whole, even where it may hold too much. */
-	intake->status->complete = true;
-	intake->status->vector = intake->cookie.vector;
-	if (intake_open(intake, why) != 0)
-		return -1;
-	if (intake->origin.size > 0 && outcome != INTAKE_STOPPED &&
-	    store_put_origin(intake->store, buf_slice(&intake->origin), why) !=
-		0)
-		return intake_fail_store(intake);
-	if (intake_commit(intake, why) != 0)
-		return -1;
-	if (outcome != INTAKE_STOPPED)
-		buf_free(&intake->origin);
-	return 0;
-}
-
-/* Pools and hosts, come and gone, in one transaction; then the accounts. */
-static enum intake_outcome
-intake_conclude(struct intake *intake, bool present, const char **why)
-{
-	enum intake_outcome outcome =
-	    intake->behind ? INTAKE_PROVISIONAL : INTAKE_IN_STEP;
-	enum intake_outcome prune = INTAKE_IN_STEP;
-
-	if (intake->seen.size > 0)
-		qsort(intake->seen.data, intake->seen.size / LAYOUT_ID_SIZE,
-		    LAYOUT_ID_SIZE, intake_compare_ids);
-	if (present)
-		prune = intake_check_prune(intake, why);
-	if (prune == INTAKE_FAILED)
-		return INTAKE_FAILED;
-	if (prune == INTAKE_STOPPED) {
-		present = false;
-		outcome = INTAKE_STOPPED;
-	}
-	if (intake_open(intake, why) != 0 || intake_put_held(intake, why) != 0)
-		return INTAKE_FAILED;
-	if (present && (intake_prune(intake, STORE_CELL, why) != 0 ||
-			   intake_prune(intake, STORE_CONTAINERS, why) != 0))
-		return INTAKE_FAILED;
-	if (intake_commit(intake, why) != 0)
-		return INTAKE_FAILED;
-	if (present && intake_prune(intake, STORE_ACCOUNTS, why) != 0)
-		return INTAKE_FAILED;
-	return outcome;
-}
-
-enum intake_outcome
-intake_end(struct intake *intake, const struct csn_vector *vector, bool present,
-    const char **why)
-{
-	enum intake_outcome outcome =
-	    intake_conclude(intake, present || intake->whole, why);
-
-	if (outcome != INTAKE_FAILED &&
-	    intake_settle(intake, vector, outcome, why) != 0)
-		outcome = INTAKE_FAILED;
-	if (outcome == INTAKE_STOPPED)
-		*why = intake->why;
-	intake_log_refresh(intake, outcome);
-	intake->refreshing = false;
-	buf_free(&intake->seen);
-	buf_free(&intake->held);
-	return outcome;
 }
 
 void

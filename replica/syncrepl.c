@@ -7,6 +7,7 @@
 #include <event2/event.h>
 
 #include "replica/clock.h"
+#include "replica/sync_value.h"
 
 #define SYNCREPL_VALUES_MAX    65536 /* of one entry */
 #define SYNCREPL_BEHIND_MS     5000
@@ -165,35 +166,6 @@ syncrepl_look(struct syncrepl *syncrepl)
 		syncrepl_stop_code(syncrepl, code, NULL);
 }
 
-/* Sync Request Value, RFC 4533 section 2.2. */
-static int
-syncrepl_encode_request(struct syncrepl *syncrepl, struct berval **value)
-{
-	struct buf cookie = buf_bounded(CSN_COOKIE_SIZE);
-	BerElement *ber = ber_alloc_t(LBER_USE_DER);
-	int result = -1;
-
-	if (!ber)
-		return -1;
-	if (ber_printf(ber, "{e", (ber_int_t)LDAP_SYNC_REFRESH_AND_PERSIST) ==
-	    -1)
-		goto done;
-	if (!syncrepl->whole) {
-		if (csn_cookie_format(
-			&cookie, &intake_cookie(syncrepl->intake)->vector) != 0)
-			goto done;
-		if (ber_printf(ber, "o", buf_string(&cookie),
-			(ber_len_t)cookie.size) == -1)
-			goto done;
-	}
-	if (ber_printf(ber, "}") != -1 && ber_flatten(ber, value) == 0)
-		result = 0;
-done:
-	ber_free(ber, 1);
-	buf_free(&cookie);
-	return result;
-}
-
 static void
 syncrepl_free_attributes(char **names)
 {
@@ -235,7 +207,11 @@ syncrepl_begin_search(struct syncrepl *syncrepl)
 	char **attributes = syncrepl_attributes(syncrepl->options.keys);
 	int code = LDAP_NO_MEMORY;
 
-	if (attributes && syncrepl_encode_request(syncrepl, &value) == 0) {
+	if (attributes &&
+	    sync_value_request(
+		&value, syncrepl->whole
+			    ? NULL
+			    : &intake_cookie(syncrepl->intake)->vector) == 0) {
 		control.ldctl_oid = oid;
 		control.ldctl_value = *value;
 		code = ldap_search_ext(connection_ldap(syncrepl->connection),
@@ -430,72 +406,24 @@ syncrepl_look_entry(struct syncrepl *syncrepl, LDAPMessage *message)
 	}
 }
 
-/* A cookie, wherever it came. 0, or -1 when it is malformed. */
-static int
-syncrepl_take_cookie(struct syncrepl *syncrepl, struct berval cookie)
+/* A cookie, wherever it came. */
+static void
+syncrepl_take_cookie(struct syncrepl *syncrepl, const struct csn_vector *cookie)
 {
-	struct csn_vector vector;
-
-	csn_vector_clear(&vector);
-	if (csn_cookie_parse(slice_of(cookie.bv_val, cookie.bv_len), &vector) !=
-	    0)
-		return -1;
-	if (syncrepl->state == SYNCREPL_REFRESHING) {
+	if (syncrepl->state != SYNCREPL_REFRESHING)
+		intake_advance(syncrepl->intake, cookie);
+	else if (cookie->count > 0)
 		/* Only that of the end counts. */
-		if (vector.count > 0)
-			syncrepl->cookie = vector;
-	} else {
-		intake_advance(syncrepl->intake, &vector);
-	}
-	return 0;
-}
-
-struct syncrepl_state_control {
-	ber_int_t state;
-	struct berval id, cookie; /* within `ber` */
-	BerElement *ber;          /* owned */
-	bool has_cookie;
-};
-
-/* Sync State Value, RFC 4533 section 2.3. The caller frees state->ber. */
-static int
-syncrepl_read_state(struct syncrepl *syncrepl, LDAPMessage *message,
-    struct syncrepl_state_control *state)
-{
-	LDAPControl **controls = NULL, *control;
-	ber_len_t size;
-	int result = -1;
-
-	*state = (struct syncrepl_state_control){ .state = -1 };
-	if (ldap_get_entry_controls(connection_ldap(syncrepl->connection),
-		message, &controls) != LDAP_SUCCESS)
-		return -1;
-	control = ldap_control_find(LDAP_CONTROL_SYNC_STATE, controls, NULL);
-	if (control)
-		state->ber = ber_init(&control->ldctl_value);
-	if (state->ber && ber_scanf(state->ber, "{em", &state->state,
-			      &state->id) != LBER_ERROR) {
-		result = 0;
-		if (ber_peek_tag(state->ber, &size) == LDAP_TAG_SYNC_COOKIE) {
-			state->has_cookie = true;
-			if (ber_scanf(state->ber, "m", &state->cookie) ==
-			    LBER_ERROR)
-				result = -1;
-		}
-	}
-	ldap_controls_free(controls);
-	return result;
+		syncrepl->cookie = *cookie;
 }
 
 static int
 syncrepl_apply(struct syncrepl *syncrepl, LDAPMessage *message,
-    const struct syncrepl_state_control *state, const char **why)
+    const struct sync_state *state, const char **why)
 {
-	struct entry entry = {
-		.id = slice_of(state->id.bv_val, state->id.bv_len),
-	};
+	struct entry entry = { .id = state->id };
 
-	switch (state->state) {
+	switch (state->change) {
 	case LDAP_SYNC_PRESENT:
 		return intake_present(syncrepl->intake, entry.id, why);
 	case LDAP_SYNC_DELETE:
@@ -510,22 +438,39 @@ syncrepl_apply(struct syncrepl *syncrepl, LDAPMessage *message,
 	}
 }
 
+/* The control that says what an entry is about. */
+static int
+syncrepl_read_state(
+    struct syncrepl *syncrepl, LDAPMessage *message, struct sync_state *state)
+{
+	LDAPControl **controls = NULL, *control;
+	int result = -1;
+
+	*state = (struct sync_state){ .change = -1 };
+	if (ldap_get_entry_controls(connection_ldap(syncrepl->connection),
+		message, &controls) != LDAP_SUCCESS)
+		return -1;
+	control = ldap_control_find(LDAP_CONTROL_SYNC_STATE, controls, NULL);
+	if (control)
+		result = sync_value_state(state, &control->ldctl_value);
+	ldap_controls_free(controls);
+	return result;
+}
+
 static void
 syncrepl_entry(struct syncrepl *syncrepl, LDAPMessage *message)
 {
-	struct syncrepl_state_control state;
+	struct sync_state state;
 	const char *why = "";
 
-	if (syncrepl_read_state(syncrepl, message, &state) != 0 ||
-	    state.id.bv_len != LAYOUT_ID_SIZE)
+	if (syncrepl_read_state(syncrepl, message, &state) != 0)
 		syncrepl_stop(
 		    syncrepl, SYNCREPL_LOST, "malformed sync state control");
 	else if (syncrepl_apply(syncrepl, message, &state, &why) != 0)
 		syncrepl_stop_intake(syncrepl, why);
-	else if (state.has_cookie &&
-		 syncrepl_take_cookie(syncrepl, state.cookie) != 0)
-		syncrepl_stop(syncrepl, SYNCREPL_LOST, "malformed cookie");
-	ber_free(state.ber, 1);
+	else if (state.has_cookie)
+		syncrepl_take_cookie(syncrepl, &state.cookie);
+	sync_value_state_free(&state);
 }
 
 static void
@@ -543,118 +488,66 @@ syncrepl_refresh_done(struct syncrepl *syncrepl)
 	syncrepl->events.following(syncrepl->context, outcome, why);
 }
 
-/* refreshDelete and refreshPresent, RFC 4533 section 2.5. */
-static int
-syncrepl_phase_end(struct syncrepl *syncrepl, BerElement *ber, bool present)
+static void
+syncrepl_take_ids(struct syncrepl *syncrepl, const struct sync_info *info)
 {
-	struct berval cookie;
-	ber_len_t size;
-	ber_int_t done = 1;
-
-	if (ber_scanf(ber, "{") == LBER_ERROR)
-		return -1;
-	if (ber_peek_tag(ber, &size) == LDAP_TAG_SYNC_COOKIE &&
-	    (ber_scanf(ber, "m", &cookie) == LBER_ERROR ||
-		syncrepl_take_cookie(syncrepl, cookie) != 0))
-		return -1;
-	if (ber_peek_tag(ber, &size) == LDAP_TAG_REFRESHDONE &&
-	    ber_scanf(ber, "b", &done) == LBER_ERROR)
-		return -1;
-	if (syncrepl->state != SYNCREPL_REFRESHING)
-		return 0;
-	syncrepl->present |= present;
-	if (done)
-		syncrepl_refresh_done(syncrepl);
-	return 0;
-}
-
-static int
-syncrepl_take_ids(
-    struct syncrepl *syncrepl, BerVarray ids, bool deletes, const char **why)
-{
-	for (size_t i = 0; ids && ids[i].bv_val; i++) {
-		struct slice id = slice_of(ids[i].bv_val, ids[i].bv_len);
-		int result = deletes
-				 ? intake_delete(syncrepl->intake, id, why)
-				 : intake_present(syncrepl->intake, id, why);
-
-		if (result != 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* syncIdSet, RFC 4533 section 2.5. */
-static int
-syncrepl_id_set(struct syncrepl *syncrepl, BerElement *ber)
-{
-	struct berval cookie;
-	BerVarray ids = NULL;
-	ber_len_t size;
-	ber_int_t deletes = 0;
 	const char *why = "";
+	int result = 0;
 
-	if (ber_scanf(ber, "{") == LBER_ERROR)
-		return -1;
-	if (ber_peek_tag(ber, &size) == LDAP_TAG_SYNC_COOKIE &&
-	    (ber_scanf(ber, "m", &cookie) == LBER_ERROR ||
-		syncrepl_take_cookie(syncrepl, cookie) != 0))
-		return -1;
-	if (ber_peek_tag(ber, &size) == LDAP_TAG_REFRESHDELETES &&
-	    ber_scanf(ber, "b", &deletes) == LBER_ERROR)
-		return -1;
-	if (ber_scanf(ber, "[W]", &ids) == LBER_ERROR)
-		return -1;
-	if (syncrepl_take_ids(syncrepl, ids, deletes != 0, &why) != 0)
+	for (size_t i = 0; result == 0 && info->ids && info->ids[i].bv_val;
+	     i++) {
+		struct slice id =
+		    slice_of(info->ids[i].bv_val, info->ids[i].bv_len);
+
+		result = info->deletes
+			     ? intake_delete(syncrepl->intake, id, &why)
+			     : intake_present(syncrepl->intake, id, &why);
+	}
+	if (result != 0)
 		syncrepl_stop_intake(syncrepl, why);
-	ber_bvarray_free(ids);
-	return 0;
 }
 
-static int
-syncrepl_read_info(struct syncrepl *syncrepl, struct berval *value)
+static void
+syncrepl_take_info(struct syncrepl *syncrepl, const struct sync_info *info)
 {
-	BerElement *ber = ber_init(value);
-	struct berval cookie;
-	ber_len_t size;
-	int result = -1;
-
-	if (!ber)
-		return -1;
-	switch (ber_peek_tag(ber, &size)) {
-	case LDAP_TAG_SYNC_NEW_COOKIE:
-		if (ber_scanf(ber, "m", &cookie) != LBER_ERROR)
-			result = syncrepl_take_cookie(syncrepl, cookie);
+	if (info->has_cookie)
+		syncrepl_take_cookie(syncrepl, &info->cookie);
+	switch (info->kind) {
+	case SYNC_NEW_COOKIE:
 		break;
-	case LDAP_TAG_SYNC_REFRESH_DELETE:
-		result = syncrepl_phase_end(syncrepl, ber, false);
+	case SYNC_PHASE_END:
+		if (syncrepl->state != SYNCREPL_REFRESHING)
+			break;
+		syncrepl->present |= info->present;
+		if (info->done)
+			syncrepl_refresh_done(syncrepl);
 		break;
-	case LDAP_TAG_SYNC_REFRESH_PRESENT:
-		result = syncrepl_phase_end(syncrepl, ber, true);
-		break;
-	case LDAP_TAG_SYNC_ID_SET:
-		result = syncrepl_id_set(syncrepl, ber);
-		break;
-	default:
+	case SYNC_ID_SET:
+		syncrepl_take_ids(syncrepl, info);
 		break;
 	}
-	ber_free(ber, 1);
-	return result;
 }
 
 static void
 syncrepl_info(struct syncrepl *syncrepl, LDAPMessage *message)
 {
 	struct berval *value = NULL;
+	struct sync_info info = { .kind = SYNC_NEW_COOKIE };
 	char *oid = NULL;
 
 	if (ldap_parse_intermediate(connection_ldap(syncrepl->connection),
-		message, &oid, &value, NULL, 0) != LDAP_SUCCESS)
+		message, &oid, &value, NULL, 0) != LDAP_SUCCESS) {
 		syncrepl_stop(syncrepl, SYNCREPL_LOST, "malformed message");
-	else if (oid && strcmp(oid, LDAP_SYNC_INFO) == 0 &&
-		 (!value || syncrepl_read_info(syncrepl, value) != 0))
-		syncrepl_stop(
-		    syncrepl, SYNCREPL_LOST, "malformed sync info message");
+		return;
+	}
+	if (oid && strcmp(oid, LDAP_SYNC_INFO) == 0) {
+		if (value && sync_value_info(&info, value) == 0)
+			syncrepl_take_info(syncrepl, &info);
+		else
+			syncrepl_stop(syncrepl, SYNCREPL_LOST,
+			    "malformed sync info message");
+		sync_value_info_free(&info);
+	}
 	ldap_memfree(oid);
 	ber_bvfree(value);
 }

@@ -230,6 +230,17 @@ directory_is_replicated(Operation *op)
 	return SLAPD_SYNC_IS_SYNCCONN(op->o_connid);
 }
 
+bool
+directory_is_relaxed(Operation *op, Entry *entry)
+{
+	if (get_relax(op) <= SLAP_CONTROL_IGNORED)
+		return false;
+	if (!entry)
+		return be_isroot(op);
+	return access_allowed(op, entry, slap_schema.si_ad_entry, NULL,
+		   ACL_MANAGE, NULL) != 0;
+}
+
 /* An operation of the directory itself, within that of a client. */
 static void
 start_own(Operation *own, Operation *op)

@@ -17,7 +17,8 @@ PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
-HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
+HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
+                 "smtp-elsewhere": 14027}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
 
@@ -42,19 +43,23 @@ SERVER = f"127.0.{NET + 1}.1"  # scripted back ends; the certificate names it
 STRANGER = f"127.0.{NET + 1}.2"  # the same, but not named by the certificate
 
 POOLS = f"""
-plain imap://{SERVER}:{PORTS['plain']}?tls=none
-starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
-tls imaps://{SERVER}:{PORTS['tls']}
+plain SCHEME://{SERVER}:{PORTS['plain']}?tls=none
+starttls SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls
+tls SCHEME://{SERVER}:{PORTS['tls']}?tls=implicit
 headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
 headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
-stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
+stranger SCHEME://{STRANGER}:{PORTS['starttls']}?tls=starttls
 one lmtp://{SERVER}:{PORTS['one']}?tls=none
 two lmtp://{SERVER}:{PORTS['two']}?tls=none
 three lmtp://{SERVER}:{PORTS['three']}?tls=none
 mta smtp://{SERVER}:{PORTS['mta']}?tls=none
-gone imap://{SERVER}:{CLOSED_PORT}?tls=none
-unnamed imap://nosuch.invalid:143?tls=none
+gone SCHEME://{SERVER}:{CLOSED_PORT}?tls=none
+unnamed SCHEME://nosuch.invalid:143?tls=none
 """
+# Only where the others are of IMAP: servers of which a proxy cannot learn what
+# they can do, and tries again and again, and those that have one service.
+ALONE = ("stranger", "down", "headed", "headedtls", "one", "two", "three",
+         "mta")
 
 ACCOUNTS = r"""
 bob plain
@@ -100,24 +105,28 @@ def make_certificate(folder, name, addresses):
         check=True, capture_output=True)
 
 
-def directory():
-    """The cell's entries as LDIF."""
+def directory(service):
+    """The cell's entries as LDIF; its servers have that service alone."""
     blocks = []
     for line in POOLS.split("\n"):
         if not line:
             continue
-        name, url = line.split()
+        name, url = line.replace("SCHEME", service).split()
+        if name in ALONE and service != "imap":
+            continue
         blocks += [f"dn: cn={name},ou=pools,o=x\nobjectClass: postcellPool\n"
                    f"cn: {name}\n",
                    f"dn: cn=mbox-{name},ou=servers,o=x\n"
                    f"objectClass: postcellServer\ncn: mbox-{name}\n"
                    f"postcellPoolName: {name}\npostcellService: {url}\n"]
-    blocks += ["dn: cn=down,ou=pools,o=x\nobjectClass: postcellPool\n"
-               "cn: down\n",
-               "dn: cn=mbox-down,ou=servers,o=x\n"
-               "objectClass: postcellServer\ncn: mbox-down\n"
-               "postcellPoolName: down\npostcellState: down\n"
-               f"postcellService: imap://{SERVER}:{PORTS['plain']}\n"]
+    blocks.append("dn: cn=down,ou=pools,o=x\nobjectClass: postcellPool\n"
+                  "cn: down\n")
+    if service == "imap":
+        blocks.append(
+            "dn: cn=mbox-down,ou=servers,o=x\n"
+            "objectClass: postcellServer\ncn: mbox-down\n"
+            "postcellPoolName: down\npostcellState: down\n"
+            f"postcellService: imap://{SERVER}:{PORTS['plain']}\n")
     for number, line in enumerate(ACCOUNTS.split("\n")):
         if not line:
             continue
@@ -131,11 +140,13 @@ def directory():
 class Replica:
     """What proxies read; replicad runs as long as this does."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, service="imap"):
+        folder.mkdir(exist_ok=True)
+        self.service = service
         self.path = folder / "replica"
         self.log = folder / "replicad.log"
         ldif = folder / "cell.ldif"
-        ldif.write_text(directory())
+        ldif.write_text(directory(service))
         conf = folder / "replicad.conf"
         conf.write_text(f'replica = "{self.path}"\nmap_size_max = 64\n'
                         f'user = ""\nsource = ldif\nldif_file = "{ldif}"\n')
@@ -164,8 +175,9 @@ class Proxy:
     """
 
     def __init__(self, folder, address, replica, options="", limits="",
-                 backend="", tls="", relays=2):
+                 backend="", tls="", relays=2, certificate=None):
         self.folder, self.address = folder, address
+        self.service = replica.service
         self.relay_count = relays
         folder.mkdir(parents=True, exist_ok=True)
         self.conf = folder / "proxyd.conf"
@@ -190,7 +202,7 @@ tls {{
 	{tls}
 }}
 backend {{
-	ca_file = "{replica.path.parent}/server.pem"
+	ca_file = "{certificate or replica.path.parent / 'server.pem'}"
 	connect_timeout = 5
 	{backend}
 }}
@@ -208,14 +220,16 @@ failures {{
             tls = {"either": "starttls", "plain": "none",
                    "tls": "implicit"}.get(name, name)
             plaintext = "yes" if name in ("plain", "either") else "no"
-            self.text += (f'listen {name} {{ service = imap\n'
+            self.text += (f'listen {name} {{ service = {replica.service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
         for name, port in HUB_LISTENERS.items():
-            service, _, tls = name.partition("-")
+            service, _, kind = name.partition("-")
+            tls = "starttls" if kind == "starttls" else "none"
+            hubs = "192.0.2.0/24" if kind == "elsewhere" else "127.0.0.0/8"
             self.text += (f'listen {name} {{ service = {service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
-                          f'tls = {tls or "none"} }}\n')
+                          f'tls = {tls}\nhub_networks = {{ "{hubs}" }} }}\n')
         self.process = None
         self.conf.write_text(self.text)
 

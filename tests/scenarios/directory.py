@@ -55,6 +55,7 @@ class Directory:
         self.more_urls = []
         self.process = None
         self.environment = {}
+        self.tree = None  # folder that becomes cn=config
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -117,7 +118,9 @@ class Directory:
             urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [SLAPD, "-f", self.conf, "-h", urls, "-d", "none"],
+                [SLAPD, "-f", self.conf, *(["-F", self.tree] if self.tree
+                                           else []),
+                 "-h", urls, "-d", "none"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment})
         wait_until(self.answers, 20, f"slapd at {self.url}")
