@@ -240,6 +240,10 @@ shake_hands(struct delivery *delivery)
 	if (delivery->listener->config->tls == SERVICE_TLS_IMPLICIT)
 		greet(delivery);
 	delivery_take_commands(delivery);
+	/* The first command may have come with the end of the handshake. */
+	if (delivery->state == DELIVERY_COMMAND &&
+	    stream_has_pending(&delivery->front))
+		event_active(delivery->front_event, EV_READ, 1);
 }
 
 static void

@@ -24,6 +24,8 @@ session_begin_front_tls(struct session *session)
 	}
 	session->front.greets =
 	    session->listener->config->tls == SERVICE_TLS_IMPLICIT;
+	if (session->listener->config->tls == SERVICE_TLS_STARTTLS)
+		login->phase_us = relay_now_us();
 	tls_front_expect(session->front.ssl, session->listener->config->service,
 	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
@@ -47,6 +49,7 @@ session_front_tls(struct session *session)
 	case STREAM_DONE:
 		break;
 	}
+	session_end_phase(session, STATS_PHASE_TLS);
 	login->front.tls = true;
 	session_offer_external(session);
 	session_enter(session, SESSION_FRONT);

@@ -16,6 +16,7 @@ from sanitized import BUILD  # noqa: E402
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
+FULL_PORT = 14997  # listens, and takes nobody
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
 HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
                  "smtp-elsewhere": 14027}
@@ -54,10 +55,11 @@ two lmtp://{SERVER}:{PORTS['two']}?tls=none
 three lmtp://{SERVER}:{PORTS['three']}?tls=none
 mta smtp://{SERVER}:{PORTS['mta']}?tls=none
 gone SCHEME://{SERVER}:{CLOSED_PORT}?tls=none
+full imap://{SERVER}:{FULL_PORT}?tls=none
 unnamed SCHEME://nosuch.invalid:143?tls=none
 """
 # Of these a proxy cannot learn what they can do, and tries again and again.
-UNTEACHABLE = ("stranger", "down", "headed", "headedtls")
+UNTEACHABLE = ("stranger", "down", "headed", "headedtls", "full")
 
 ACCOUNTS = r"""
 bob plain
@@ -67,6 +69,7 @@ stray stranger
 hed headed
 hid headedtls
 gone gone
+ful full
 una unnamed
 down down
 no plain postcellStatus=nologin the office has moved
@@ -110,7 +113,7 @@ def directory(service):
         if not line:
             continue
         name, url = line.replace("SCHEME", service).split()
-        if name in UNTEACHABLE and service != "imap":
+        if name in ALONE and service != "imap":
             continue
         blocks += [f"dn: cn={name},ou=pools,o=x\nobjectClass: postcellPool\n"
                    f"cn: {name}\n",

@@ -288,15 +288,23 @@ class Realm:
         self.master_key = self.folder / "master.key"
         self.options = options
         self.running = []
+        self.clients = 0
+        try:
+            self.start(make_directory or self.make_directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, make_directory):
         make_master_key(self.master_key)
-        self.directory = (make_directory or self.make_directory)(self)
+        self.directory = make_directory(self)
         self.directory.load(realm_ldif(12))
-        self.running.append(self.directory.start())
+        self.running.append(self.directory)
+        self.directory.start()
         self.replicad = self.replica("replica")
         self.kdc = self.make_kdc("kdc", self.replicad)
         self.kdc.found()
         self.kdc.start()
-        self.clients = 0
 
     @staticmethod
     def make_directory(realm):
