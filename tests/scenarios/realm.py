@@ -8,16 +8,13 @@ its own.
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
 
-import ldap
-
-from directory import (ADMIN, PASSWORD, REPLICA, ROOT, SUFFIX, Directory,
-                       base_ldif, wait_until)
-from replicad import BUILD, Replicad
+from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, base_ldif,
+                       wait_until)
+from sanitized import BUILD
 
 REALM = "REPLICA.TEST"
 SERVERS = pathlib.Path("/usr/lib/heimdal-servers")
