@@ -34,12 +34,14 @@ import daemons
 import dovecot
 import exchanger
 import imap
+import kerberos
 import knot
+import postfix
 import slapd
 import tls
 import users
-from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, OBSERVERS,
-                    PEOPLE, PORTS, PROXIES, PUBLISHERS,
+from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, KDCS, OBSERVERS,
+                    PEOPLE, PORTS, PROXIES, PUBLISHERS, REALM,
                     REPLICAS, ROOT, SERVERS, SUFFIX,
                     Layout)
 from process import Interruption, Processes, Trouble, wait_until
@@ -79,9 +81,18 @@ class Cell:
                 self.make()
                 self.start_servers(self.servers())
                 published = len(PROXIES)
+            self.found_realm()
             self.wait_for_login(published)
             self.log_everybody_in()
+            kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
             self.write_env()
+
+    def found_realm(self):
+        """Once in the life of a cell."""
+        if "realm" not in self.settings:
+            kerberos.found(self.layout)
+            self.settings["realm"] = REALM
+            save_settings(self.layout.folder, self.settings)
 
     def stop(self):
         if not self.layout.folder.exists():
@@ -137,9 +148,16 @@ class Cell:
                      for name in OBSERVERS]
         publishers = [daemons.Publisher(self.layout, self.settings, name)
                       for name in PUBLISHERS]
+        realm = [kind(self.layout, self.settings, host)
+                 for kind in (kerberos.KeyReplica, kerberos.Kdc,
+                              kerberos.Kpasswdd) for host in KDCS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *proxies, *observers, *publishers,
-                exchanger.Exchanger(self.layout, self.settings)]
+                *backends, *replicas, *realm, *proxies, *observers, *publishers,
+                self.exchanger()]
+
+    def exchanger(self):
+        kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
+        return kind(self.layout, self.settings)
 
     def server(self, name):
         for server in self.servers():
@@ -259,7 +277,8 @@ class Cell:
             for endpoint in server.endpoints:
                 check_free(endpoint)
         for server in servers:
-            self.processes.start(server.name, server.command(), server.log)
+            self.processes.start(server.name, server.command(), server.log,
+                                 server.environment)
         for server in servers:
             self.wait_for_server(server)
 
@@ -354,6 +373,8 @@ class Cell:
             "CELL_PEOPLE": PEOPLE,
             "CELL_ADMIN_DN": ADMIN_DN,
             "CELL_ADMIN_PW": self.settings["admin_password"],
+            "CELL_REALM": REALM,
+            "KRB5_CONFIG": layout.krb5_conf,
             "CELL_DNS": layout.dns,
             "CELL_USERS": layout.users,
             "CELL_SERVERS": " ".join(SERVERS),
@@ -364,8 +385,7 @@ class Cell:
 
     def write_env(self):
         """Whole or not at all: whoever sees the file sees a cell that works."""
-        text = ("# The facts of the cell that runs; a shell can source them.\n"
-                "# CELL_REALM and KRB5_CONFIG come with integrated login.\n")
+        text = "# The facts of the cell that runs; a shell can source them.\n"
         text += "".join(f"{name}={shlex.quote(value)}\n"
                         for name, value in self.facts().items())
         partial = self.layout.env.with_suffix(".new")

@@ -4,8 +4,8 @@ import os
 import pwd
 import socket
 
-from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, PORTS, PROXIES,
-                    PUBLISHERS,
+from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, HUB_PORT, PORTS,
+                    PROXIES, PUBLISHERS, REALM,
                     REPLICAS, SUFFIX, WEB_PORT)
 
 from process import Trouble
@@ -73,22 +73,33 @@ listen {kind} {{
 """
 
 
+HUB_LISTENER = """
+listen smtp {{
+	addresses = {{ "{address}" }}
+	port = {port}
+	hub_networks = {{ "127.0.0.0/8" }}
+}}
+"""
+
+
 class Replica(Daemon):
     program = "postcell-replicad"
 
     def __init__(self, layout, settings, name):
         super().__init__(layout, settings, name)
         self.host = REPLICAS[name]
+        self.identity, self.keys = "replica", "no"
 
     def make(self):
         make_host_folder(self.layout, self.host)
         replica = self.layout.replica(self.host)
         own_folder(replica)
-        password = self.write_password(f"{self.name}.password", "replica")
+        password = self.write_password(f"{self.name}.password", self.identity)
         self.write_conf(
             "replicad.conf.in", self.conf.name, replica=replica, user=USER,
             providers=self.quoted_uris(), suffix=SUFFIX,
-            bind_dn=f"cn=replica,{DAEMONS}", password_file=password,
+            bind_dn=f"cn={self.identity},{DAEMONS}",
+            password_file=password, keys=self.keys,
             ca=self.layout.run / "ca.pem", decider=self.decider())
 
     def decider(self):
@@ -148,7 +159,8 @@ class Proxy(Daemon):
     def listeners(self):
         return "".join(LISTENER.format(kind=kind, address=self.address,
                                        port=PORTS[kind])
-                       for kind in self.services)
+                       for kind in self.services) + HUB_LISTENER.format(
+                           address=self.address, port=HUB_PORT)
 
 
 class Observer(Proxy):
@@ -189,7 +201,7 @@ class Publisher(Daemon):
             replica=self.layout.replica(self.host), domain=DOMAIN,
             run=self.run, dns=self.layout.dns, secret=secret,
             web=f"{self.layout.addresses[self.host]}:{WEB_PORT}",
-            host_name=HOST, hosts="".join(
+            host_name=HOST, realm=REALM, hosts="".join(
                 ZONED_HOST.format(name=name, domain=DOMAIN, address=address)
                 for name, address in self.layout.addresses.items()))
 

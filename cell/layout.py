@@ -13,6 +13,7 @@ import re
 DOMAIN = "cell.test"
 HOST = "mail." + DOMAIN
 SUFFIX = "dc=cell,dc=test"
+REALM = "CELL.TEST"
 PEOPLE = "ou=people," + SUFFIX
 DAEMONS = "ou=daemons," + SUFFIX
 ADMIN_DN = "cn=admin," + SUFFIX
@@ -28,6 +29,9 @@ PORTS = {
 LDAP_PORT = 31389
 DNS_PORT = 31053
 EXCHANGER_PORT = 31025
+KDC_PORT = 31088
+KPASSWD_PORT = 31464
+HUB_PORT = 31026  # SMTP without a login: of the proxies, and of a hub for them
 WEB_PORT = 31080
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
@@ -35,6 +39,7 @@ SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}
 DIRECTORIES = {"ldap1": 21, "ldap2": 22}
 DNS = {"dns1": 53}
 EXCHANGERS = {"mx1": 41}
+KDCS = {"kdc1": 61, "kdc2": 62}
 OBSERVERS = ("observer1",)  # proxies without listeners: with two proxies a
 #                             third one makes a majority of two
 REPLICAS = {"replica1": "proxy1", "replica2": "proxy2",
@@ -56,7 +61,8 @@ class Layout:
         self.net = net
         self.addresses = {
             name: f"{net}.{last}"
-            for group in (PROXIES, SERVERS, DIRECTORIES, DNS, EXCHANGERS)
+            for group in (PROXIES, SERVERS, DIRECTORIES, DNS, EXCHANGERS,
+                          KDCS)
             for name, last in group.items()
         }
         self.log = self.folder / "log"
@@ -67,6 +73,8 @@ class Layout:
         self.users = self.folder / "users"
         self.env = self.folder / "env"
         self.ca = self.folder / "ca.pem"
+        self.krb5_conf = self.folder / "krb5.conf"
+        self.master_key = self.data / "m-key"
 
     @property
     def run(self):

@@ -153,6 +153,9 @@ attempt_settle(struct attempt *attempt, bool checked)
 	const char *why;
 	int code = 0;
 
+	if (attempt->wrong)
+		report_event(attempts->report, "wrong_password", "dn", dn,
+		    "the password was another one");
 	if (!attempt->wrong) {
 		lockout_release(&attempts->table, &attempt->counted);
 		if (attempt->right && checked && attempt->new_day)
@@ -160,6 +163,8 @@ attempt_settle(struct attempt *attempt, bool checked)
 			    attempts->courier, dn, attempt->now_us, &why);
 	} else if (lockout_fail(&attempts->table, &attempts->policy,
 		       &attempt->counted)) {
+		report_event(attempts->report, "locked", "dn", dn,
+		    "as many failures as lockout_limit");
 		code = courier_lock(attempts->courier, dn, attempt->now_us,
 		    attempts->options->lock, &why);
 	}

@@ -227,8 +227,8 @@ backend_fill(krb5_context context, HDB *db, struct backend *backend,
 /* For tickets: from the replica. */
 static krb5_error_code
 backend_fetch_local(krb5_context context, HDB *db, struct backend *backend,
-    krb5_const_principal principal, struct slice name, unsigned flags,
-    krb5_kvno kvno, compat_entry *ex)
+    krb5_const_principal principal, const struct lookup_name *name,
+    unsigned flags, krb5_kvno kvno, compat_entry *ex)
 {
 	enum replica_result result = REPLICA_FAILED;
 	const char *why = "";
@@ -238,12 +238,12 @@ backend_fetch_local(krb5_context context, HDB *db, struct backend *backend,
 
 	if (replica)
 		result = lookup_principal(replica, name,
-		    slice_from(backend->options.realm),
 		    (flags & HDB_F_CANON) != 0, &backend->found, &why);
 	if (result == REPLICA_UNKNOWN)
 		return HDB_ERR_NOENTRY;
 	if (result != REPLICA_FOUND)
-		return backend_silence(backend, flags, name, why);
+		return backend_silence(
+		    backend, flags, slice_from(name->text), why);
 	code = backend_fill(
 	    context, db, backend, principal, flags, kvno, ex, &why);
 	if (code == 0 || code == HDB_ERR_KVNO_NOT_FOUND)
@@ -254,7 +254,7 @@ backend_fetch_local(krb5_context context, HDB *db, struct backend *backend,
 #endif
 	    ex);
 	memset(ex, 0, sizeof(*ex));
-	return backend_silence(backend, flags, name, why);
+	return backend_silence(backend, flags, slice_from(name->text), why);
 }
 
 static krb5_error_code
@@ -262,22 +262,21 @@ backend_fetch(krb5_context context, HDB *db, krb5_const_principal principal,
     unsigned flags, krb5_kvno kvno, compat_entry *ex)
 {
 	struct backend *backend = backend_of(db);
-	char *name = NULL;
-	krb5_error_code code = krb5_unparse_name(context, principal, &name);
+	struct lookup_name name;
+	krb5_error_code code =
+	    lookup_name_make(context, principal, backend->options.realm, &name);
 
 	memset(ex, 0, sizeof(*ex));
-	if (code != 0)
-		return code;
-	if (flags & HDB_F_ADMIN_DATA) {
-		code = write_fetch(backend->write, context, slice_from(name),
+	if (code == 0 && (flags & HDB_F_ADMIN_DATA)) {
+		code = write_fetch(backend->write, context, &name,
 		    (flags & HDB_F_ALL_KVNOS) != 0, COMPAT_ENTRY(ex));
 		if (code == 0 && (flags & HDB_F_DECRYPT))
 			code = principal_unseal(context, db, COMPAT_ENTRY(ex));
-	} else {
-		code = backend_fetch_local(context, db, backend, principal,
-		    slice_from(name), flags, kvno, ex);
+	} else if (code == 0) {
+		code = backend_fetch_local(
+		    context, db, backend, principal, &name, flags, kvno, ex);
 	}
-	krb5_xfree(name);
+	lookup_name_free(&name);
 	return code;
 }
 
@@ -293,13 +292,15 @@ static krb5_error_code
 backend_remove(krb5_context context, HDB *db, unsigned flags,
     krb5_const_principal principal)
 {
-	char *name = NULL;
-	krb5_error_code code = krb5_unparse_name(context, principal, &name);
+	struct backend *backend = backend_of(db);
+	struct lookup_name name;
+	krb5_error_code code =
+	    lookup_name_make(context, principal, backend->options.realm, &name);
 
 	if (code == 0)
-		code = write_remove(backend_of(db)->write, context,
-		    slice_from(name), (flags & HDB_F_PRECHECK) != 0);
-	krb5_xfree(name);
+		code = write_remove(backend->write, context, &name,
+		    (flags & HDB_F_PRECHECK) != 0);
+	lookup_name_free(&name);
 	return code;
 }
 
@@ -438,16 +439,16 @@ backend_try_master_key(krb5_context context, struct backend *backend,
 	struct replica *replica =
 	    lookup_replica(backend->options.replica, &why);
 	struct principal_wish wish = { .now_us = clock_realtime_us() };
-	struct buf name = buf_bounded(NAME_SIZE_MAX);
+	struct lookup_name name = { NULL, slice_from("") };
 	HDB scratch = { .hdb_master_key = key,
 		.hdb_master_key_set = key != NULL };
 	hdb_entry entry = { 0 };
 	krb5_error_code code = 0;
 
-	(void)buf_printf(&name, "krbtgt/%s@%s", realm, realm);
-	if (replica &&
-	    lookup_principal(replica, buf_slice(&name), slice_from(realm),
-		false, &backend->found, &why) == REPLICA_FOUND) {
+	if (asprintf(&name.text, "krbtgt/%s@%s", realm, realm) < 0)
+		return krb5_enomem(context);
+	if (replica && lookup_principal(replica, &name, false, &backend->found,
+			   &why) == REPLICA_FOUND) {
 		code = principal_fill(context, &backend->options,
 		    &backend->found.account, &wish, &entry);
 		if (code == 0)
@@ -456,9 +457,9 @@ backend_try_master_key(krb5_context context, struct backend *backend,
 	if (code != 0)
 		krb5_set_error_message(context, code,
 		    "the master key in %s does not open the keys of %s", file,
-		    buf_string(&name));
+		    name.text);
 	free_hdb_entry(&entry);
-	buf_free(&name);
+	free(name.text);
 	/* Workers are forked from here, and each opens it for itself. */
 	lookup_close();
 	return code;

@@ -1,5 +1,6 @@
 #include "kdc-plugin/lookup.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,28 +55,42 @@ lookup_free(struct lookup *lookup)
 	buf_wipe(&lookup->store);
 }
 
-int
-lookup_spell(const struct account *account, struct slice realm, struct buf *out)
+krb5_error_code
+lookup_spell(krb5_context context, const struct account *account,
+    const char *realm, krb5_principal *principal)
 {
-	if (account->principal.size > 0)
-		return buf_add_slice(out, account->principal);
-	(void)buf_add_slice(out, account->uid);
-	(void)buf_add_char(out, '@');
-	return buf_add_slice(out, realm);
+	bool own = account->principal.size > 0;
+	struct slice name = own ? account->principal : account->uid;
+	struct buf text = buf_bounded(NAME_SIZE_MAX);
+	krb5_error_code code = ENOMEM;
+
+	/* A uid is one component, whatever it holds. */
+	if (buf_add_slice(&text, name) == 0)
+		code =
+		    own ? krb5_parse_name(context, buf_string(&text), principal)
+			: krb5_make_principal(context, principal, realm,
+			      buf_string(&text), NULL);
+	buf_free(&text);
+	return code;
 }
 
-/* The part before @REALM; empty when it can be no account's uid there. */
-static struct slice
-lookup_uid(struct slice name, struct slice realm)
+krb5_error_code
+lookup_name_make(krb5_context context, krb5_const_principal principal,
+    const char *realm, struct lookup_name *name)
 {
-	size_t at = slice_find_last(name, '@');
+	*name = (struct lookup_name){ NULL, slice_from("") };
+	if (krb5_principal_get_num_comp(context, principal) == 1 &&
+	    strcmp(krb5_principal_get_realm(context, principal), realm) == 0)
+		name->uid = slice_from(
+		    krb5_principal_get_comp_string(context, principal, 0));
+	return krb5_unparse_name(context, principal, &name->text);
+}
 
-	if (at == SIZE_MAX ||
-	    !slice_equal(slice_from_offset(name, at + 1), realm) ||
-	    slice_find(slice_first(name, at), '/') != SIZE_MAX ||
-	    slice_find(name, '\\') != SIZE_MAX)
-		return slice_from("");
-	return slice_first(name, at);
+void
+lookup_name_free(struct lookup_name *name)
+{
+	krb5_xfree(name->text);
+	name->text = NULL;
 }
 
 /* By uid, an account that has no principal of its own. */
@@ -96,23 +111,22 @@ lookup_by_uid(struct replica *replica, struct slice uid, bool fold,
 }
 
 enum replica_result
-lookup_principal(struct replica *replica, struct slice name, struct slice realm,
+lookup_principal(struct replica *replica, const struct lookup_name *name,
     bool fold, struct lookup *lookup, const char **why)
 {
-	struct slice uid = lookup_uid(name, realm);
 	struct lookup other = lookup_empty();
 	const char *other_why = "";
 	enum replica_result result, by_uid = REPLICA_UNKNOWN;
 
-	result = replica_find(replica, NAME_PRINCIPAL, name, &lookup->store,
-	    &lookup->account, why);
-	if (uid.size == 0 ||
+	result = replica_find(replica, NAME_PRINCIPAL, slice_from(name->text),
+	    &lookup->store, &lookup->account, why);
+	if (name->uid.size == 0 ||
 	    (result != REPLICA_FOUND && result != REPLICA_UNKNOWN))
 		return result;
 	if (result == REPLICA_UNKNOWN)
-		return lookup_by_uid(replica, uid, fold, lookup, why);
+		return lookup_by_uid(replica, name->uid, fold, lookup, why);
 	/* Somebody else's uid must not be taken over by a principal. */
-	by_uid = lookup_by_uid(replica, uid, true, &other, &other_why);
+	by_uid = lookup_by_uid(replica, name->uid, true, &other, &other_why);
 	lookup_free(&other);
 	if (by_uid == REPLICA_UNKNOWN)
 		return REPLICA_FOUND;

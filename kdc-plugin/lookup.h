@@ -13,6 +13,8 @@
 
 #include <stdbool.h>
 
+#include <krb5.h>
+
 #include "lib/account.h"
 #include "lib/buf.h"
 #include "replica/reader.h"
@@ -35,20 +37,32 @@ struct lookup {
 struct lookup lookup_empty(void);
 void lookup_free(struct lookup *lookup);
 
-/*
- * Finds the account whose principal is `name`, NAME@REALM without escapes: by
- * krb5PrincipalName, or in `realm` by uid where the account has no
- * krb5PrincipalName. Letters must be as the account spells them, unless fold.
- * Two accounts that both have a claim are ambiguous. *why as replica_find().
- */
-enum replica_result lookup_principal(struct replica *replica, struct slice name,
-    struct slice realm, bool fold, struct lookup *lookup, const char **why);
+/* A principal as directories have it. */
+struct lookup_name {
+	char *text;       /* owned: unparsed, as in krb5PrincipalName */
+	struct slice uid; /* of an account that has no krb5PrincipalName; empty:
+			     it can be none's. Borrowed from the principal */
+};
+
+/* 0, or a Kerberos error. lookup_name_free() in both cases. */
+krb5_error_code lookup_name_make(krb5_context context,
+    krb5_const_principal principal, const char *realm,
+    struct lookup_name *name);
+void lookup_name_free(struct lookup_name *name);
 
 /*
- * Adds the account's principal in its one spelling; 0, or -1 when it does not
- * fit.
+ * Finds the account whose principal that is: by krb5PrincipalName, or by uid
+ * where the account has no krb5PrincipalName. Letters must be as the account
+ * spells them, unless fold. Two accounts that both have a claim are ambiguous.
+ * *why as replica_find().
  */
-int lookup_spell(
-    const struct account *account, struct slice realm, struct buf *out);
+enum replica_result lookup_principal(struct replica *replica,
+    const struct lookup_name *name, bool fold, struct lookup *lookup,
+    const char **why);
+
+/* The account's principal in its one spelling; krb5_free_principal(). */
+krb5_error_code lookup_spell(krb5_context context,
+    const struct account *account, const char *realm,
+    krb5_principal *principal);
 
 #endif

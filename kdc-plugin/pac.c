@@ -149,13 +149,11 @@ pac_check_user(krb5_context context, const struct options *options,
 	struct replica *replica = lookup_replica(options->replica, &why);
 	krb5_error_code code;
 	hdb_entry entry = { 0 };
-	char *name = NULL;
+	struct lookup_name name;
 
-	code = krb5_unparse_name(context, user, &name);
-	if (code == 0 &&
-	    (!replica || lookup_principal(replica, slice_from(name),
-			     slice_from(options->realm), false, &found,
-			     &why) != REPLICA_FOUND))
+	code = lookup_name_make(context, user, options->realm, &name);
+	if (code == 0 && (!replica || lookup_principal(replica, &name, false,
+					  &found, &why) != REPLICA_FOUND))
 		code = KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN;
 	if (code == 0)
 		code = principal_fill(
@@ -168,7 +166,7 @@ pac_check_user(krb5_context context, const struct options *options,
 		code = KRB5KDC_ERR_NAME_EXP;
 	free_hdb_entry(&entry);
 	lookup_free(&found);
-	krb5_xfree(name);
+	lookup_name_free(&name);
 	return code;
 }
 

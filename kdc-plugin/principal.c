@@ -287,31 +287,16 @@ principal_fill_extensions(
 	return code;
 }
 
-static krb5_error_code
-principal_fill_name(krb5_context context, const struct options *options,
-    const struct account *account, krb5_const_principal name, hdb_entry *entry)
-{
-	struct buf text = buf_bounded(2 * NAME_SIZE_MAX);
-	krb5_error_code code;
-
-	if (name)
-		return krb5_copy_principal(context, name, &entry->principal);
-	if (lookup_spell(account, slice_from(options->realm), &text) != 0)
-		code = ENOMEM;
-	else
-		code = krb5_parse_name(
-		    context, buf_string(&text), &entry->principal);
-	buf_free(&text);
-	return code;
-}
-
 krb5_error_code
 principal_fill(krb5_context context, const struct options *options,
     const struct account *account, const struct principal_wish *wish,
     hdb_entry *entry)
 {
 	krb5_error_code code =
-	    principal_fill_name(context, options, account, wish->name, entry);
+	    wish->name
+		? krb5_copy_principal(context, wish->name, &entry->principal)
+		: lookup_spell(
+		      context, account, options->realm, &entry->principal);
 
 	entry->created_by.time = principal_time(account, ACCOUNT_CREATED);
 	principal_fill_flags(account, wish, entry);

@@ -44,7 +44,7 @@ write_new(const struct options *options, struct directory *directory)
 		*write = (struct write){ .options = options,
 			.directory = directory,
 			.base.found = lookup_empty(),
-			.base_name = buf_bounded(NAME_SIZE_MAX) };
+			.base_name = buf_bounded(2 * NAME_SIZE_MAX + 1) };
 	return write;
 }
 
@@ -88,17 +88,14 @@ write_fail_ldap(struct write *write, krb5_context context, int result)
 
 /* Who could have that principal; exactness is looked at afterwards. */
 static int
-write_filter(const struct write *write, struct slice name, struct buf *out)
+write_filter(const struct lookup_name *name, struct buf *out)
 {
-	size_t at = slice_find_last(name, '@');
-	struct slice realm = slice_from_offset(name, at + 1);
-
 	(void)buf_add_string(out, "(|(krb5PrincipalName=");
-	(void)name_escape_filter(out, name);
+	(void)name_escape_filter(out, slice_from(name->text));
 	(void)buf_add_char(out, ')');
-	if (at != SIZE_MAX && slice_is(realm, write->options->realm)) {
+	if (name->uid.size > 0) {
 		(void)buf_add_string(out, "(uid=");
-		(void)name_escape_filter(out, slice_first(name, at));
+		(void)name_escape_filter(out, name->uid);
 		(void)buf_add_char(out, ')');
 	}
 	return buf_add_char(out, ')');
@@ -117,22 +114,19 @@ write_take(struct write *write, LDAPMessage *message, struct write_view *view,
 }
 
 static bool
-write_is_named(
-    const struct write *write, const struct write_view *view, struct slice name)
+write_is_named(const struct write_view *view, const struct lookup_name *name)
 {
-	struct buf spelled = buf_bounded(2 * NAME_SIZE_MAX);
-	bool same = lookup_spell(&view->found.account,
-			slice_from(write->options->realm), &spelled) == 0 &&
-		    slice_equal(buf_slice(&spelled), name);
+	const struct account *account = &view->found.account;
 
-	buf_free(&spelled);
-	return same;
+	return account->principal.size > 0
+		   ? slice_is(account->principal, name->text)
+		   : name->uid.size > 0 && slice_equal(account->uid, name->uid);
 }
 
 /* The one entry of an answer that has the name. */
 static krb5_error_code
 write_choose(struct write *write, krb5_context context, LDAPMessage *answer,
-    struct slice name, struct write_view *view)
+    const struct lookup_name *name, struct write_view *view)
 {
 	LDAP *ldap = directory_ldap(write->directory);
 	LDAPMessage *chosen = NULL;
@@ -141,7 +135,7 @@ write_choose(struct write *write, krb5_context context, LDAPMessage *answer,
 	for (LDAPMessage *message = ldap_first_entry(ldap, answer); message;
 	     message = ldap_next_entry(ldap, message)) {
 		if (write_take(write, message, view, &why) != 0 ||
-		    !write_is_named(write, view, name))
+		    !write_is_named(view, name))
 			continue;
 		if (chosen)
 			return write_fail(context, HDB_ERR_NO_WRITE_SUPPORT,
@@ -156,15 +150,15 @@ write_choose(struct write *write, krb5_context context, LDAPMessage *answer,
 }
 
 static krb5_error_code
-write_find(struct write *write, krb5_context context, struct slice name,
-    struct write_view *view)
+write_find(struct write *write, krb5_context context,
+    const struct lookup_name *name, struct write_view *view)
 {
 	struct buf filter = buf_bounded(WRITE_FILTER_MAX);
 	LDAPMessage *answer = NULL;
 	krb5_error_code code = HDB_ERR_NOENTRY;
 	int result;
 
-	if (write_filter(write, name, &filter) == 0) {
+	if (write_filter(name, &filter) == 0) {
 		result = directory_search(write->directory,
 		    write->options->suffix, LDAP_SCOPE_SUBTREE,
 		    buf_string(&filter), directory_attributes(write->directory),
@@ -191,8 +185,8 @@ write_present(struct write *write, krb5_context context,
 }
 
 krb5_error_code
-write_fetch(struct write *write, krb5_context context, struct slice name,
-    bool old_keys, hdb_entry *entry)
+write_fetch(struct write *write, krb5_context context,
+    const struct lookup_name *name, bool old_keys, hdb_entry *entry)
 {
 	struct write_view again = { .found = lookup_empty() };
 	struct write_view *view = &again;
@@ -200,7 +194,7 @@ write_fetch(struct write *write, krb5_context context, struct slice name,
 
 	/* The first reading counts: a second one, for the same store, may hold
 	 * changes that the first did not see. */
-	if (!slice_equal(buf_slice(&write->base_name), name)) {
+	if (!slice_is(buf_slice(&write->base_name), name->text)) {
 		write_forget(write);
 		view = &write->base;
 	}
@@ -209,7 +203,7 @@ write_fetch(struct write *write, krb5_context context, struct slice name,
 		code = write_present(
 		    write, context, &view->found.account, old_keys, entry);
 	if (code == 0 && view == &write->base)
-		(void)buf_add_slice(&write->base_name, name);
+		(void)buf_add_string(&write->base_name, name->text);
 	lookup_free(&again.found);
 	return code;
 }
@@ -393,22 +387,6 @@ write_diff_extensions(krb5_context context, const struct write_states *states,
 	return code;
 }
 
-static krb5_error_code
-write_diff_lock(krb5_context context, const struct write_states *states,
-    const struct account *account, struct changes *changes)
-{
-	bool wanted = states->wanted->flags.locked_out;
-
-	if (wanted == states->base->flags.locked_out ||
-	    wanted == states->current->flags.locked_out)
-		return 0;
-	if (!wanted && account->status != ACCOUNT_ACTIVE)
-		return write_fail(context, EPERM,
-		    "postcellStatus keeps it out: change that instead");
-	changes_lock(changes, account, wanted, clock_realtime_us(), INT64_MAX);
-	return 0;
-}
-
 static bool
 write_same_salt(const Salt *a, const Salt *b)
 {
@@ -533,8 +511,6 @@ write_diff(struct write *write, krb5_context context, HDB *db,
 	if (code == 0)
 		code = write_diff_extensions(context, states, changes);
 	if (code == 0)
-		code = write_diff_lock(context, states, account, changes);
-	if (code == 0)
 		code = write_diff_keys(
 		    write, context, db, states, account, changes);
 	if (code == 0 && !changes_is_empty(changes) && !current->has_login)
@@ -593,7 +569,7 @@ write_try(struct write *write, krb5_context context, HDB *db,
 
 static krb5_error_code
 write_replace(struct write *write, krb5_context context, HDB *db,
-    struct slice name, const hdb_entry *wanted)
+    const struct lookup_name *name, const hdb_entry *wanted)
 {
 	struct write_view current = { .found = lookup_empty() };
 	hdb_entry base = { 0 };
@@ -621,7 +597,8 @@ write_replace(struct write *write, krb5_context context, HDB *db,
 /* The attributes of a new principal, as a difference from one without any. */
 static krb5_error_code
 write_describe(struct write *write, krb5_context context, HDB *db,
-    struct slice name, const hdb_entry *wanted, struct changes *changes)
+    const struct lookup_name *name, const hdb_entry *wanted,
+    struct changes *changes)
 {
 	struct write_view blank = { .found = lookup_empty(),
 		.has_login = true };
@@ -630,14 +607,15 @@ write_describe(struct write *write, krb5_context context, HDB *db,
 	krb5_error_code code = EINVAL;
 	const char *why = "";
 
-	(void)record_add(&blank.found.store, ACCOUNT_PRINCIPAL, name);
+	(void)record_add(
+	    &blank.found.store, ACCOUNT_PRINCIPAL, slice_from(name->text));
 	if (account_read(
 		&blank.found.account, buf_slice(&blank.found.store), &why) == 0)
 		code = write_present(
 		    write, context, &blank.found.account, false, &base);
 	changes_add(changes, "objectClass", slice_from("postcellPrincipal"));
 	changes_add(changes, "objectClass", slice_from("postcellLogin"));
-	changes_add(changes, "krb5PrincipalName", name);
+	changes_add(changes, "krb5PrincipalName", slice_from(name->text));
 	if (code == 0)
 		code = write_diff(write, context, db, &states, &blank, changes);
 	free_hdb_entry(&base);
@@ -647,7 +625,7 @@ write_describe(struct write *write, krb5_context context, HDB *db,
 
 static krb5_error_code
 write_create(struct write *write, krb5_context context, HDB *db,
-    struct slice name, const hdb_entry *wanted)
+    const struct lookup_name *name, const hdb_entry *wanted)
 {
 	struct buf dn = buf_bounded(WRITE_DN_MAX);
 	struct changes *changes = changes_new();
@@ -656,7 +634,7 @@ write_create(struct write *write, krb5_context context, HDB *db,
 	int result = LDAP_NO_MEMORY;
 
 	(void)buf_add_string(&dn, "krb5PrincipalName=");
-	(void)name_escape_dn(&dn, name);
+	(void)name_escape_dn(&dn, slice_from(name->text));
 	(void)buf_printf(&dn, ",%s", write->options->principals);
 	if (code == 0)
 		code =
@@ -676,15 +654,16 @@ write_create(struct write *write, krb5_context context, HDB *db,
 
 static krb5_error_code
 write_store_as(struct write *write, krb5_context context, HDB *db,
-    struct slice name, bool replace, bool precheck, const hdb_entry *wanted)
+    const struct lookup_name *name, bool replace, bool precheck,
+    const hdb_entry *wanted)
 {
 	krb5_error_code code = 0;
 
-	if (!slice_equal(buf_slice(&write->base_name), name)) {
+	if (!slice_is(buf_slice(&write->base_name), name->text)) {
 		write_forget(write);
 		code = write_find(write, context, name, &write->base);
 		if (code == 0)
-			(void)buf_add_slice(&write->base_name, name);
+			(void)buf_add_string(&write->base_name, name->text);
 	}
 	if (code == 0 && !replace)
 		return write_fail(
@@ -702,20 +681,20 @@ krb5_error_code
 write_store(struct write *write, krb5_context context, HDB *db, bool replace,
     bool precheck, const hdb_entry *entry)
 {
-	char *name = NULL;
-	krb5_error_code code =
-	    krb5_unparse_name(context, entry->principal, &name);
+	struct lookup_name name;
+	krb5_error_code code = lookup_name_make(
+	    context, entry->principal, write->options->realm, &name);
 
 	if (code == 0)
-		code = write_store_as(write, context, db, slice_from(name),
-		    replace, precheck, entry);
-	krb5_xfree(name);
+		code = write_store_as(
+		    write, context, db, &name, replace, precheck, entry);
+	lookup_name_free(&name);
 	return code;
 }
 
 krb5_error_code
-write_remove(
-    struct write *write, krb5_context context, struct slice name, bool precheck)
+write_remove(struct write *write, krb5_context context,
+    const struct lookup_name *name, bool precheck)
 {
 	struct write_view view = { .found = lookup_empty() };
 	struct buf dn = buf_bounded(WRITE_DN_MAX);
@@ -760,7 +739,7 @@ write_replace_keys(hdb_entry *entry, Key *keys, size_t count)
 /* The directory makes the keys; they are read again. */
 static krb5_error_code
 write_password_there(struct write *write, krb5_context context,
-    struct slice name, struct slice password, hdb_entry *entry)
+    const struct lookup_name *name, struct slice password, hdb_entry *entry)
 {
 	struct buf dn = buf_bounded(WRITE_DN_MAX);
 	hdb_entry after = { 0 };
@@ -803,23 +782,23 @@ write_password(struct write *write, krb5_context context, HDB *db,
     struct slice password, hdb_entry *entry)
 {
 	const char *fault = password_fault(password, PASSWORD_SIZE_MAX);
-	char *name = NULL;
+	struct lookup_name name;
 	krb5_error_code code;
 
 	(void)db;
 	if (fault)
 		return write_fail(context, KADM5_PASS_Q_DICT, fault);
-	code = krb5_unparse_name(context, entry->principal, &name);
-	if (code == 0 &&
-	    !slice_equal(buf_slice(&write->base_name), slice_from(name)))
+	code = lookup_name_make(
+	    context, entry->principal, write->options->realm, &name);
+	if (code == 0 && !slice_is(buf_slice(&write->base_name), name.text))
 		code = HDB_ERR_NOENTRY;
 	if (code == 0 && write->options->modify_passwords &&
 	    principal_is_person(&write->base.found.account))
 		code = write_password_there(
-		    write, context, slice_from(name), password, entry);
+		    write, context, &name, password, entry);
 	else if (code == 0)
 		code = write_password_here(context, password, entry);
-	krb5_xfree(name);
+	lookup_name_free(&name);
 	return code;
 }
 

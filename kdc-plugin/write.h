@@ -15,6 +15,7 @@
 
 #include "kdc-plugin/compat.h"
 #include "kdc-plugin/directory.h"
+#include "kdc-plugin/lookup.h"
 #include "kdc-plugin/options.h"
 
 struct write;
@@ -35,12 +36,12 @@ void write_forget(struct write *write);
  * there is none.
  */
 krb5_error_code write_fetch(struct write *write, krb5_context context,
-    struct slice name, bool old_keys, hdb_entry *entry);
+    const struct lookup_name *name, bool old_keys, hdb_entry *entry);
 /* precheck: only say whether it could be done. */
 krb5_error_code write_store(struct write *write, krb5_context context, HDB *db,
     bool replace, bool precheck, const hdb_entry *entry);
 krb5_error_code write_remove(struct write *write, krb5_context context,
-    struct slice name, bool precheck);
+    const struct lookup_name *name, bool precheck);
 /*
  * Puts the keys of that password into the entry. Those of an account are made
  * by the directory, which judges the password as well, where options->

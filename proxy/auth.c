@@ -11,7 +11,9 @@
 #include <event2/event.h>
 
 #include "proxy/auth_bind.h"
+#include "proxy/auth_gss.h"
 #include "proxy/auth_protocol.h"
+#include "proxy/auth_ticket.h"
 #include "proxy/auth_votes.h"
 #include "proxy/control.h"
 #include "proxy/sasl.h"
@@ -35,6 +37,9 @@ struct auth_exchange {
 	struct buf name, authorise;       /* owned */
 	const struct config_login *login; /* NULL: with the password */
 	struct bind_query *query;         /* owned */
+	struct gss_exchange *gss;         /* owned */
+	struct buf server;                /* owned: principal of the back end */
+	struct ticket_waiter *ticket;     /* owned */
 };
 
 struct auth {
@@ -44,6 +49,7 @@ struct auth {
 	struct event_base *base;
 	struct event *parent_event;
 	struct bind_pool *pool;
+	struct tickets *tickets;
 	struct buf *passwords; /* owned: one for each of config.logins */
 	LIST_HEAD(, auth_channel) channels;
 	bool retired;
@@ -127,6 +133,8 @@ grant(struct auth_channel *channel, uint32_t id, struct slice name,
 		answer.login = AUTH_LOGIN_MASTER;
 		answer.name = slice_from(login->user);
 		answer.password = buf_slice(&auth->passwords[login - logins]);
+	} else if (login && login->as == CONFIG_LOGIN_GSSAPI) {
+		answer.login = AUTH_LOGIN_GSSAPI;
 	}
 	send_answer(channel, &answer);
 }
@@ -137,6 +145,9 @@ static void
 exchange_free(struct auth_exchange *exchange)
 {
 	bind_cancel(&exchange->query);
+	ticket_cancel(&exchange->ticket);
+	gss_exchange_free(&exchange->gss);
+	buf_free(&exchange->server);
 	LIST_REMOVE(exchange, link);
 	buf_free(&exchange->name);
 	buf_free(&exchange->authorise);
@@ -154,6 +165,7 @@ exchange_new(struct auth_channel *channel, const struct auth_request *request)
 	exchange->id = request->id;
 	exchange->name = buf_bounded(SASL_NAME_SIZE_MAX);
 	exchange->authorise = buf_bounded(SASL_NAME_SIZE_MAX);
+	exchange->server = buf_bounded(SASL_NAME_SIZE_MAX);
 	buf_add_slice(&exchange->name, request->name);
 	buf_add_slice(&exchange->authorise, request->authorise);
 	exchange->login = config_find_login(
@@ -209,6 +221,102 @@ take_password(struct auth_channel *channel, const struct auth_request *request)
 	    "too many logins wait for the directory");
 }
 
+/* ---- GSSAPI ---- */
+
+/* Takes the exchange a message further; it may be gone afterwards. */
+static void
+step_gss(struct auth_exchange *exchange, struct slice message)
+{
+	struct auth_channel *channel = exchange->channel;
+	struct buf out = buf_bounded(SASL_MESSAGE_SIZE_MAX);
+	struct auth_answer answer = { .id = exchange->id };
+	const char *why = "";
+
+	switch (gss_exchange_step(exchange->gss, message, &out, &why)) {
+	case GSS_CONTINUE:
+		answer.verdict = AUTH_CHALLENGE;
+		answer.message = buf_slice(&out);
+		break;
+	case GSS_FINISHED:
+		answer.verdict = AUTH_ACCEPTED;
+		answer.name = gss_exchange_name(exchange->gss);
+		answer.authorise = gss_exchange_authorise(exchange->gss);
+		break;
+	case GSS_FAILED:
+		answer.verdict = AUTH_REFUSED;
+		answer.why = slice_from(why);
+		break;
+	}
+	send_answer(channel, &answer);
+	if (answer.verdict != AUTH_CHALLENGE)
+		exchange_free(exchange);
+	buf_wipe(&out);
+}
+
+static void
+take_accept(struct auth_channel *channel, const struct auth_request *request)
+{
+	struct auth_exchange *exchange;
+	const char *why = "GSSAPI is not configured";
+	const char *keytab = channel->auth->config->auth.keytab;
+	struct gss_exchange *gss =
+	    keytab ? gss_accept_new(keytab, request->service, &why) : NULL;
+
+	if (!gss) {
+		refuse(channel, request->id, AUTH_UNAVAILABLE, why);
+		return;
+	}
+	exchange = exchange_new(channel, request);
+	exchange->gss = gss;
+	step_gss(exchange, request->message);
+}
+
+static void
+on_credential(void *context, gss_cred_id_t credential, const char *why)
+{
+	struct auth_exchange *exchange = context;
+
+	exchange->ticket = NULL;
+	if (credential != GSS_C_NO_CREDENTIAL)
+		exchange->gss =
+		    gss_initiate_new(credential, buf_string(&exchange->server),
+			buf_slice(&exchange->authorise), &why);
+	if (exchange->gss) {
+		step_gss(exchange, slice_from(""));
+		return;
+	}
+	refuse(exchange->channel, exchange->id, AUTH_UNAVAILABLE, why);
+	exchange_free(exchange);
+}
+
+/* At the back end by the proxy's own principal, for the user. */
+static void
+take_initiate(struct auth_channel *channel, const struct auth_request *request)
+{
+	const char *service = gss_service_name(request->service);
+	struct auth_exchange *exchange = exchange_new(channel, request);
+	const struct config_login *login = exchange->login;
+	struct ticket_waiter *waiter;
+
+	if (!service || !login || login->as != CONFIG_LOGIN_GSSAPI ||
+	    !channel->auth->tickets || request->host.size == 0 ||
+	    slice_find(request->host, '\0') != SIZE_MAX) {
+		refuse(channel, request->id, AUTH_UNAVAILABLE,
+		    "GSSAPI is not configured for this server");
+		exchange_free(exchange);
+		return;
+	}
+	buf_printf(&exchange->server, "%s/", service);
+	buf_add_slice(&exchange->server, request->host);
+	waiter = ticket_get(channel->auth->tickets, login->keytab, login->user,
+	    buf_string(&exchange->server), on_credential, exchange);
+	/* Without one the answer was there, and the exchange may be gone. */
+	if (waiter)
+		exchange->ticket = waiter;
+}
+
+/* ---- any request ---- */
+
 static void
 take_request(struct auth_channel *channel, const struct auth_request *request)
 {
@@ -229,8 +337,18 @@ take_request(struct auth_channel *channel, const struct auth_request *request)
 			exchange_free(exchange);
 		return;
 	case AUTH_ACCEPT:
+		if (!exchange)
+			take_accept(channel, request);
+		return;
 	case AUTH_INITIATE:
+		if (!exchange)
+			take_initiate(channel, request);
+		return;
 	case AUTH_MORE:
+		if (!exchange || !exchange->gss)
+			break;
+		step_gss(exchange, request->message);
+		return;
 	case AUTH_KIND_COUNT:
 		break;
 	}
@@ -331,6 +449,8 @@ serve_relays(struct auth *auth, const struct buf *password)
 		abort();
 	auth->pool =
 	    bind_pool_new(auth->base, auth->config, password, &auth->log);
+	auth->tickets =
+	    tickets_new(auth->base, auth->config->auth.deadline, &auth->log);
 	auth->parent_event = event_new(auth->base, auth->settings->parent_fd,
 	    EV_READ | EV_PERSIST, on_parent, auth);
 	if (!auth->pool || !auth->parent_event ||
@@ -341,6 +461,7 @@ serve_relays(struct auth *auth, const struct buf *password)
 		channel_free(LIST_FIRST(&auth->channels));
 	event_free(auth->parent_event);
 	bind_pool_free(&auth->pool);
+	tickets_free(&auth->tickets);
 	event_base_free(auth->base);
 }
 

@@ -52,7 +52,7 @@ struct bind_query {
 	struct buf dn, password;       /* owned */
 	bind_done *done;
 	void *context;
-	unsigned attempts; /* at servers that failed it */
+	unsigned attempts; /* servers that failed it, or while it waited */
 	const char *why;   /* static: the last of them */
 };
 
@@ -154,10 +154,17 @@ close_link(struct bind_link *link)
 static void
 set_down(struct bind_server *server, const char *why)
 {
+	struct bind_query *query;
+
 	if (!server->failed)
 		log_server(server, "directory_lost", why);
 	server->failed = true;
+	/* Several of its connections may tell the same. */
+	if (now_ms() < server->down_until_ms)
+		return;
 	server->down_until_ms = now_ms() + BIND_RETRY_MS;
+	TAILQ_FOREACH (query, &server->pool->waiting, entry)
+		query->attempts++;
 }
 
 static void
@@ -355,20 +362,20 @@ count_opening(const struct bind_server *server)
 	return count;
 }
 
-/* Nobody answers; those who wait are told so. */
+/* All are left alone for the moment: looks again when the first is not. */
 static void
-refuse_all(struct bind_pool *pool)
+wait_for_server(struct bind_pool *pool)
 {
-	struct bind_queue waiting = TAILQ_HEAD_INITIALIZER(waiting);
-	struct bind_query *query;
+	int64_t first_ms = INT64_MAX, wait_ms;
+	struct timeval wait;
 
-	TAILQ_CONCAT(&waiting, &pool->waiting, entry);
-	while ((query = TAILQ_FIRST(&waiting))) {
-		TAILQ_REMOVE(&waiting, query, entry);
-		finish(query, BIND_UNAVAILABLE,
-		    query->why ? query->why
-			       : "no directory server can be reached");
-	}
+	for (size_t i = 0; i < pool->server_count; i++)
+		if (pool->servers[i].down_until_ms < first_ms)
+			first_ms = pool->servers[i].down_until_ms;
+	wait_ms = first_ms - now_ms();
+	wait_ms = wait_ms > 0 ? wait_ms : 0;
+	wait = (struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 };
+	evtimer_add(pool->turn, &wait);
 }
 
 static void
@@ -386,11 +393,13 @@ on_pool_turn(evutil_socket_t fd, short what, void *context)
 
 		if (query->attempts >= 2 * pool->server_count) {
 			TAILQ_REMOVE(&pool->waiting, query, entry);
-			finish(query, BIND_UNAVAILABLE, query->why);
+			finish(query, BIND_UNAVAILABLE,
+			    query->why ? query->why
+				       : "no directory server can be reached");
 			continue;
 		}
 		if (!server) {
-			refuse_all(pool);
+			wait_for_server(pool);
 			return;
 		}
 		link = find_link(server, LINK_IDLE);

@@ -29,7 +29,8 @@ static const char *const directory_tls_words[] = { "none", "starttls", NULL };
 static const char *const authentication_words[] = { "relay", "verify", NULL };
 static const char *const certificate_name_words[] = { "cn", "email", "uid",
 	NULL };
-static const char *const login_words[] = { "password", "master", NULL };
+static const char *const login_words[] = { "password", "master", "gssapi",
+	NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
 static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
@@ -90,6 +91,7 @@ static const struct setting listen_rows[] = {
 	    "default", 0, 0, listener_certificate_words },
 	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
 	    NULL },
+	{ "hub_networks", SETTING_LIST, LISTEN(hub_texts), "{}", 0, 0, NULL },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -120,6 +122,7 @@ static const struct setting auth_rows[] = {
 	    NULL },
 	{ "certificate_name", SETTING_CHOICE, AUTH(certificate_name), "cn", 0,
 	    0, certificate_name_words },
+	{ "keytab", SETTING_TEXT, AUTH(keytab), NULL, 0, 0, NULL },
 };
 
 #define LOGIN(field) offsetof(struct config_login, field)
@@ -130,6 +133,7 @@ static const struct setting login_rows[] = {
 	{ "user", SETTING_TEXT, LOGIN(user), NULL, 0, 0, NULL },
 	{ "password_file", SETTING_TEXT, LOGIN(password_file), NULL, 0, 0,
 	    NULL },
+	{ "keytab", SETTING_TEXT, LOGIN(keytab), NULL, 0, 0, NULL },
 };
 
 #define FAILURE(field) offsetof(struct config_failures, field)
@@ -144,10 +148,6 @@ static const struct setting failure_rows[] = {
 	    0, 1000000, NULL },
 	{ "account_attempts", SETTING_NUMBER, FAILURE(account_attempts), "100",
 	    0, 1000000, NULL },
-	{ "ipv4_prefix", SETTING_NUMBER, FAILURE(ipv4_prefix), "32", 8, 32,
-	    NULL },
-	{ "ipv6_prefix", SETTING_NUMBER, FAILURE(ipv6_prefix), "64", 16, 128,
-	    NULL },
 };
 
 #define DELIVERY(field) offsetof(struct config_delivery, field)
@@ -331,14 +331,15 @@ derive_networks(const char *where, const struct setting_list *texts,
 
 static void
 derive_listener_networks(const struct config *config,
-    struct config_listener *listener, struct buf *errors)
+    const struct config_listener *listener, const char *option,
+    const struct setting_list *texts, struct networks *networks,
+    struct buf *errors)
 {
 	struct buf where = buf_bounded(4096);
 
-	buf_printf(&where, "%s:%ld: listen \"%s\": proxy_networks",
-	    config->path, listener->line, listener->title);
-	derive_networks(buf_string(&where), &listener->proxy_texts,
-	    &listener->proxy_networks, errors);
+	buf_printf(&where, "%s:%ld: listen \"%s\": %s", config->path,
+	    listener->line, listener->title, option);
+	derive_networks(buf_string(&where), texts, networks, errors);
 	buf_free(&where);
 }
 
@@ -348,7 +349,7 @@ check_mechanisms(const struct config *config,
     const struct config_listener *listener, struct buf *errors)
 {
 	unsigned passwords = 1U << SASL_PLAIN | 1U << SASL_LOGIN;
-	unsigned ours = 1U << SASL_EXTERNAL;
+	unsigned ours = 1U << SASL_EXTERNAL | 1U << SASL_GSSAPI;
 	bool verifies = listener->authentication == CONFIG_VERIFY;
 
 	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++) {
@@ -367,6 +368,34 @@ check_mechanisms(const struct config *config,
 }
 
 static void
+check_needs(const struct config *config, const struct config_listener *listener,
+    struct buf *errors)
+{
+	if (listener->mechanisms & 1U << SASL_GSSAPI && !config->auth.keytab)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": mechanism \"GSSAPI\" needs auth { keytab }\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
+derive_all_networks(const struct config *config,
+    struct config_listener *listener, struct buf *errors)
+{
+	derive_listener_networks(config, listener, "proxy_networks",
+	    &listener->proxy_texts, &listener->proxy_networks, errors);
+	derive_listener_networks(config, listener, "hub_networks",
+	    &listener->hub_texts, &listener->hub_networks, errors);
+	if (listener->service == SERVICE_SMTP && listener->hub_texts.count == 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\" needs hub_networks: who may send mail here without a login\n",
+		    config->path, listener->line, listener->title);
+	if (!is_delivery(listener) && listener->hub_texts.count > 0)
+		buf_printf(errors,
+		    "%s:%ld: listen \"%s\": hub_networks are of smtp and lmtp\n",
+		    config->path, listener->line, listener->title);
+}
+
+static void
 check_listener(const struct config *config, struct config_listener *listener,
     struct buf *errors)
 {
@@ -376,8 +405,9 @@ check_listener(const struct config *config, struct config_listener *listener,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
 	derive_mechanisms(config, listener, errors);
-	derive_listener_networks(config, listener, errors);
 	check_mechanisms(config, listener, errors);
+	check_needs(config, listener, errors);
+	derive_all_networks(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
 		    config->path, listener->line, listener->title);
@@ -470,6 +500,11 @@ check_login(
 	    (!login->user || !login->password_file))
 		buf_printf(errors,
 		    "%s:%ld: login \"%s\" as a master needs user and password_file\n",
+		    config->path, login->line, login->title);
+	if (login->as == CONFIG_LOGIN_GSSAPI &&
+	    (!login->user || !login->keytab))
+		buf_printf(errors,
+		    "%s:%ld: login \"%s\" by gssapi needs user and keytab\n",
 		    config->path, login->line, login->title);
 }
 
@@ -586,8 +621,10 @@ config_free(struct config **config)
 
 	if (*config) {
 		listeners = (*config)->listeners.items;
-		for (size_t i = 0; i < (*config)->listeners.count; i++)
+		for (size_t i = 0; i < (*config)->listeners.count; i++) {
 			free(listeners[i].proxy_networks.items);
+			free(listeners[i].hub_networks.items);
+		}
 		free((*config)->limits.unlimited.items);
 		settings_free(&(*config)->settings);
 	}

@@ -62,6 +62,7 @@ struct config_listener {
 	struct setting_list mechanism_names; /* of SASL */
 	struct setting_list proxy_texts;     /* networks of load balancers */
 	int authentication;                  /* enum config_authentication */
+	struct setting_list hub_texts;       /* networks of hubs */
 	int certificate_choice;              /* 0: tls's, else enum
 						config_client_certificate + 1 */
 
@@ -70,6 +71,7 @@ struct config_listener {
 	enum service_tls tls;
 	unsigned mechanisms;    /* a bit 1 << enum sasl_mechanism for each */
 	int client_certificate; /* enum config_client_certificate */
+	struct networks hub_networks;   /* not empty: no mail from elsewhere */
 	struct networks proxy_networks; /* not empty: each connection begins
 					   with a header */
 };
@@ -100,11 +102,13 @@ struct config_auth {
 	struct setting_list masters;  /* uids that may log in as others */
 	const char *master_separator; /* USER*MASTER; "": none */
 	int certificate_name;         /* enum config_certificate_name */
+	const char *keytab;           /* of this proxy's services; NULL: none */
 };
 
 enum config_login_as {
 	CONFIG_LOGIN_PASSWORD, /* what the client said */
-	CONFIG_LOGIN_MASTER
+	CONFIG_LOGIN_MASTER,
+	CONFIG_LOGIN_GSSAPI
 };
 
 /* How the proxy, having verified a user, logs in at back ends. */
@@ -114,7 +118,8 @@ struct config_login {
 	struct setting_list pools;         /* empty: all */
 	struct setting_list service_names; /* empty: all */
 	int as;                            /* enum config_login_as */
-	const char *user, *password_file;  /* the master's */
+	const char *user, *password_file;  /* the master's; or a principal */
+	const char *keytab;                /* and its key */
 
 	unsigned services; /* derived: a bit 1 << enum service_kind for each */
 };
@@ -125,7 +130,6 @@ struct config_failures {
 	long window;           /* s that failures are counted together */
 	long session_attempts;
 	long address_attempts, account_attempts; /* 0: no limit */
-	long ipv4_prefix, ipv6_prefix;           /* bits that are one address */
 };
 
 struct config_delivery {

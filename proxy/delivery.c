@@ -119,15 +119,9 @@ wants_input(const struct delivery *delivery)
 	return false;
 }
 
-void
-delivery_arm(struct delivery *delivery)
+static void
+watch_front(struct delivery *delivery, short wanted)
 {
-	short wanted = stream_events(
-	    &delivery->front, wants_input(delivery), delivery->out.size > 0);
-
-	if (delivery->state == DELIVERY_DEAD ||
-	    wanted == delivery->front_events)
-		return;
 	if (delivery->front_events)
 		event_del(delivery->front_event);
 	delivery->front_events = wanted;
@@ -138,7 +132,20 @@ delivery_arm(struct delivery *delivery)
 	    delivery);
 	if (event_add(delivery->front_event, NULL) < 0)
 		abort();
-	/* What TLS holds already nothing will announce. */
+}
+
+void
+delivery_arm(struct delivery *delivery)
+{
+	short wanted = stream_events(
+	    &delivery->front, wants_input(delivery), delivery->out.size > 0);
+
+	if (delivery->state == DELIVERY_DEAD)
+		return;
+	if (wanted != delivery->front_events)
+		watch_front(delivery, wanted);
+	/* What TLS holds already nothing will announce: the client's first
+	 * command may have come with the end of its handshake. */
 	if (wants_input(delivery) && stream_has_pending(&delivery->front))
 		event_active(delivery->front_event, EV_READ, 1);
 }
@@ -198,7 +205,8 @@ delivery_begin_tls(struct delivery *delivery)
 		delivery_end(delivery, "out of memory");
 		return;
 	}
-	tls_front_expect(delivery->front.ssl, delivery->listener->config->service,
+	tls_front_expect(delivery->front.ssl,
+	    delivery->listener->config->service,
 	    delivery->listener->config->client_certificate);
 	delivery->state = DELIVERY_TLS;
 	delivery_wait(delivery, delivery->relay->config->limits.login_time);
@@ -310,6 +318,35 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	}
 }
 
+/* Mail comes without a login: it matters from where. */
+static bool
+is_welcome(const struct delivery *delivery)
+{
+	const struct networks *hubs = &delivery->listener->config->hub_networks;
+
+	return hubs->count == 0 || networks_contain(hubs, &delivery->client);
+}
+
+/* Its first words, and ours. */
+static void
+begin(struct delivery *delivery)
+{
+	delivery->state = DELIVERY_COMMAND;
+	delivery_wait(delivery, delivery->relay->config->limits.idle_time);
+	if (!is_welcome(delivery)) {
+		delivery_close(
+		    delivery, "554 5.7.1 No mail from your network.");
+		return;
+	}
+	if (delivery->listener->config->tls == SERVICE_TLS_IMPLICIT) {
+		delivery_begin_tls(delivery);
+		return;
+	}
+	greet(delivery);
+	if (delivery_flush(delivery))
+		delivery_arm(delivery);
+}
+
 void
 delivery_accept(struct relay *relay, const struct listener *listener, int fd,
     const union address *client)
@@ -343,15 +380,7 @@ delivery_accept(struct relay *relay, const struct listener *listener, int fd,
 	LIST_INSERT_HEAD(&relay->deliveries, delivery, link);
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
-	delivery->state = DELIVERY_COMMAND;
-	delivery_wait(delivery, relay->config->limits.idle_time);
-	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {
-		delivery_begin_tls(delivery);
-		return;
-	}
-	greet(delivery);
-	if (delivery_flush(delivery))
-		delivery_arm(delivery);
+	begin(delivery);
 }
 
 void

@@ -1,6 +1,5 @@
 #include "proxy/failures.h"
 
-#include <string.h>
 #include <sys/random.h>
 
 #include <xxhash.h>
@@ -28,36 +27,11 @@ hash(const struct failures *failures, const void *data, size_t size)
 	return key != 0 ? key : 1;
 }
 
-/* Clears the bits behind the prefix. */
-static void
-mask(uint8_t *octets, size_t size, unsigned prefix)
-{
-	for (size_t i = 0; i < size; i++, prefix -= prefix < 8 ? prefix : 8)
-		if (prefix < 8)
-			octets[i] &= (uint8_t)(0xff00U >> prefix);
-}
-
 uint64_t
-failures_address_key(const struct failures *failures,
-    const union address *address, unsigned ipv4_prefix, unsigned ipv6_prefix)
+failures_address_key(
+    const struct failures *failures, const uint8_t prefix[NETWORK_ADDRESS_SIZE])
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	uint8_t octets[17] = { 4 }; /* the family, so that no two collide */
-
-	if (address->any.sa_family == AF_INET) {
-		memcpy(octets + 1, &address->in.sin_addr, 4);
-		mask(octets + 1, 4, ipv4_prefix);
-		return hash(failures, octets, 5);
-	}
-	memcpy(octets + 1, &address->in6.sin6_addr, 16);
-	if (memcmp(octets + 1, mapped, sizeof(mapped)) == 0) {
-		memmove(octets + 1, octets + 13, 4);
-		mask(octets + 1, 4, ipv4_prefix);
-		return hash(failures, octets, 5);
-	}
-	octets[0] = 6;
-	mask(octets + 1, 16, ipv6_prefix);
-	return hash(failures, octets, sizeof(octets));
+	return hash(failures, prefix, NETWORK_ADDRESS_SIZE);
 }
 
 uint64_t

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "lib/slice.h"
-#include "proxy/resolve.h"
+#include "proxy/network.h"
 
 #define FAILURES_SETS 16384
 #define FAILURES_WAYS 4
@@ -37,9 +37,9 @@ struct failures {
 /* Before the first process uses it; a seed that is there stays. */
 void failures_seed(struct failures *failures);
 
-/* Never 0. Bits of the address beyond its prefix make no difference. */
+/* Never 0. prefix: what network_prefix() leaves of the address. */
 uint64_t failures_address_key(const struct failures *failures,
-    const union address *address, unsigned ipv4_prefix, unsigned ipv6_prefix);
+    const uint8_t prefix[NETWORK_ADDRESS_SIZE]);
 /* name: whatever the account is told apart by. */
 uint64_t failures_account_key(
     const struct failures *failures, struct slice name);

@@ -37,6 +37,7 @@ static const char *const mechanism_texts[] = {
 	[SASL_OAUTHBEARER] = "OAUTHBEARER",
 	[SASL_XOAUTH2] = "XOAUTH2",
 	[SASL_EXTERNAL] = "EXTERNAL",
+	[SASL_GSSAPI] = "GSSAPI",
 };
 _Static_assert(
     ARRAY_SIZE(mechanism_texts) == SASL_MECHANISM_COUNT, "a text for each");
@@ -277,6 +278,27 @@ respond_relayed(struct sasl *sasl, struct slice message,
 	return SASL_FAILED;
 }
 
+/* Tokens: any octets; only the client's first one has to be something. */
+static enum sasl_result
+respond_gssapi(struct sasl *sasl, struct slice message,
+    struct credentials *credentials, const char **why)
+{
+	bool first = sasl->step++ == 0;
+
+	buf_clear(&credentials->message);
+	if ((first && message.size == 0) ||
+	    buf_add_slice(&credentials->message, message) < 0) {
+		*why = "a token is empty or too long";
+		return SASL_FAILED;
+	}
+	if (!first)
+		return SASL_RELAY;
+	buf_clear(&credentials->authorise);
+	buf_clear(&credentials->user);
+	buf_clear(&credentials->password);
+	return SASL_COMPLETE;
+}
+
 enum sasl_result
 sasl_respond(struct sasl *sasl, struct slice response,
     struct credentials *credentials, struct buf *challenge, const char **why)
@@ -296,6 +318,8 @@ sasl_respond(struct sasl *sasl, struct slice response,
 		return respond_relayed(sasl, response, credentials, why);
 	case SASL_EXTERNAL:
 		return respond_external(response, credentials, why);
+	case SASL_GSSAPI:
+		return respond_gssapi(sasl, response, credentials, why);
 	case SASL_MECHANISM_COUNT:
 		break;
 	}

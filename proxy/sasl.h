@@ -8,7 +8,8 @@
  * each other. What such a message says is not changed, the user's name
  * included: the server must know the account by what its user types. Channel
  * binding cannot be had. EXTERNAL (RFC 4422 appendix A) ends in an authzid
- * alone: who the user is, TLS knows.
+ * alone: who the user is, TLS knows. GSSAPI (RFC 4752) is for auth processes to
+ * understand; its messages are octets here.
  *
  * The exchange is decoded octets both ways; base64 and line endings are the
  * protocol's business. Pure.
@@ -35,6 +36,7 @@ enum sasl_mechanism {
 	SASL_OAUTHBEARER,
 	SASL_XOAUTH2,
 	SASL_EXTERNAL,
+	SASL_GSSAPI,
 	SASL_MECHANISM_COUNT
 };
 

@@ -20,9 +20,20 @@ limits(const struct session *session)
 static uint64_t
 address_key(const struct session *session)
 {
-	return failures_address_key(session->relay->settings->failures,
-	    &session->client, (unsigned)limits(session)->ipv4_prefix,
-	    (unsigned)limits(session)->ipv6_prefix);
+	const struct config_limits *bits = &session->relay->config->limits;
+	uint8_t prefix[NETWORK_ADDRESS_SIZE];
+
+	network_prefix(&session->client, (unsigned)bits->address_bits_ipv4,
+	    (unsigned)bits->address_bits_ipv6, prefix);
+	return failures_address_key(session->relay->settings->failures, prefix);
+}
+
+/* A load balancer's or webmail's address stands for many. */
+static bool
+is_counted(const struct session *session)
+{
+	return !networks_contain(
+	    &session->relay->config->limits.unlimited, &session->client);
 }
 
 /* By what tells it apart where it is known, else by the name that was typed. */
@@ -91,8 +102,10 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 	struct failures *failures = session->relay->settings->failures;
 	const struct config_failures *config = limits(session);
 	int64_t now_s = session->relay->now_s;
-	unsigned count =
-	    failures_add(failures, address_key(session), now_s, config->window);
+	unsigned count = is_counted(session)
+			     ? failures_add(failures, address_key(session),
+				   now_s, config->window)
+			     : 0;
 	unsigned of_account =
 	    failures_add(failures, guessed_key(session), now_s, config->window);
 	int64_t since_ms = relay_now_ms() - login->asked_ms, wait_ms;
@@ -223,6 +236,7 @@ session_forget_verdict(struct login *login)
 	free(login->granted);
 	login->granted = NULL;
 	login->verified = false;
+	login->accepting = false;
 }
 
 /* What the back end is to be told; false when there is nothing to tell. */
@@ -239,7 +253,8 @@ take_grant(struct session *session, const struct auth_answer *answer)
 	if (!granted)
 		abort();
 	credentials_init(granted);
-	granted->mechanism = SASL_PLAIN;
+	granted->mechanism =
+	    answer->login == AUTH_LOGIN_GSSAPI ? SASL_GSSAPI : SASL_PLAIN;
 	buf_add_slice(&granted->authorise, credentials_owner(client));
 	buf_add_slice(&granted->user, answer->name);
 	buf_add_slice(&granted->password, answer->password);
@@ -247,11 +262,19 @@ take_grant(struct session *session, const struct auth_answer *answer)
 	return true;
 }
 
+static void take_principal(
+    struct session *session, const struct auth_answer *answer);
+
 static void
 take_acceptance(struct session *session, const struct auth_answer *answer)
 {
 	struct login *login = session->login;
 
+	if (login->accepting) {
+		login->accepting = false;
+		take_principal(session, answer);
+		return;
+	}
 	login->verified = true;
 	stats_add(session->relay->settings->slot, STATS_VERIFIED, 1);
 	if (take_grant(session, answer))
@@ -260,6 +283,21 @@ take_acceptance(struct session *session, const struct auth_answer *answer)
 		session_refuse_unavailable(session,
 		    "The server of the mailbox is not set up right.",
 		    "no login section says how to log in without a password");
+}
+
+/* An auth process speaks with the client. */
+static void
+pass_challenge(struct session *session, struct slice message)
+{
+	struct login *login = session->login;
+
+	login->challenged = true;
+	front_challenge(&login->front, message, &login->front_out);
+	session_enter(session, SESSION_FRONT);
+	if (!session_flush_front(session))
+		return;
+	session_arm(session);
+	session_resume_front(session);
 }
 
 static void
@@ -281,6 +319,8 @@ on_verdict(void *context, const struct auth_answer *answer)
 		    buf_string(&why), 0);
 		break;
 	case AUTH_CHALLENGE:
+		pass_challenge(session, answer->message);
+		break;
 	case AUTH_UNAVAILABLE:
 	case AUTH_VERDICT_COUNT:
 		session_refuse_unavailable(session,
@@ -427,13 +467,130 @@ session_offer_external(struct session *session)
 	buf_free(&name);
 }
 
+/* A ticket says who it is; now as with a certificate. */
+static void
+take_principal(struct session *session, const struct auth_answer *answer)
+{
+	struct login *login = session->login;
+	struct credentials *credentials = &login->front.credentials;
+	struct slice user = answer->name;
+	const char *why = NULL;
+	enum replica_result result =
+	    replica_find(session->relay->router.replica, NAME_PRINCIPAL, user,
+		&login->account_store, &login->account, &why);
+
+	login->challenged = false;
+	buf_clear(&credentials->user);
+	buf_clear(&credentials->authorise);
+	if (result == REPLICA_FOUND && login->account.uid.size > 0)
+		user = login->account.uid;
+	else
+		login->account = (struct account){ 0 };
+	buf_add_slice(&credentials->user, user);
+	if (!slice_equal(answer->authorise, answer->name) &&
+	    !slice_equal(answer->authorise, user))
+		buf_add_slice(&credentials->authorise, answer->authorise);
+	if (result == REPLICA_FOUND)
+		ask_about_accounts(session, AUTH_GRANT);
+	else if (result == REPLICA_UNKNOWN)
+		session_fail_unknown(session, "no account has this principal");
+	else
+		session_refuse_unavailable(session,
+		    "Logins cannot be verified now, try again later.", why);
+}
+
 static void
 verify(struct session *session)
 {
-	if (session->login->front.credentials.mechanism == SASL_EXTERNAL)
+	struct login *login = session->login;
+	struct auth_request request = { .kind = AUTH_ACCEPT,
+		.message = buf_slice(&login->front.credentials.message) };
+
+	switch (login->front.credentials.mechanism) {
+	case SASL_EXTERNAL:
 		verify_certificate(session);
-	else
-		ask_about_accounts(session, AUTH_PASSWORD);
+		return;
+	case SASL_GSSAPI:
+		login->accepting = true;
+		ask(session, &request);
+		return;
+	case SASL_PLAIN:
+	case SASL_LOGIN:
+	case SASL_SCRAM_SHA_1:
+	case SASL_SCRAM_SHA_256:
+	case SASL_OAUTHBEARER:
+	case SASL_XOAUTH2:
+	case SASL_MECHANISM_COUNT:
+		break;
+	}
+	ask_about_accounts(session, AUTH_PASSWORD);
+}
+
+/* ---- GSSAPI at the back end ---- */
+
+bool
+session_initiates(const struct session *session)
+{
+	const struct login *login = session->login;
+
+	return login->granted && login->granted->mechanism == SASL_GSSAPI;
+}
+
+/* What an auth process has for the back end. */
+static void
+on_initiated(void *context, const struct auth_answer *answer)
+{
+	struct session *session = context;
+	struct login *login = session->login;
+	struct buf why = buf_bounded(256);
+
+	if (answer->verdict != AUTH_CHALLENGE) {
+		login->verdict = NULL;
+		buf_add_slice(&why, answer->why);
+		session_refuse_unavailable(session,
+		    "The mailbox cannot be served now, try again later.",
+		    buf_string(&why));
+	} else if (session->back.fd >= 0) {
+		session_answer_back(session, answer->message);
+	} else {
+		buf_clear(&login->granted->message);
+		buf_add_slice(&login->granted->message, answer->message);
+		session_resolve(session);
+	}
+	buf_free(&why);
+}
+
+void
+session_initiate(struct session *session)
+{
+	struct login *login = session->login;
+	struct auth_request request = { .kind = AUTH_INITIATE,
+		.service = session->listener->config->service,
+		.authorise = session_back_user(session),
+		.pool = find_pool(session),
+		.host = slice_from(login->route.host) };
+
+	login->verdict = verdict_ask(
+	    session->relay->verdicts, &request, on_initiated, session);
+	session_enter(session, SESSION_VERIFY);
+	session_arm(session);
+}
+
+void
+session_go_on_initiating(struct session *session)
+{
+	struct login *login = session->login;
+
+	evtimer_del(&login->timer);
+	if (!login->verdict) {
+		session_refuse_unavailable(session,
+		    "The server of the mailbox is not set up right.",
+		    "the server goes on with GSSAPI where it should not");
+		return;
+	}
+	verdict_respond(login->verdict, buf_slice(&login->back.challenge));
+	session_enter(session, SESSION_VERIFY);
+	session_arm(session);
 }
 
 /* ---- the client's words ---- */
@@ -454,8 +611,8 @@ session_authenticate(struct session *session)
 		    config->auth.master_separator[0]);
 	if (!session_flush_front(session))
 		return;
-	if (is_blocked(session, address_key(session),
-		config->failures.address_attempts))
+	if (is_counted(session) && is_blocked(session, address_key(session),
+				       config->failures.address_attempts))
 		fail_blocked(session, "too many failures of this address");
 	else if (session->listener->config->authentication == CONFIG_VERIFY)
 		verify(session);
@@ -466,5 +623,15 @@ session_authenticate(struct session *session)
 void
 session_take_response(struct session *session)
 {
-	session_respond(session);
+	struct login *login = session->login;
+
+	if (!login->verdict) {
+		session_respond(session);
+		return;
+	}
+	login->asked_ms = relay_now_ms();
+	verdict_respond(
+	    login->verdict, buf_slice(&login->front.credentials.message));
+	session_enter(session, SESSION_VERIFY);
+	session_arm(session);
 }

@@ -29,6 +29,13 @@ bool session_is_account_blocked(struct session *session);
 /* The time has come to answer a failed login. */
 void session_end_penalty(struct session *session);
 
+/* Does an auth process speak GSSAPI with the back end, for this login? */
+bool session_initiates(const struct session *session);
+/* Routed: has it begin. */
+void session_initiate(struct session *session);
+/* The back end has said something (login->back.challenge). */
+void session_go_on_initiating(struct session *session);
+
 /* What a verdict gave, or is still to give. */
 void session_forget_verdict(struct login *login);
 

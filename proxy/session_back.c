@@ -18,6 +18,8 @@ session_leave_back(struct session *session)
 
 	moves_forget(&session->follower);
 	evtimer_del(&login->timer);
+	if (session_initiates(session))
+		verdict_cancel(&login->verdict);
 	resolve_cancel(&login->query);
 	session_drop_back(session);
 	back_close(&login->back);
@@ -77,8 +79,8 @@ on_resolved(void *context, const struct address_list *list, const char *why)
 	connect_on(session);
 }
 
-static void
-begin_resolve(struct session *session)
+void
+session_resolve(struct session *session)
 {
 	struct resolve_query *query;
 
@@ -161,7 +163,10 @@ begin_route(struct session *session)
 		if (session_is_account_blocked(session))
 			return;
 		follow(session);
-		begin_resolve(session);
+		if (session_initiates(session))
+			session_initiate(session);
+		else
+			session_resolve(session);
 		return;
 	case ROUTE_WAIT:
 		wait_for_guard(session, now_us);
@@ -257,8 +262,8 @@ connect_on(struct session *session)
 }
 
 /* The name that back ends know the account by. */
-static struct slice
-back_user(const struct session *session)
+struct slice
+session_back_user(const struct session *session)
 {
 	const struct login *login = session->login;
 
@@ -364,24 +369,32 @@ pass_challenge(struct session *session)
 }
 
 void
-session_respond(struct session *session)
+session_answer_back(struct session *session, struct slice message)
 {
 	struct login *login = session->login;
 	struct timeval patience = {
 		session->relay->config->backend.reply_timeout, 0
 	};
 
+	login->back.protocol->respond(&login->back, message, &login->back_out);
+	evtimer_add(&login->timer, &patience);
+	session_enter(session, SESSION_BACK);
+	if (flush_back(session))
+		session_arm(session);
+}
+
+void
+session_respond(struct session *session)
+{
+	struct login *login = session->login;
+
 	if (session->back.fd < 0) {
 		session_refuse_unavailable(session,
 		    "The mailbox is moving, try again.", "the server was left");
 		return;
 	}
-	login->back.protocol->respond(&login->back,
-	    buf_slice(&login->front.credentials.message), &login->back_out);
-	evtimer_add(&login->timer, &patience);
-	session_enter(session, SESSION_BACK);
-	if (flush_back(session))
-		session_arm(session);
+	session_answer_back(
+	    session, buf_slice(&login->front.credentials.message));
 }
 
 /*
@@ -424,7 +437,10 @@ feed_back(struct session *session)
 		begin_back_tls(session);
 		return;
 	case BACK_CHALLENGE:
-		pass_challenge(session);
+		if (session_initiates(session))
+			session_go_on_initiating(session);
+		else
+			pass_challenge(session);
 		return;
 	case BACK_ACCEPTED:
 		take_login(session);
@@ -455,7 +471,8 @@ open_back(struct session *session)
 	back_open(&login->back,
 	    back_protocol(session->listener->config->service), &login->client,
 	    login->granted ? login->granted : &login->front.credentials,
-	    back_user(session), login->route.tls, SESSION_BACK_LINE_SIZE);
+	    session_back_user(session), login->route.tls,
+	    SESSION_BACK_LINE_SIZE);
 }
 
 /* We speak first, TLS or whom we come for: it is writability that tells. */

@@ -26,4 +26,11 @@ void session_leave_back(struct session *session);
 /* The client answered the back end's challenge. */
 void session_respond(struct session *session);
 
+/* What is known of the back end is where it is: goes there. */
+void session_resolve(struct session *session);
+/* The name that back ends know the account by. */
+struct slice session_back_user(const struct session *session);
+/* The same answer, made by an auth process. */
+void session_answer_back(struct session *session, struct slice message);
+
 #endif

@@ -49,11 +49,14 @@ struct login {
 	struct buf account_store; /* owned: what the account borrows from */
 	struct account account;
 	struct route route;
-	struct verdict_query *verdict; /* owned while VERIFY */
+	/* owned while VERIFY, and while an exchange of GSSAPI goes on, with the
+	 * client or the back end */
+	struct verdict_query *verdict;
 	/* owned, what the back end is told once a login was verified; NULL:
 	 * what the client said */
 	struct credentials *granted;
-	bool verified; /* by us: failures to come are not the user's */
+	bool accepting; /* VERIFY: who it is, by GSSAPI; what may come later */
+	bool verified;  /* by us: failures to come are not the user's */
 	enum refusal_kind refused;   /* PENALTY: what the client will be told */
 	struct buf refused_text;     /* owned */
 	unsigned attempts;           /* that failed */

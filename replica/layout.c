@@ -42,14 +42,33 @@ layout_error(int code)
 }
 
 int
+layout_name_start(
+    struct buf *out, enum name_kind kind, struct slice name, const char **why)
+{
+	if (name_normalise(out, kind, name, why) < 0)
+		return -1;
+	if (buf_add_char(out, '\0') == 0)
+		return 0;
+	*why = "out of memory";
+	return -1;
+}
+
+int
 layout_name_key(
     struct buf *out, enum name_kind kind, struct slice name, const char **why)
 {
-	if (buf_add_char(out, layout_kinds[kind]) != 0) {
-		*why = "out of memory";
+	if (layout_name_start(out, kind, name, why) < 0)
 		return -1;
-	}
-	return name_normalise(out, kind, name, why);
+	if (buf_add_char(out, layout_kinds[kind]) == 0)
+		return 0;
+	*why = "out of memory";
+	return -1;
+}
+
+bool
+layout_key_is(struct slice key, enum name_kind kind)
+{
+	return key.size > 0 && key.data[key.size - 1] == layout_kinds[kind];
 }
 
 struct layout_gate

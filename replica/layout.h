@@ -3,7 +3,8 @@
  * all readers share.
  *
  *   accounts    id -> record (lib/account.h)
- *   names       kind octet, normalised name -> ids of the accounts (DUPSORT)
+ *   names       normalised name, NUL, kind octet -> ids of the accounts
+ *               (DUPSORT); the kinds of one name lie side by side
  *   cell        id -> record (lib/cell.h)
  *   containers  id -> record: entries that accounts lie below
  *   journal     number (uint64_t of this machine) -> id of an account that
@@ -26,8 +27,9 @@
 #include "lib/name.h"
 #include "lib/slice.h"
 
-#define LAYOUT_FORMAT      "1"
+#define LAYOUT_FORMAT      "2"
 #define LAYOUT_ID_SIZE     16
+#define LAYOUT_NAME_TAIL   2 /* octets of a name's key behind the name */
 #define LAYOUT_RECORD_MAX  ((size_t)1 << 20) /* octets */
 #define LAYOUT_READERS_MAX 1024
 #define LAYOUT_TABLES      6
@@ -89,10 +91,15 @@ const char *layout_error(int code);
 
 /*
  * Adds the key of a name in the table of names. 0; or -1 with *why when the
- * name has no normalised form.
+ * name has no normalised form, which has no NUL in it.
  */
 int layout_name_key(
     struct buf *out, enum name_kind kind, struct slice name, const char **why);
+/* The same without the kind: what the keys of all kinds begin with. */
+int layout_name_start(
+    struct buf *out, enum name_kind kind, struct slice name, const char **why);
+/* Is that the key of a name of that kind? */
+bool layout_key_is(struct slice key, enum name_kind kind);
 
 /* Absent fields are 0. */
 struct layout_gate layout_read_gate(struct slice record);

@@ -171,7 +171,7 @@ daemon_ambiguous(void *context, struct slice key)
 	struct daemon *daemon = context;
 	struct log_line line = log_line(LOG_LEVEL_ERROR, "ambiguous_name");
 
-	log_text(&line, "name", slice_from_offset(key, 1));
+	log_text(&line, "name", slice_first(key, key.size - LAYOUT_NAME_TAIL));
 	log_string(&line, "why", "it leads to more than one account");
 	log_send(&daemon->log, &line);
 }

@@ -14,7 +14,10 @@ struct replica {
 	MDB_env *env; /* owned */
 	MDB_txn *txn; /* owned; reset between look-ups */
 	MDB_dbi meta, names, accounts, cell, journal;
+	MDB_cursor *cursor; /* owned; over names, renewed for each view */
 	struct buf key;
+	struct layout_gate gate; /* as it was in the view of that number */
+	size_t gate_view;
 };
 
 static int
@@ -81,7 +84,7 @@ replica_open(struct replica **replica, const char *path, const char **why)
 		*why = "out of memory";
 		return -1;
 	}
-	new->key = buf_bounded(NAME_SIZE_MAX + 1);
+	new->key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
 	if (replica_open_env(new, path, why) != 0)
 		goto fail;
 	code = mdb_txn_begin(new->env, NULL, MDB_RDONLY, &txn);
@@ -97,6 +100,8 @@ replica_open(struct replica **replica, const char *path, const char **why)
 	code = mdb_txn_commit(txn);
 	if (code == 0)
 		code = mdb_txn_begin(new->env, NULL, MDB_RDONLY, &new->txn);
+	if (code == 0)
+		code = mdb_cursor_open(new->txn, new->names, &new->cursor);
 	if (code != 0) {
 		*why = layout_error(code);
 		goto fail;
@@ -117,6 +122,7 @@ replica_free(struct replica **replica)
 	*replica = NULL;
 	if (!old)
 		return;
+	mdb_cursor_close(old->cursor);
 	if (old->txn)
 		mdb_txn_abort(old->txn);
 	if (old->env)
@@ -162,15 +168,21 @@ replica_meta(struct replica *replica, const char *name)
 static enum replica_result
 replica_pass_gate(struct replica *replica, const char **why)
 {
-	struct layout_gate gate =
-	    layout_read_gate(replica_meta(replica, META_GATE));
+	const struct layout_gate *gate = &replica->gate;
+	size_t view = mdb_txn_id(replica->txn);
 
-	if (!gate.complete) {
+	/* No view has the number 0 but that of an empty file. */
+	if (view == 0 || view != replica->gate_view) {
+		replica->gate =
+		    layout_read_gate(replica_meta(replica, META_GATE));
+		replica->gate_view = view;
+	}
+	if (!gate->complete) {
 		*why = "the replica was never filled";
 		return REPLICA_EMPTY;
 	}
-	if (gate.stale_after_us > 0 &&
-	    clock_realtime_us() - gate.contact_us > gate.stale_after_us) {
+	if (gate->stale_after_us > 0 &&
+	    clock_realtime_us() - gate->contact_us > gate->stale_after_us) {
 		*why = "the replica is stale";
 		return REPLICA_FAILED;
 	}
@@ -182,34 +194,31 @@ static enum replica_result
 replica_find_id(struct replica *replica, enum name_kind kind, struct slice name,
     MDB_val *id, const char **why)
 {
-	enum replica_result result = REPLICA_FAILED;
-	MDB_cursor *cursor = NULL;
-	MDB_val key;
 	size_t count = 0;
+	MDB_val key;
 	int code;
 
 	buf_clear(&replica->key);
 	if (layout_name_key(&replica->key, kind, name, why) != 0)
 		return REPLICA_UNKNOWN;
 	key = layout_value(buf_slice(&replica->key));
-	code = mdb_cursor_open(replica->txn, replica->names, &cursor);
+	code = mdb_cursor_renew(replica->txn, replica->cursor);
 	if (code == 0)
-		code = mdb_cursor_get(cursor, &key, id, MDB_SET);
+		code = mdb_cursor_get(replica->cursor, &key, id, MDB_SET);
 	if (code == 0)
-		code = mdb_cursor_count(cursor, &count);
-	if (code == 0 && count == 1) {
-		result = REPLICA_FOUND;
-	} else if (code == 0) {
+		code = mdb_cursor_count(replica->cursor, &count);
+	if (code == 0 && count == 1)
+		return REPLICA_FOUND;
+	if (code == 0) {
 		*why = "several entries have that name";
-		result = REPLICA_AMBIGUOUS;
-	} else if (code == MDB_NOTFOUND) {
-		*why = "no entry has that name";
-		result = REPLICA_UNKNOWN;
-	} else {
-		*why = layout_error(code);
+		return REPLICA_AMBIGUOUS;
 	}
-	mdb_cursor_close(cursor);
-	return result;
+	if (code == MDB_NOTFOUND) {
+		*why = "no entry has that name";
+		return REPLICA_UNKNOWN;
+	}
+	*why = layout_error(code);
+	return REPLICA_FAILED;
 }
 
 static enum replica_result
@@ -252,33 +261,82 @@ replica_find(struct replica *replica, enum name_kind kind, struct slice name,
 	return result;
 }
 
+/* What the keys of one name say, of which some lead to the wanted account. */
+struct login_ids {
+	MDB_val id;
+	bool found, ambiguous; /* several entries share one kind of name */
+	bool differs;          /* uid of one and address of another */
+};
+
+static int
+replica_add_login_id(struct replica *replica, MDB_val id, struct login_ids *ids)
+{
+	size_t count = 0;
+	int code = mdb_cursor_count(replica->cursor, &count);
+
+	ids->ambiguous |= count > 1;
+	ids->differs |=
+	    ids->found && !slice_equal(layout_slice(id), layout_slice(ids->id));
+	ids->found = true;
+	ids->id = id;
+	return code;
+}
+
+/* Looks at all keys that begin with replica->key. 0, or LMDB's code. */
+static int
+replica_read_login_ids(struct replica *replica, struct login_ids *ids)
+{
+	struct slice start = buf_slice(&replica->key);
+	MDB_val key = layout_value(start), id;
+	int code = mdb_cursor_renew(replica->txn, replica->cursor);
+
+	if (code == 0)
+		code =
+		    mdb_cursor_get(replica->cursor, &key, &id, MDB_SET_RANGE);
+	while (code == 0) {
+		struct slice found = layout_slice(key);
+
+		if (!slice_equal(slice_first(found, start.size), start))
+			return 0;
+		if (layout_key_is(found, NAME_UID) ||
+		    layout_key_is(found, NAME_ADDRESS))
+			code = replica_add_login_id(replica, id, ids);
+		if (code == 0)
+			code = mdb_cursor_get(
+			    replica->cursor, &key, &id, MDB_NEXT_NODUP);
+	}
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
 /* By uid and by address both, since either alone could hide the other. */
 static enum replica_result
 replica_find_login_id(
     struct replica *replica, struct slice name, MDB_val *id, const char **why)
 {
-	MDB_val by_address;
-	const char *address_why = "";
-	enum replica_result uid, address;
+	struct login_ids ids = { .found = false };
+	int code;
 
-	uid = replica_find_id(replica, NAME_UID, name, id, why);
-	if (uid != REPLICA_FOUND && uid != REPLICA_UNKNOWN)
-		return uid;
-	address = replica_find_id(
-	    replica, NAME_ADDRESS, name, &by_address, &address_why);
-	if (address == REPLICA_UNKNOWN)
-		return uid;
-	if (address != REPLICA_FOUND) {
-		*why = address_why;
-		return address;
+	buf_clear(&replica->key);
+	if (layout_name_start(&replica->key, NAME_UID, name, why) != 0)
+		return REPLICA_UNKNOWN;
+	code = replica_read_login_ids(replica, &ids);
+	*id = ids.id;
+	if (code != 0) {
+		*why = layout_error(code);
+		return REPLICA_FAILED;
 	}
-	if (uid == REPLICA_FOUND &&
-	    !slice_equal(layout_slice(*id), layout_slice(by_address))) {
+	if (ids.ambiguous) {
+		*why = "several entries have that name";
+		return REPLICA_AMBIGUOUS;
+	}
+	if (ids.differs) {
 		*why = "it is the uid of one entry and the address of another";
 		return REPLICA_AMBIGUOUS;
 	}
-	*id = by_address;
-	return REPLICA_FOUND;
+	if (ids.found)
+		return REPLICA_FOUND;
+	*why = "no entry has that name";
+	return REPLICA_UNKNOWN;
 }
 
 enum replica_result

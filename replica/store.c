@@ -350,7 +350,7 @@ store_pack_names(struct buf *out, struct slice record)
 
 	buf_clear(out);
 	while (record_next(&record, &field)) {
-		struct buf key = buf_bounded(NAME_SIZE_MAX + 1);
+		struct buf key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
 		enum name_kind kind = NAME_UID;
 		const char *why;
 		bool is_name = true;

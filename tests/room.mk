@@ -15,6 +15,18 @@ tests/simulator/simulator_USES := $(simulator_TEST_USES)
 tests/simulator/simulator_PACKAGES := $(simulator_TEST_PACKAGES)
 TESTS += tests/simulator/simulator
 
+# What scenarios need of a service that misbehaves.
+tests/scenarios/delegate_SOURCES := tests/scenarios/delegate.c
+tests/scenarios/delegate_PACKAGES := heimdal-krb5
+tests/scenarios/delegate_LIBS := -lasn1
+# The options of a module that has no command line.
+tests/kdc-plugin/describe_SOURCES := tests/kdc-plugin/describe.c
+tests/kdc-plugin/describe_USES := $(kdc-plugin_TEST_USES)
+tests/kdc-plugin/describe_PACKAGES := $(kdc-plugin_TEST_PACKAGES)
+tests/kdc-plugin/describe_LIBS := $(kdc-plugin_TEST_LIBS)
+scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe
+TESTS += $(scenario_programs)
+
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
 # `make fuzz-NAME` lets libFuzzer look for more of them for FUZZ_TIME seconds.
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
@@ -35,13 +47,13 @@ TESTS += $(unit_programs)
 .PHONY: check check-units check-dialogues check-scenarios
 check:
 	tools/bootstrap build cell check
-	$(MAKE) all $(patsubst %,$(BUILD)/%,$(unit_programs))
+	$(MAKE) all $(patsubst %,$(BUILD)/%,$(unit_programs) $(scenario_programs))
 	tools/check --build $(BUILD) units dialogues scenarios
 check-units: $(patsubst %,$(BUILD)/%,$(unit_programs))
 	tools/check --build $(BUILD) units
 check-dialogues: all
 	tools/check --build $(BUILD) dialogues
-check-scenarios: all
+check-scenarios: all $(patsubst %,$(BUILD)/%,$(scenario_programs))
 	tools/check --build $(BUILD) scenarios
 
 .PHONY: fuzz-%

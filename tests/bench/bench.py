@@ -18,6 +18,7 @@ import tempfile
 import time
 
 import chart
+import directory
 import replica
 from peers import BACK_PORTS, LOAD_CORE, PEERS, PORTS, run_pinned, wait_until
 
@@ -30,16 +31,21 @@ class Measure:
     """
 
     def __init__(self, name, title, unit, service, arguments, counts, figure,
-                 starttls=False, more_is_better=False, direct=None):
+                 starttls=False, more_is_better=False, direct=None,
+                 bulk=False):
         self.name, self.title, self.unit = name, title, unit
         self.service, self.arguments = service, arguments
         self.counts, self.figure = counts, figure
         self.starttls, self.more_is_better = starttls, more_is_better
-        self.direct = direct
+        self.direct, self.bulk = direct, bulk
 
     def serves(self, peer):
         return self.service in peer.services and (
-            not self.starttls or "starttls" in peer.services)
+            not self.starttls or "starttls" in peer.services) and (
+            peer.relays == 1 or self.name in ("login", "tls"))
+
+    def port(self, peer):
+        return peer.bulk_port if self.bulk else PORTS[self.service]
 
 
 def cpu_each(result, cpu):
@@ -63,6 +69,8 @@ MEASURES = [
             "-m login -c 20", (3000, 10000), cpu_each),
     Measure("pop3", "CPU a plain POP3 login", "µs", "pop3",
             "-m login -p pop3 -c 20", (3000, 10000), cpu_each),
+    Measure("submission", "CPU a plain submission login", "µs", "submission",
+            "-m login -p submission -c 20", (3000, 10000), cpu_each),
     Measure("tls", "CPU a TLS 1.3 login, full handshake", "µs", "imaps",
             "-m login -t tls -c 20", (1000, 4000), cpu_each),
     Measure("resumed", "CPU a TLS 1.3 login, resumed", "µs", "imaps",
@@ -76,10 +84,10 @@ MEASURES = [
             "-m login -t tls -c 1", (200, 1000), latency, direct="login"),
     Measure("down", "bulk to the client, plain", "MB/CPU s", "imap",
             "-m source -c 4 -b", (400_000_000, 1_500_000_000),
-            mb_a_cpu_second, more_is_better=True),
+            mb_a_cpu_second, more_is_better=True, bulk=True),
     Measure("up", "bulk to the server, plain", "MB/CPU s", "imap",
             "-m sink -c 4 -b", (400_000_000, 1_500_000_000),
-            mb_a_cpu_second, more_is_better=True),
+            mb_a_cpu_second, more_is_better=True, bulk=True),
     Measure("down-tls", "bulk to the client, TLS", "MB/CPU s", "imaps",
             "-m source -t tls -c 4 -b", (150_000_000, 600_000_000),
             mb_a_cpu_second, more_is_better=True),
@@ -97,6 +105,7 @@ HOLDS = [
     ("idle-tls", "memory an idle session, TLS", "imaps", "-t tls",
      (1000, 5000, 9000)),
 ]
+OTHERS = ["replica", "directory"]
 USERS = 10000
 
 
@@ -181,7 +190,7 @@ class Bench:
     def take(self, measure, peer):
         before = peer.cpu()
         result = self.load(self.arguments_of(measure), peer.address,
-                           PORTS[measure.service])
+                           measure.port(peer))
         return measure.figure(result, peer.cpu() - before)
 
     def round(self, number):
@@ -228,7 +237,7 @@ class Bench:
                 continue
             for count in counts if self.options.long else counts[:1]:
                 for peer in self.peers:
-                    if service in peer.services and peer.name != "perdition":
+                    if service in peer.services and peer.holds:
                         self.note(f"{name}-{count}", peer.name, self.hold(
                             peer, service, arguments.split(), count))
 
@@ -297,16 +306,17 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--net", default="127.0.100")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--long", action="store_true",
-                        help="the figures of BENCHMARKS.md")
+    parser.add_argument("--quick", action="store_true",
+                        help="a short form, whose figures are rough")
     parser.add_argument("--only", default="", help="measures, with commas: "
                         + ", ".join([m.name for m in MEASURES]
-                                    + [h[0] for h in HOLDS] + ["replica"]))
+                                    + [h[0] for h in HOLDS] + OTHERS))
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
     # Stopped early, it still says what it has.
     signal.signal(signal.SIGTERM, stop_early)
-    options.rounds = options.rounds or (9 if options.long else 5)
+    options.long = not options.quick
+    options.rounds = options.rounds or (2 if options.quick else 5)
     options.peers = options.peers.split(",")
     only = set(filter(None, options.only.split(",")))
     options.wants = lambda name: not only or name in only
@@ -314,7 +324,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine(), "rounds": options.rounds}
     text = ""
-    if not only or only - {"replica"}:
+    if not only or only - set(OTHERS):
         with tempfile.TemporaryDirectory(prefix="postcell-bench-") as folder:
             bench = Bench(options, folder)
             try:
@@ -333,6 +343,12 @@ def main():
     if options.wants("replica"):
         report["replica"] = replica.measure(options.build, options.long)
         text += replica.table(report["replica"])
+    if options.wants("directory"):
+        sizes = (100_000, 1_000_000) if options.long else (10_000,)
+        report["directory"] = [
+            directory.measure(options.build, f"{options.net}.1", size)
+            for size in sizes]
+        text += directory.table(report["directory"])
     (out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
     (out / "bench.txt").write_text(text)
     print(text, end="")

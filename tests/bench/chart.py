@@ -4,7 +4,7 @@ import statistics
 from xml.sax.saxutils import escape
 
 COLOURS = {"postcell": "#20639b", "haproxy": "#8d99ae", "nginx": "#3caea3",
-           "dovecot": "#f6a21e", "perdition": "#b3392f"}
+           "dovecot": "#f6a21e", "perdition": "#b3392f", "2 relays": "#7fb0d8"}
 LABEL, WIDTH, BAR, GAP, SCALE_MAX = 300, 860, 11, 12, 4.0
 
 

@@ -2,7 +2,8 @@
  * load: the client of the bench, one thread over epoll. It prints one line of
  * JSON when it is done.
  *
- *     load [-m MODE] [-p imap|pop3|lmtp] [-t none|tls|resumed|starttls]
+ *     load [-m MODE] [-p imap|pop3|submission|lmtp] [-t
+ * none|tls|resumed|starttls]
  *          [-c CONNECTIONS AT ONCE] [-n COUNT] [-b OCTETS] [-k DELIVERIES A
  *          CONNECTION] [-u USERS] ADDRESS PORT
  *
@@ -27,6 +28,7 @@
 #include <unistd.h>
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 
 #define INPUT_SIZE  4096
@@ -46,6 +48,7 @@ enum mode {
 enum protocol {
 	PROTOCOL_IMAP,
 	PROTOCOL_POP3,
+	PROTOCOL_SUBMISSION,
 	PROTOCOL_LMTP
 };
 
@@ -58,7 +61,8 @@ enum tls {
 
 static const char *const mode_words[] = { "login", "hold", "source", "sink",
 	"deliver", NULL };
-static const char *const protocol_words[] = { "imap", "pop3", "lmtp", NULL };
+static const char *const protocol_words[] = { "imap", "pop3", "submission",
+	"lmtp", NULL };
 static const char *const tls_words[] = { "none", "tls", "resumed", "starttls",
 	NULL };
 
@@ -67,6 +71,7 @@ enum step {
 	STEP_STARTTLS,  /* asked for */
 	STEP_HANDSHAKE, /* also a connection that is not there yet */
 	STEP_USER,      /* POP3: USER was sent */
+	STEP_HELLO,     /* submission: EHLO was sent */
 	STEP_LOGIN,
 	STEP_SOURCE,
 	STEP_SINK,
@@ -235,6 +240,13 @@ start(void)
 	watch(client, EPOLL_CTL_ADD);
 }
 
+/* Without a ticket yet, the first connection goes ahead to fetch one. */
+static unsigned
+at_once(void)
+{
+	return load.tls == TLS_RESUMED && !load.session ? 1 : load.at_once;
+}
+
 static void
 finish(struct client *client, bool good)
 {
@@ -253,7 +265,7 @@ finish(struct client *client, bool good)
 	close(client->fd);
 	free(client);
 	load.open--;
-	if (load.started < load.count)
+	while (load.started < load.count && load.open < at_once())
 		start();
 }
 
@@ -425,6 +437,40 @@ says_no(const char *line)
 	       strncmp(line, "* BYE", 5) == 0 || strncmp(line, "-ERR", 4) == 0;
 }
 
+/* AUTH PLAIN of the user's name and "secret", "u000000" being 7 octets. */
+static enum verdict
+say_auth(struct client *client)
+{
+	static const char secret[] = "secret";
+	unsigned char message[32], text[64];
+	char line[128];
+	int size = snprintf((char *)message, sizeof(message), "_u%06u_%s",
+	    client->number % load.users, secret);
+
+	message[0] = '\0';
+	message[size - (int)sizeof(secret)] = '\0';
+	EVP_EncodeBlock(text, message, size);
+	(void)snprintf(line, sizeof(line), "AUTH PLAIN %s\r\n", text);
+	client->step = STEP_LOGIN;
+	return say(client, line);
+}
+
+/* One line of submission; of several the last counts. */
+static enum verdict
+on_submission_line(struct client *client, const char *line)
+{
+	if (line[0] != '2')
+		return BAD;
+	if (line[3] == '-')
+		return GO_ON;
+	if (client->step == STEP_GREETING) {
+		client->step = STEP_HELLO;
+		return say(client, "EHLO bench\r\n");
+	}
+	return client->step == STEP_HELLO ? say_auth(client)
+					  : logged_in(client);
+}
+
 /* One line of IMAP or POP3. */
 static enum verdict
 on_line(struct client *client, const char *line)
@@ -469,6 +515,10 @@ shake_hands(struct client *client)
 static enum verdict
 take_lines(struct client *client)
 {
+	static enum verdict (*const takers[])(struct client *, const char *) = {
+		on_line, on_line, on_submission_line, on_lmtp_line
+	};
+
 	char *line = client->input, *end;
 	char *last = client->input + client->used;
 	enum verdict verdict = GO_ON;
@@ -477,9 +527,7 @@ take_lines(struct client *client)
 	       client->step != STEP_SOURCE &&
 	       (end = memchr(line, '\n', (size_t)(last - line)))) {
 		*end = '\0';
-		verdict = load.protocol == PROTOCOL_LMTP
-			      ? on_lmtp_line(client, line)
-			      : on_line(client, line);
+		verdict = takers[load.protocol](client, line);
 		line = end + 1;
 	}
 	client->used = (size_t)(last - line);
@@ -529,7 +577,7 @@ run(void)
 {
 	struct epoll_event events[EVENTS];
 
-	while (load.started < load.count && load.open < load.at_once)
+	while (load.started < load.count && load.open < at_once())
 		start();
 	while (load.open > 0) {
 		int count = epoll_wait(load.epoll, events, EVENTS, STALL_MS);

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import time
 
-BACK_PORTS = {"imap": 20143, "pop3": 20110, "lmtp": 20024}
+BACK_PORTS = {"imap": 20143, "pop3": 20110, "submission": 20587,
+              "lmtp": 20024}
 PORTS = {"imap": 20143, "imaps": 20993, "pop3": 20110, "pop3s": 20995,
-         "lmtp": 20024}
+         "submission": 20587, "lmtp": 20024}
 SESSIONS = 9400  # descriptors for both sides fit below a limit of 20,000
 PROXY_CORE, LOAD_CORE = "0", str(min(1, (os.cpu_count() or 1) - 1))
 
@@ -32,6 +33,9 @@ class Peer:
 
     name = ""
     services = frozenset()  # keys of PORTS, and "starttls"
+    bulk_port = PORTS["imap"]  # for plain bulk
+    relays = 1
+    holds = True  # idle sessions are worth counting
 
     def __init__(self, folder, address, back, build, users):
         self.folder = pathlib.Path(folder) / self.name
@@ -123,17 +127,22 @@ def stat_fields(pid):
 
 
 class Haproxy(Peer):
-    """TCP mode: it passes connections on and knows no users; the limit."""
+    """TCP mode: it passes connections on and knows no users; the limit.
+
+    Left to itself it does not splice what this bench sends, so that bulk has a
+    port where it always does.
+    """
 
     name = "haproxy"
-    services = frozenset({"imap", "imaps", "pop3", "pop3s", "lmtp"})
+    services = frozenset(PORTS)
+    bulk_port = 20144
 
     def launch(self):
         (self.folder / "both.pem").write_text(
             self.certificate.read_text() + self.key.read_text())
         text = (f"global\n nbthread 1\n"
                 f" maxconn {SESSIONS}\n maxpipes 100\n"
-                "defaults\n mode tcp\n option splice-auto\n"
+                "defaults\n mode tcp\n"
                 " timeout connect 5s\n timeout client 1h\n timeout server 1h\n")
         for service, port in PORTS.items():
             tls = ""
@@ -142,15 +151,24 @@ class Haproxy(Peer):
             back = BACK_PORTS[service.rstrip("s")]
             text += (f"listen {service}\n bind {self.address}:{port}{tls}\n"
                      f" server sink {self.back}:{back}\n")
+        text += (f"listen bulk\n bind {self.address}:{self.bulk_port}\n"
+                 " option splice-request\n option splice-response\n"
+                 f" server sink {self.back}:{BACK_PORTS['imap']}\n")
         self.run("/usr/sbin/haproxy", "-db", "-f",
                  self.write("haproxy.cfg", text))
+
+
+# As nginx names them.
+PROTOCOLS = {"imap": "imap", "imaps": "imap", "pop3": "pop3", "pop3s": "pop3",
+             "submission": "smtp"}
 
 
 class Nginx(Peer):
     """The mail module; its HTTP helper is nginx, in the same worker."""
 
     name = "nginx"
-    services = frozenset({"imap", "imaps", "pop3", "pop3s", "starttls"})
+    services = frozenset({"imap", "imaps", "pop3", "pop3s", "submission",
+                          "starttls"})
 
     def launch(self):
         helper = f"{self.address}:20080"
@@ -160,7 +178,7 @@ class Nginx(Peer):
                 tls = " ssl" if service.endswith("s") else ""
                 starttls = "" if tls else "starttls on; "
                 servers += (f"server {{ listen {self.address}:{port}{tls};"
-                            f" protocol {service.rstrip('s')}; {starttls}}}\n")
+                            f" protocol {PROTOCOLS[service]}; {starttls}}}\n")
         conf = self.write("nginx.conf", f"""
 load_module /usr/lib/nginx/modules/ngx_mail_module.so;
 daemon off;
@@ -177,6 +195,7 @@ http {{
 	scgi_temp_path {self.folder}/s;
 	map $http_auth_protocol $back_port {{
 		imap {BACK_PORTS['imap']}; pop3 {BACK_PORTS['pop3']};
+		smtp {BACK_PORTS['submission']};
 	}}
 	server {{
 		listen {helper};
@@ -204,13 +223,13 @@ class Dovecot(Peer):
     """Its proxy, login processes in high-performance mode."""
 
     name = "dovecot"
-    services = frozenset({"imap", "imaps", "pop3", "pop3s", "lmtp",
-                          "starttls"})
+    services = frozenset({*PORTS, "starttls"})
 
     def launch(self):
         port = (f"%{{if;%s;eq;imap;{BACK_PORTS['imap']};"
                 f"%{{if;%s;eq;pop3;{BACK_PORTS['pop3']};"
-                f"{BACK_PORTS['lmtp']}}}}}")
+                f"%{{if;%s;eq;submission;{BACK_PORTS['submission']};"
+                f"{BACK_PORTS['lmtp']}}}}}}}")
         login = "".join(f"""
 service {name}-login {{
 	service_count = 0
@@ -222,16 +241,17 @@ service {name}-login {{
 		port = {PORTS[name]}
 	}}
 	inet_listener {name}s {{
-		port = {PORTS[name + 's']}
+		port = {PORTS.get(name + 's', 0)}
 		ssl = yes
 	}}
 }}
-""" for name in ("imap", "pop3"))
+""" for name in ("imap", "pop3", "submission"))
         conf = self.write("dovecot.conf", f"""
 base_dir = {self.folder}/run
 state_dir = {self.folder}/state
 log_path = {self.folder}/dovecot.log
-protocols = imap pop3 lmtp
+protocols = imap pop3 submission lmtp
+hostname = proxy.example.org
 listen = {self.address}
 ssl = yes
 ssl_cert = <{self.certificate}
@@ -264,23 +284,26 @@ class Perdition(Peer):
     """A process for each session; plain alone, since its TLS predates 1.3."""
 
     name = "perdition"
-    services = frozenset({"imap"})
+    holds = False
+    services = frozenset({"imap", "pop3"})
 
     def launch(self):
         conf = self.write("perdition.conf", "")
-        self.run("/usr/sbin/perdition.imap4", "--no_daemon", "-f", conf,
-                 "--no_lookup", "-b", self.address, "-l", PORTS["imap"],
-                 "-s", self.back, "-p", BACK_PORTS["imap"], "-M", "",
-                 "-u", "nobody", "-g", "nogroup", "--ssl_mode", "none",
-                 "--pid_file", f"{self.folder}/pid", "-F", "-")
+        for program, service in (("imap4", "imap"), ("pop3", "pop3")):
+            self.run(f"/usr/sbin/perdition.{program}", "--no_daemon", "-f",
+                     conf, "--no_lookup", "-b", self.address, "-l",
+                     PORTS[service], "-s", self.back, "-p",
+                     BACK_PORTS[service], "-M", "", "-u", "nobody", "-g",
+                     "nogroup", "--ssl_mode", "none", "--pid_file",
+                     f"{self.folder}/{service}.pid", "-F", "-")
 
 
 class Postcell(Peer):
     """proxyd with one relay, and a replicad that loaded the users."""
 
     name = "postcell"
-    services = frozenset({"imap", "imaps", "pop3", "pop3s", "lmtp",
-                          "starttls"})
+    services = frozenset({*PORTS, "starttls"})
+    relays = 1
 
     def launch(self):
         replica = self.folder / "replica"
@@ -309,7 +332,7 @@ start_wait = 0
 run_dir = "{self.folder}/run"
 user = "nobody"
 chroot = "{self.folder}/empty"
-relays = 1
+relays = {self.relays}
 tls {{
 	certificate = "{self.certificate}"
 	key = "{self.key}"
@@ -325,5 +348,15 @@ limits {{ sessions = {SESSIONS} }}
              "get", "u000000"], capture_output=True).returncode == 0
 
 
+class PostcellTwo(Postcell):
+    """The same with a second relay, on the same core: what that costs."""
+
+    name = "2 relays"
+    holds = False
+    services = frozenset({"imap", "imaps"})
+    relays = 2
+
+
 PEERS = {peer.name: peer
-         for peer in (Postcell, Haproxy, Nginx, Dovecot, Perdition)}
+         for peer in (Postcell, Haproxy, Nginx, Dovecot, Perdition,
+                      PostcellTwo)}

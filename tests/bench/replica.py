@@ -8,6 +8,10 @@ import subprocess
 import tempfile
 import time
 
+from peers import PROXY_CORE, run_pinned
+
+FILL_TIME = 900  # s, for 10^6 accounts on a busy machine
+
 
 def write_ldif(path, count, services, servers=1):
     """A cell of `count` users in a pool of servers that share services."""
@@ -34,7 +38,7 @@ def peak_memory(pid):
     """KiB that belong to the process alone, the file's pages left out."""
     rows = dict(line.split(":", 1) for line in pathlib.Path(
         f"/proc/{pid}/status").read_text().splitlines())
-    return int(rows["RssAnon"].split()[0])
+    return int(rows.get("RssAnon", "0").split()[0])
 
 
 def cpu_seconds(pid):
@@ -44,19 +48,18 @@ def cpu_seconds(pid):
 
 
 class Replicad:
-    def __init__(self, build, folder, ldif):
+    def __init__(self, build, folder, source, core=PROXY_CORE):
         self.build, self.folder = pathlib.Path(build), pathlib.Path(folder)
         self.path = self.folder / "replica"
         conf = self.folder / "replicad.conf"
         conf.write_text(f'replica = "{self.path}"\nuser = ""\n'
-                        f'map_size_max = 4096\nsource = ldif\n'
-                        f'ldif_file = "{ldif}"\nprune_max = 100\n')
+                        f'map_size_max = 4096\nprune_max = 100\n{source}')
         self.log = open(self.folder / "log", "ab")
         self.begun = time.monotonic()
         self.peak = 0
-        self.process = subprocess.Popen(
-            [self.build / "postcell-replicad", "-c", conf], stdout=self.log,
-            stderr=self.log, stdin=subprocess.DEVNULL)
+        self.process = run_pinned(
+            core, [self.build / "postcell-replicad", "-c", conf],
+            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
 
     def filled(self):
         """Seconds since the epoch at which it last was filled whole."""
@@ -68,7 +71,7 @@ class Replicad:
         return json.loads(done.stdout).get("filled")
 
     def wait_filled(self, before=None):
-        end = time.monotonic() + 300
+        end = time.monotonic() + FILL_TIME
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise SystemExit("bench: replicad ended: " +
@@ -77,7 +80,11 @@ class Replicad:
             if self.filled() not in (None, before):
                 return
             time.sleep(0.02)
-        raise SystemExit("bench: the replica was not filled in 300 s")
+        raise SystemExit(f"bench: the replica was not filled in {FILL_TIME} s")
+
+    def file_mib(self):
+        return sum(path.stat().st_blocks * 512
+                   for path in self.path.iterdir()) / 2**20
 
     def stop(self):
         self.process.terminate()
@@ -97,7 +104,8 @@ def measure_size(build, folder, accounts):
     folder = pathlib.Path(folder)
     ldif = folder / "cell.ldif"
     write_ldif(ldif, accounts, ["imap://127.0.0.1:143"])
-    replicad = Replicad(build, folder, ldif)
+    replicad = Replicad(build, folder,
+                        f'source = ldif\nldif_file = "{ldif}"\n')
     try:
         replicad.wait_filled()
         row = {"accounts": accounts,
@@ -113,9 +121,7 @@ def measure_size(build, folder, accounts):
         row["refresh_s"] = time.monotonic() - begun
         row["refresh_cpu_s"] = cpu_seconds(replicad.process.pid) - cpu
         row["refresh_peak_mib"] = replicad.peak / 1024
-        row["file_mib"] = sum(
-            path.stat().st_blocks * 512 for path in replicad.path.iterdir()
-        ) / 2**20
+        row["file_mib"] = replicad.file_mib()
         row["lookup_ns"] = bench_program(build, "lookup", replicad.path,
                                          accounts)["ns"]
     finally:

@@ -50,6 +50,19 @@ print_median(double *runs)
 	(void)printf("{\"ns\": %.1f}\n", runs[RUNS / 2]);
 }
 
+/* As printf's "u%06u", at a cost that does not show. */
+static struct slice
+put_name(char name[32], uint64_t number)
+{
+	char *at = name + 32;
+	size_t size = 0;
+
+	for (; number > 0 || size < 6; number /= 10, size++)
+		*--at = (char)('0' + number % 10);
+	*--at = 'u';
+	return slice_of(at, size + 1);
+}
+
 static double
 run_lookups(struct replica *replica, uint64_t accounts, uint64_t *state)
 {
@@ -60,12 +73,13 @@ run_lookups(struct replica *replica, uint64_t accounts, uint64_t *state)
 	int64_t begun_ns = now_ns();
 
 	for (unsigned i = 0; i < LOOKUPS; i++) {
-		int size = snprintf(name, sizeof(name), "u%06u",
-		    (unsigned)(next_random(state) % accounts));
+		struct slice user =
+		    put_name(name, next_random(state) % accounts);
 
-		if (replica_find_login(replica, slice_of(name, (size_t)size),
-			&store, &account, &why) != REPLICA_FOUND) {
-			(void)fprintf(stderr, "%s: %s\n", name, why);
+		if (replica_find_login(replica, user, &store, &account, &why) !=
+		    REPLICA_FOUND) {
+			(void)fprintf(stderr, "%.*s: %s\n", (int)user.size,
+			    user.data, why);
 			exit(1);
 		}
 	}

@@ -1,12 +1,12 @@
 # The bench. Its programs are built by `make bench` alone; what else it needs
 # comes from Debian (tools/bootstrap bench).
 #
-#   make bench                  a short form, some minutes
-#   make bench ROUNDS=9 LONG=1  the figures of BENCHMARKS.md
+#   make bench                  all of it: the figures of BENCHMARKS.md
+#   make bench BENCH=quick      a short form, some minutes
 #   make bench ONLY=login,tls   some of the measures, PEERS=... some of the proxies
 ROUNDS ?=
 ONLY ?=
-LONG ?=
+BENCH ?=
 PEERS ?=
 BENCH_NET ?= 127.0.100
 
@@ -24,4 +24,4 @@ bench: $(addprefix $(BUILD)/,$(bench_programs)) all
 	tools/bootstrap build bench
 	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) --net $(BENCH_NET) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(PEERS),--peers $(PEERS)) $(if $(LONG),--long)
+		$(if $(PEERS),--peers $(PEERS)) $(if $(filter quick,$(BENCH)),--quick)

@@ -1,7 +1,7 @@
 /*
- * sink: the back end of the bench. It speaks as much IMAP, POP3 and LMTP as
- * proxies need, lets everybody in, and does so at the least cost, so that what
- * is measured is the proxy before it.
+ * sink: the back end of the bench. It speaks as much IMAP, POP3, SMTP and LMTP
+ * as proxies need, lets everybody in, and does so at the least cost, so that
+ * what is measured is the proxy before it.
  *
  *     sink PROTOCOL ADDRESS PORT [PROTOCOL ADDRESS PORT ...]
  *
@@ -32,6 +32,7 @@
 enum protocol {
 	PROTOCOL_IMAP,
 	PROTOCOL_POP3,
+	PROTOCOL_SUBMISSION,
 	PROTOCOL_LMTP,
 	PROTOCOL_COUNT
 };
@@ -53,11 +54,13 @@ struct peer {
 	char input[LINE_MAX_SIZE];
 };
 
-static const char *const protocol_names[] = { "imap", "pop3", "lmtp" };
+static const char *const protocol_names[] = { "imap", "pop3", "submission",
+	"lmtp" };
 static const char *const greetings[] = {
 	"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID IDLE AUTH=PLAIN] "
 	"ready\r\n",
 	"+OK ready\r\n",
+	"220 sink ESMTP\r\n",
 	"220 sink LMTP\r\n",
 };
 static char bulk[BULK_SIZE];
@@ -181,6 +184,24 @@ pop3_line(struct peer *peer, char *line, size_t size)
 }
 
 static void
+submission_line(struct peer *peer, char *line, size_t size)
+{
+	(void)size;
+	if (strncasecmp(line, "EHLO", 4) == 0)
+		say(peer, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
+			  "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
+			  "250 AUTH PLAIN\r\n");
+	else if (strncasecmp(line, "XCLIENT", 7) == 0)
+		say(peer, "220 sink ESMTP\r\n");
+	else if (strncasecmp(line, "AUTH PLAIN", 10) == 0)
+		say(peer, "235 2.7.0 OK\r\n");
+	else if (strcasecmp(line, "QUIT") == 0)
+		say(peer, "221 2.0.0 bye\r\n");
+	else
+		say(peer, "250 2.0.0 OK\r\n");
+}
+
+static void
 lmtp_line(struct peer *peer, char *line, size_t size)
 {
 	(void)size;
@@ -245,7 +266,7 @@ static bool
 take_lines(struct peer *peer)
 {
 	static void (*const takers[])(struct peer *, char *,
-	    size_t) = { imap_line, pop3_line, lmtp_line };
+	    size_t) = { imap_line, pop3_line, submission_line, lmtp_line };
 
 	while (peer->used > 0) {
 		size_t taken = skip(&peer->literal_left, peer->used);

@@ -17,7 +17,8 @@ PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
-HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026}
+HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
+                 "smtp-elsewhere": 14027}
 NETS = (40, 42)  # 127.0.N.x for proxies, 127.0.N+1.x for back ends
 TIMEOUT = 10  # s, for anything that ought to be there at once
 
@@ -212,10 +213,12 @@ failures {{
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
         for name, port in HUB_LISTENERS.items():
-            service, _, tls = name.partition("-")
+            service, _, kind = name.partition("-")
+            tls = "starttls" if kind == "starttls" else "none"
+            hubs = "192.0.2.0/24" if kind == "elsewhere" else "127.0.0.0/8"
             self.text += (f'listen {name} {{ service = {service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
-                          f'tls = {tls or "none"} }}\n')
+                          f'tls = {tls}\nhub_networks = {{ "{hubs}" }} }}\n')
         self.process = None
         self.conf.write_text(self.text)
 

@@ -22,6 +22,65 @@ find_end(struct slice data)
 	    "the end is a dot");
 }
 
+/*
+ * Counted octets become lines with one end, which is theirs and the last, and
+ * give the octets back, whatever they are and in whatever pieces they come.
+ */
+static void
+stuff(struct slice data)
+{
+	struct buf lines = buf_bounded(2 * data.size + 8);
+	struct buf again = buf_bounded(2 * data.size + 8);
+	struct lmtp_stuffing stuffing = { 0 };
+	struct lmtp_end end = { 0 }, watched = { 0 };
+	size_t cut =
+	    data.size > 0 ? (unsigned char)data.data[0] % data.size : 0;
+	struct slice rest;
+	bool done, starts = true;
+
+	lmtp_stuff(&stuffing, slice_first(data, cut), &lines);
+	lmtp_stuff(&stuffing, slice_from_offset(data, cut), &lines);
+	lmtp_watch(&watched, slice_first(data, cut));
+	lmtp_watch(&watched, slice_from_offset(data, cut));
+	if (data.size > 0 && watched.last != '\n')
+		lmtp_watch(&watched, slice_from("\r\n"));
+	lmtp_end_stuffing(&stuffing, &lines);
+	fuzz_require(
+	    lmtp_find_end(&end, buf_slice(&lines), &done) == lines.size && done,
+	    "one end, the last");
+	fuzz_require(end.bare == watched.bare, "one opinion of its octets");
+	fuzz_require(!end.loose || watched.loose, "nothing seems an end");
+	rest = slice_first(buf_slice(&lines), lines.size - 3);
+	for (size_t i = 0; i < rest.size; i++) {
+		if (!(starts && rest.data[i] == '.'))
+			buf_add_char(&again, rest.data[i]);
+		else if (i + 1 == rest.size || rest.data[i + 1] != '.')
+			fuzz_require(false, "a line begins with one dot");
+		else
+			buf_add_char(&again, rest.data[i++]);
+		starts =
+		    i > 0 && rest.data[i] == '\n' && rest.data[i - 1] == '\r';
+	}
+	fuzz_require(
+	    slice_equal(slice_first(buf_slice(&again), data.size), data),
+	    "the octets come back");
+	buf_free(&lines);
+	buf_free(&again);
+}
+
+static void
+take_arguments(struct slice text)
+{
+	uint64_t size = 0;
+	struct slice value;
+	bool last;
+
+	if (lmtp_take_chunk(text, &size, &last))
+		fuzz_require(size <= LMTP_CHUNK_SIZE_MAX, "a size");
+	if (lmtp_find_parameter(text, "SIZE", &value))
+		fuzz_require(value.size < text.size, "a value");
+}
+
 static void
 take_path(struct slice text)
 {
@@ -58,6 +117,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct slice text = slice_of(data, size);
 
 	find_end(text);
+	stuff(text);
+	take_arguments(text);
 	take_path(text);
 	take_replies(text);
 	return 0;

@@ -76,7 +76,8 @@ note_login(struct play *play, const struct front *front)
 
 	fuzz_require(front_may_login(front), "a login only where it may be");
 	fuzz_require(credentials->user.size > 0 ||
-			 credentials->mechanism == SASL_EXTERNAL,
+			 credentials->mechanism == SASL_EXTERNAL ||
+			 credentials->mechanism == SASL_GSSAPI,
 	    "a login has a user");
 	buf_add_string(&play->events, "[LOGIN ");
 	buf_add_quoted(&play->events, buf_slice(&credentials->authorise));

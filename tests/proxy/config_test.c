@@ -56,6 +56,12 @@ static const struct {
 		   "mechanisms = { \"SCRAM-SHA-1\" } }\n"
 		   "directory { uris = { \"ldap://a\" } }\n",
 	    3, "\"SCRAM-SHA-1\" needs authentication = relay" },
+	{ NAME TLS "listen imap { authentication = verify\n"
+		   "mechanisms = { GSSAPI } }\n"
+		   "directory { uris = { \"ldap://a\" } }\n",
+	    3, "\"GSSAPI\" needs auth { keytab }" },
+	{ NAME PLAIN "login x { as = gssapi user = y }\n", 3,
+	    "by gssapi needs user and keytab" },
 	{ NAME PLAIN "login x { as = master }\n", 3,
 	    "needs user and password_file" },
 	{ NAME PLAIN "login x { services = { lmtp } }\n", 3,
@@ -67,6 +73,11 @@ static const struct {
 	{ NAME TLS "\nlisten mine {\n service = http }\n", 4,
 	    "no such service" },
 	{ NAME TLS "listen kerberos { }\n", 3, "no such service" },
+	{ NAME TLS "listen smtp { }\n", 3, "needs hub_networks" },
+	{ NAME TLS "listen lmtp { hub_networks = { \"10.0.0.1/8\" } }\n", 3,
+	    "hub_networks: \"10.0.0.1/8\"" },
+	{ NAME TLS "listen imap { hub_networks = { \"10.0.0.0/8\" } }\n", 3,
+	    "are of smtp and lmtp" },
 	{ NAME TLS "listen imap { addresses = { } }\n", 3, "has no addresses" },
 	{ NAME TLS "listen imap { addresses = { \"localhost\" } }\n", 3,
 	    "\"localhost\" is not an IP address" },

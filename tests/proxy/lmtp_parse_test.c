@@ -304,6 +304,146 @@ test_ends_in_every_split(void **state)
 	}
 }
 
+static const struct {
+	const char *arguments;
+	bool good;
+	uint64_t size;
+	bool last;
+} chunks[] = {
+	{ "0", true, 0, false },
+	{ "0 LAST", true, 0, true },
+	{ "86", true, 86, false },
+	{ "86 last", true, 86, true },
+	{ "86  Last", true, 86, true },
+	{ "86 ", true, 86, false },
+	{ "00000000000000000000000000000086", true, 86, false },
+	{ "9223372036854775807 LAST", true, INT64_MAX, true },
+	{ "9223372036854775808", false, 0, false },
+	{ "18446744073709551615", false, 0, false },
+	{ "18446744073709551616 LAST", false, 0, false },
+	{ "99999999999999999999999999", false, 0, false },
+	{ "-1", false, 0, false },
+	{ "+1", false, 0, false },
+	{ "0x10", false, 0, false },
+	{ "1.5", false, 0, false },
+	{ "1e3", false, 0, false },
+	{ "LAST", false, 0, false },
+	{ "5LAST", false, 0, false },
+	{ "5 LAST LAST", false, 0, false },
+	{ "5 6", false, 0, false },
+	{ "5 LASTX", false, 0, false },
+	{ "5\tLAST", false, 0, false },
+	{ "", false, 0, false },
+};
+
+static void
+test_chunks(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(chunks); i++) {
+		bool last = false;
+		uint64_t size = 0;
+
+		if (lmtp_take_chunk(slice_from(chunks[i].arguments), &size,
+			&last) != chunks[i].good)
+			fail_msg("BDAT %s: %d", chunks[i].arguments,
+			    !chunks[i].good);
+		if (!chunks[i].good)
+			continue;
+		assert_int_equal(size, chunks[i].size);
+		assert_int_equal(last, chunks[i].last);
+	}
+}
+
+static void
+test_parameters(void **state)
+{
+	struct slice rest =
+	    slice_from("SIZED=1 size=20  BODY=8BITMIME SMTPUTF8 X= SIZE=30");
+	struct slice value;
+
+	(void)state;
+	assert_true(lmtp_find_parameter(rest, "SIZE", &value));
+	assert_slice(value, "20", "SIZE");
+	assert_true(lmtp_find_parameter(rest, "body", &value));
+	assert_slice(value, "8BITMIME", "BODY");
+	assert_true(lmtp_find_parameter(rest, "SMTPUTF8", &value));
+	assert_slice(value, "", "SMTPUTF8");
+	assert_true(lmtp_find_parameter(rest, "X", &value));
+	assert_slice(value, "", "X");
+	assert_false(lmtp_find_parameter(rest, "8BITMIME", &value));
+	assert_false(lmtp_find_parameter(slice_from(""), "SIZE", &value));
+}
+
+/* What is counted becomes what ends by a dot; marks as above. */
+static const struct {
+	const char *octets, *lines, *marks;
+} stuffed[] = {
+	{ "", ".\r\n", "" },
+	{ "a", "a\r\n.\r\n", "" },
+	{ "a\r\n", "a\r\n.\r\n", "" },
+	{ ".", "..\r\n.\r\n", "" },
+	{ ".\r\n", "..\r\n.\r\n", "" },
+	{ "..\r\n", "...\r\n.\r\n", "" },
+	{ "a\r\n.\r\nQUIT\r\n", "a\r\n..\r\nQUIT\r\n.\r\n", "" },
+	{ "\r\n.\r\n.\r\n.", "\r\n..\r\n..\r\n..\r\n.\r\n", "" },
+	{ "a.b\r\n.c", "a.b\r\n..c\r\n.\r\n", "" },
+	{ "a\n.b\r\n", "a\n.b\r\n.\r\n", "B" },
+	{ "a\r.b\r\n", "a\r.b\r\n.\r\n", "B" },
+	{ "a\r", "a\r\r\n.\r\n", "B" },
+	{ "a\n", "a\n\r\n.\r\n", "B" },
+	{ "a\n.", "a\n.\r\n.\r\n", "BL" },
+	{ "a\n.\r\n", "a\n.\r\n.\r\n", "BL" },
+	{ "a\n.\n", "a\n.\n\r\n.\r\n", "BL" },
+	{ "a\r.\r", "a\r.\r\r\n.\r\n", "BL" },
+	{ "a\r\n.\n", "a\r\n..\n\r\n.\r\n", "BL" },
+	{ "a\r\n.\rb", "a\r\n..\rb\r\n.\r\n", "BL" },
+};
+
+static void
+stuff_in_pieces(size_t row, size_t step, struct buf *out, struct lmtp_end *end)
+{
+	struct slice octets = slice_from(stuffed[row].octets);
+	struct lmtp_stuffing stuffing = { 0 };
+
+	for (size_t at = 0; at < octets.size; at += step) {
+		struct slice piece =
+		    slice_first(slice_from_offset(octets, at), step);
+
+		lmtp_watch(end, piece);
+		lmtp_stuff(&stuffing, piece, out);
+	}
+	if (octets.size > 0 && end->last != '\n')
+		lmtp_watch(end, slice_from("\r\n"));
+	lmtp_end_stuffing(&stuffing, out);
+}
+
+static void
+test_stuffing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(stuffed); i++) {
+		for (size_t step = 1; step < 5; step++) {
+			struct buf out = buf_bounded(100);
+			struct lmtp_end end = { 0 };
+			char marks[3] = "";
+			size_t marked = 0;
+
+			stuff_in_pieces(i, step, &out, &end);
+			assert_slice(buf_slice(&out), stuffed[i].lines,
+			    stuffed[i].octets);
+			if (end.bare)
+				marks[marked++] = 'B';
+			if (end.loose)
+				marks[marked++] = 'L';
+			if (strcmp(marks, stuffed[i].marks) != 0)
+				fail_msg("row %zu, %zu a time: marks \"%s\"", i,
+				    step, marks);
+			buf_free(&out);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -314,6 +454,9 @@ main(void)
 		cmocka_unit_test(test_replies),
 		cmocka_unit_test(test_offers),
 		cmocka_unit_test(test_ends_in_every_split),
+		cmocka_unit_test(test_chunks),
+		cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_stuffing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

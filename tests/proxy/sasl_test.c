@@ -358,12 +358,42 @@ test_external(void **state)
 	}
 }
 
+/* Tokens are octets; the first one is the client's and is something. */
+static void
+test_gssapi(void **state)
+{
+	static const struct slice first = TEXT("a\0\xff"), empty = TEXT("");
+	struct buf challenge = buf_bounded(64);
+	struct credentials credentials;
+	const char *why = NULL;
+	struct sasl sasl;
+
+	(void)state;
+	credentials_init(&credentials);
+	sasl_start(&sasl, SASL_GSSAPI, &challenge);
+	assert_int_equal(challenge.size, 0);
+	assert_int_equal(
+	    sasl_respond(&sasl, empty, &credentials, &challenge, &why),
+	    SASL_FAILED);
+	sasl_start(&sasl, SASL_GSSAPI, &challenge);
+	assert_int_equal(
+	    sasl_respond(&sasl, first, &credentials, &challenge, &why),
+	    SASL_COMPLETE);
+	assert_true(slice_equal(buf_slice(&credentials.message), first));
+	assert_int_equal(
+	    sasl_respond(&sasl, empty, &credentials, &challenge, &why),
+	    SASL_RELAY);
+	assert_int_equal(credentials.message.size, 0);
+	credentials_wipe(&credentials);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_split_master),
 		cmocka_unit_test(test_external),
+		cmocka_unit_test(test_gssapi),
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_plain_bounds),
 		cmocka_unit_test(test_login),

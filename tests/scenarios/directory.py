@@ -4,6 +4,7 @@ Each has a folder, an address and a port of its own; nothing of the machine's
 configuration is used.
 """
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -56,6 +57,8 @@ class Directory(Program):
         self.tls_port = None  # ldaps, besides
         self.more_urls = []
         self.process = None
+        self.environment = {}
+        self.tree = None  # folder that becomes cn=config
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -118,8 +121,11 @@ class Directory(Program):
             urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [SLAPD, "-f", self.conf, "-h", urls, "-d", "none"],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                [SLAPD, "-f", self.conf, *(["-F", self.tree] if self.tree
+                                           else []),
+                 "-h", urls, "-d", "none"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment})
         wait_until(self.answers, 20, f"slapd at {self.url}")
         return self
 

@@ -7,14 +7,18 @@ its own.
 
 import os
 import pathlib
+import pty
 import re
 import signal
 import socket
 import subprocess
 
-from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, base_ldif,
-                       wait_until)
-from sanitized import BUILD
+import ldap
+
+from conftest import NET
+from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, Directory,
+                       base_ldif, wait_until)
+from replicad import BUILD, Replicad
 
 REALM = "REPLICA.TEST"
 SERVERS = pathlib.Path("/usr/lib/heimdal-servers")
@@ -100,7 +104,7 @@ class Kdc:
             "lockout": self.folder / "lockout",
             "uris": " ".join(d.url for d in directories),
             "suffix": SUFFIX, "bind_dn": ADMIN, "password_file": secret,
-            "starttls": "no", "timeout": 2, "modify_passwords": "no"}
+            "starttls": "no", "timeout": 2, "lockout_limit": 10, "modify_passwords": "no"}
         self.options.update(options or {})
         self.kdcs = []  # as its own clients see them
         self.libdefaults = ""
@@ -214,7 +218,7 @@ class Client:
     def run(self, *words, text=None, timeout=60):
         return subprocess.run(
             [str(word) for word in words], capture_output=True, text=True,
-            input=text, timeout=timeout,
+            errors="replace", input=text, timeout=timeout,
             env={**os.environ, "KRB5_CONFIG": str(self.conf),
                  "KRB5CCNAME": self.cache})
 
@@ -235,6 +239,28 @@ class Client:
         done = self.run("kgetcred", *words, service)
         return done.stderr.strip() or "?" if done.returncode else ""
 
+    def kpasswd(self, name, *answers):
+        """What it said, told at its terminal: the old password, the new twice."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update(KRB5_CONFIG=str(self.conf),
+                              KRB5CCNAME=self.cache)
+            os.execvp("kpasswd", ["kpasswd", name])
+        said = b""
+        left = list(answers)
+        try:
+            while True:
+                said += os.read(terminal, 4096)
+                asked = said.rpartition(b"\n")[2].rstrip()
+                if left and asked.endswith(b":"):
+                    os.write(terminal, left.pop(0).encode() + b"\n")
+                    said += b"\n"
+        except OSError:  # it ended
+            pass
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        return said.decode(errors="replace")
+
     def klist(self):
         return self.run("klist", "-v").stdout
 
@@ -251,3 +277,81 @@ def realm_ldif(people=0):
     return base_ldif(people) + "\n" + "\n".join([
         f"dn: {PRINCIPALS}", "objectClass: organizationalUnit",
         "ou: principals"]) + "\n"
+
+
+class Realm:
+    """All of it; each KDC has a replica of its own."""
+
+    def __init__(self, folder, make_directory=None, options=None):
+        self.folder = pathlib.Path(folder)
+        self.master_key = self.folder / "master.key"
+        self.options = options
+        self.running = []
+        make_master_key(self.master_key)
+        self.directory = (make_directory or self.make_directory)(self)
+        self.directory.load(realm_ldif(12))
+        self.running.append(self.directory.start())
+        self.replicad = self.replica("replica")
+        self.kdc = self.make_kdc("kdc", self.replicad)
+        self.kdc.found()
+        self.kdc.start()
+        self.clients = 0
+
+    @staticmethod
+    def make_directory(realm):
+        address = f"{NET}.21"
+        return Directory(realm.folder / "ldap", address,
+                         quiet_port(socket.SOCK_STREAM, address),
+                         schemas=KERBEROS_SCHEMAS)
+
+    def replica(self, name, start=True, keys="yes"):
+        made = Replicad(self.folder / name, [self.directory],
+                        {"keys": keys == "yes"})
+        made.conf.write_text(re.sub("keys = .*", f"keys = {keys}",
+                                    made.conf.read_text()))
+        self.running.append(made)
+        return made.start() if start else made
+
+    def make_kdc(self, name, replicad, last=61, **more):
+        made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
+                   replicad, self.master_key,
+                   **{"options": self.options, **more})
+        self.running.append(made)
+        return made
+
+    def client(self, kdc=None):
+        self.clients += 1
+        return Client(kdc or self.kdc, self.folder / f"client{self.clients}")
+
+    def values(self, dn, attribute):
+        connection = self.directory.connect()
+        try:
+            found = connection.search_s(dn, ldap.SCOPE_BASE,
+                                        attrlist=[attribute])
+        finally:
+            connection.unbind_s()
+        return sorted(v.decode() for v in found[0][1].get(attribute, []))
+
+    def settle(self, kdc=None):
+        """Until the replica of the KDC has what the directory has."""
+        csns = self.directory.csns()
+        replicad = (kdc or self.kdc).replicad
+        wait_until(lambda: in_step(replicad, csns), 10,
+                   "the replica in step")
+
+    def set_password(self, user, password):
+        self.kdc.set_password(user, password)
+        self.settle()
+
+    def modify(self, dn, **attributes):
+        self.directory.modify(dn, **attributes)
+        self.settle()
+
+    def stop(self):
+        for each in reversed(self.running):
+            each.stop()
+
+
+def in_step(replicad, csns):
+    status = replicad.status()
+    return status and sorted(str(status["csn"]).split()) == csns

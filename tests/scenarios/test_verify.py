@@ -504,7 +504,8 @@ def test_no_directory_server_at_all(place, kind):
 
 def test_an_auth_process_that_dies(place):
     """Its logins are verified by the others, and another one starts."""
-    assert log_in(place, "imap", "bob")[0]
+    good, reply = log_in(place, "imap", "bob")
+    assert good, (reply, place.output("proxyd")[-3000:])
     before = place.children("auth")
     assert len(before) == 2
     for slapd in place.slapds:
