@@ -456,8 +456,9 @@ bool
 config_relays_mechanisms(
     const struct config *config, const struct config_listener *listener)
 {
-	return (all_mechanisms(config, listener) & sasl_relayed_mechanisms()) !=
-	       0;
+	return listener->authentication != CONFIG_VERIFY &&
+	       (all_mechanisms(config, listener) & sasl_relayed_mechanisms()) !=
+		   0;
 }
 
 void

@@ -631,15 +631,14 @@ login_new(struct session *session)
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	config_access(session->relay->config, session->listener->config,
-	    &session->client, &login->front.mechanisms,
-	    &login->front.plaintext);
-	/* EXTERNAL is for those whose certificate was seen. */
-	login->front.mechanisms &= ~(1U << SASL_EXTERNAL);
-	/* What the server decides about it must take. */
-	login->front.mechanisms &=
-	    ~sasl_relayed_mechanisms() |
-	    session->relay->offers
-		.mechanisms[session->listener->config->service];
+	    &session->client, &login->mechanisms, &login->front.plaintext);
+	/* EXTERNAL is for those whose certificate was seen, and what the server
+	 * decides about it must take. */
+	login->front.mechanisms =
+	    login->mechanisms & ~(1U << SASL_EXTERNAL) &
+	    (~sasl_relayed_mechanisms() |
+		session->relay->offers
+		    .mechanisms[session->listener->config->service]);
 	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }

@@ -459,12 +459,9 @@ session_offer_external(struct session *session)
 {
 	struct login *login = session->login;
 	struct buf name = buf_bounded(SASL_NAME_SIZE_MAX);
-	unsigned bit = 1U << SASL_EXTERNAL, mechanisms;
-	bool plaintext;
+	unsigned bit = 1U << SASL_EXTERNAL;
 
-	config_access(session->relay->config, session->listener->config,
-	    &session->client, &mechanisms, &plaintext);
-	if (mechanisms & bit && read_certificate(session, &name) == 0)
+	if (login->mechanisms & bit && read_certificate(session, &name) == 0)
 		login->front.mechanisms |= bit;
 	buf_free(&name);
 }

@@ -171,7 +171,6 @@ session_say_refusal(
 	login->challenged = false;
 	session_forget_verdict(login);
 	session_leave_back(session);
-	login->phase_us = relay_now_us();
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))
 		return;

@@ -16,6 +16,7 @@ from sanitized import BUILD  # noqa: E402
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
+FULL_PORT = 14997  # listens, and takes nobody
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
 HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
                  "smtp-elsewhere": 14027}
@@ -46,20 +47,19 @@ POOLS = f"""
 plain SCHEME://{SERVER}:{PORTS['plain']}?tls=none
 starttls SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls
 tls SCHEME://{SERVER}:{PORTS['tls']}?tls=implicit
-headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
-headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
+headed SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls SCHEME://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
 stranger SCHEME://{STRANGER}:{PORTS['starttls']}?tls=starttls
 one lmtp://{SERVER}:{PORTS['one']}?tls=none
 two lmtp://{SERVER}:{PORTS['two']}?tls=none
 three lmtp://{SERVER}:{PORTS['three']}?tls=none
 mta smtp://{SERVER}:{PORTS['mta']}?tls=none
 gone SCHEME://{SERVER}:{CLOSED_PORT}?tls=none
+full imap://{SERVER}:{FULL_PORT}?tls=none
 unnamed SCHEME://nosuch.invalid:143?tls=none
 """
-# Only where the others are of IMAP: servers of which a proxy cannot learn what
-# they can do, and tries again and again, and those that have one service.
-ALONE = ("stranger", "down", "headed", "headedtls", "one", "two", "three",
-         "mta")
+# Of these a proxy cannot learn what they can do, and tries again and again.
+UNTEACHABLE = ("stranger", "down", "headed", "headedtls", "full")
 
 ACCOUNTS = r"""
 bob plain
@@ -69,6 +69,7 @@ stray stranger
 hed headed
 hid headedtls
 gone gone
+ful full
 una unnamed
 down down
 no plain postcellStatus=nologin the office has moved
@@ -223,7 +224,8 @@ failures {{
             self.text += (f'listen {name} {{ service = {replica.service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
-        for name, port in HUB_LISTENERS.items():
+        listeners = HUB_LISTENERS if replica.service == "imap" else {}
+        for name, port in listeners.items():
             service, _, kind = name.partition("-")
             tls = "starttls" if kind == "starttls" else "none"
             hubs = "192.0.2.0/24" if kind == "elsewhere" else "127.0.0.0/8"

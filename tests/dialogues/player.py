@@ -15,8 +15,9 @@ S is what the client sees of the proxy, b what the back end sees of it. In
 texts \r \n \0 \\ and \xHH stand for octets. The first line of B or b, and
 `! server ...`, takes the connection that the proxy made to a back end; when
 the dialogue ends, no other connection may have been made. `! at NAME` is for
-dialogues with several back ends: from there on they mean that one. The folder
-of the file names the service; in hubs it is the file that says which.
+dialogues with several back ends: from there on they mean that one. Those in imap,
+lmtp and smtp are played with one proxy that has servers for all; other folders name
+a service, and have a proxy and servers for that alone.
 """
 
 import re
@@ -38,6 +39,44 @@ def octets(text):
         return (bytes([int(match[1], 16)]) if match[1]
                 else PLAIN_ESCAPES[match[2]])
     return ESCAPE.sub(octet, text.encode())
+
+
+class EagerTls:
+    """A client's TLS whose first words leave together with the end of its
+    handshake, in one segment."""
+
+    def __init__(self, connection, context, name, words):
+        self.connection = connection
+        self.input, self.output = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.input, self.output,
+                                    server_hostname=name)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(self.output.read())
+                self.input.write(connection.recv(65536))
+        self.sendall(words)
+
+    def sendall(self, data):
+        self.tls.write(data)
+        self.connection.sendall(self.output.read())
+
+    def recv(self, size):
+        while True:
+            try:
+                return self.tls.read(size)
+            except ssl.SSLWantReadError:
+                data = self.connection.recv(65536)
+                if not data:
+                    return b""
+                self.input.write(data)
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
 
 
 class Peer:
@@ -187,6 +226,12 @@ class Player:
         client = self.need_client()
         if action == "tls":
             self.tls(client)
+        elif action == "tls_and_says":  # in one segment, with CRLF
+            client.patience()
+            client.connection = EagerTls(
+                client.connection,
+                ssl.create_default_context(cafile=self.proxy.certificate),
+                self.proxy.address, octets(" ".join(words)) + b"\r\n")
         elif action == "drips":  # every octet by itself from now on
             client.drips = True
         elif action == "holds":
@@ -480,6 +525,7 @@ def log_in(proxy, servers):
 
 
 # What a server tells who asks what it can do; {} is where TLS may begin.
+TAUGHT = ("plain", "starttls", "tls")
 LESSONS = {
     "pop3": ("+OK ready", {"STLS": "+OK", "CAPA":
                            "+OK\r\nTOP\r\nUIDL\r\nUSER\r\n."}, "QUIT"),
@@ -495,7 +541,7 @@ LESSONS = {
 
 def teach(servers, service):
     """Tells a new proxy with one relay what the servers of a service can."""
-    for _ in ("plain", "starttls", "tls") if LESSONS[service] else ():
+    for _ in TAUGHT if LESSONS[service] else ():
         greeting, answers, bye = LESSONS[service]
         peer = servers.accept(time.monotonic() + 2 * TIMEOUT)
         peer.send(greeting.encode() + b"\r\n")
