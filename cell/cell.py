@@ -36,6 +36,7 @@ import exchanger
 import imap
 import kerberos
 import knot
+import postfix
 import slapd
 import tls
 import users
@@ -83,15 +84,15 @@ class Cell:
             self.found_realm()
             self.wait_for_login(published)
             self.log_everybody_in()
+            kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
             self.write_env()
 
     def found_realm(self):
         """Once in the life of a cell."""
         if "realm" not in self.settings:
-            kerberos.found(self.layout, self.say)
+            kerberos.found(self.layout)
             self.settings["realm"] = REALM
             save_settings(self.layout.folder, self.settings)
-        kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
 
     def stop(self):
         if not self.layout.folder.exists():
@@ -152,7 +153,11 @@ class Cell:
                               kerberos.Kpasswdd) for host in KDCS]
         return [*directories, knot.Knot(self.layout, self.settings),
                 *backends, *replicas, *realm, *proxies, *observers, *publishers,
-                exchanger.Exchanger(self.layout, self.settings)]
+                self.exchanger()]
+
+    def exchanger(self):
+        kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
+        return kind(self.layout, self.settings)
 
     def server(self, name):
         for server in self.servers():
@@ -272,7 +277,8 @@ class Cell:
             for endpoint in server.endpoints:
                 check_free(endpoint)
         for server in servers:
-            self.processes.start(server.name, server.command(), server.log)
+            self.processes.start(server.name, server.command(), server.log,
+                                 server.environment)
         for server in servers:
             self.wait_for_server(server)
 

@@ -4,8 +4,8 @@ import os
 import pwd
 import socket
 
-from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, PORTS, PROXIES,
-                    PUBLISHERS, REALM,
+from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, HUB_PORT, PORTS,
+                    PROXIES, PUBLISHERS, REALM,
                     REPLICAS, SUFFIX, WEB_PORT)
 
 from process import Trouble
@@ -69,6 +69,15 @@ LISTENER = """
 listen {kind} {{
 	addresses = {{ "{address}" }}
 	port = {port}
+}}
+"""
+
+
+HUB_LISTENER = """
+listen smtp {{
+	addresses = {{ "{address}" }}
+	port = {port}
+	hub_networks = {{ "127.0.0.0/8" }}
 }}
 """
 
@@ -150,7 +159,8 @@ class Proxy(Daemon):
     def listeners(self):
         return "".join(LISTENER.format(kind=kind, address=self.address,
                                        port=PORTS[kind])
-                       for kind in self.services)
+                       for kind in self.services) + HUB_LISTENER.format(
+                           address=self.address, port=HUB_PORT)
 
 
 class Observer(Proxy):

@@ -7,6 +7,7 @@ import socket
 
 from layout import (DAEMONS, DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
                     PORTS)
+import postfix
 from process import Trouble
 from server import Server, find_program
 
@@ -22,7 +23,9 @@ class Dovecot(Server):
         self.name = name
         self.address = layout.addresses[name]
         self.endpoints = [(self.address, port, socket.SOCK_STREAM)
-                          for port in PORTS.values()]
+                          for kind, port in PORTS.items()
+                          if not (postfix.is_used()
+                                  and kind.startswith("submission"))]
         self.conf = layout.conf / f"{name}.conf"
 
     def make(self):
@@ -43,6 +46,8 @@ class Dovecot(Server):
             exchanger_port=EXCHANGER_PORT,
             mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
                                                name=self.name),
+            submission_protocol="" if postfix.is_used() else "submission",
+            postfix_auth=postfix.auth_socket(self.layout, self.name),
             **identities(), **PORTS)
 
     def prepare(self):

@@ -1,6 +1,5 @@
 """The realm: two KDCs with kpasswdd, a replica beside each, and its principals."""
 
-import concurrent.futures
 import os
 import pathlib
 import socket
@@ -61,13 +60,13 @@ class Kerberos(Server):
         self.host = host
         self.address = layout.addresses[host]
         self.conf = layout.conf / f"{host}.conf"
+        self.environment = {"KRB5_CONFIG": str(self.conf)}
 
     def command(self, *words):
         path = pathlib.Path("/usr/lib/heimdal-servers") / self.program
         if not path.exists():
             raise Trouble(f"{path} is not there: run tools/bootstrap cell")
-        return [find_program("env"), f"KRB5_CONFIG={self.conf}", path, "-c",
-                self.conf, *words]
+        return [path, "-c", self.conf, *words]
 
 
 class Kdc(Kerberos):
@@ -81,10 +80,6 @@ class Kdc(Kerberos):
 
     def make(self):
         make_host_folder(self.layout, self.host)
-        master_key = self.layout.conf / "master.key"
-        if not master_key.exists():
-            run([find_program("kstash"), "--random-key",
-                 f"--key-file={master_key}"])
         password = self.layout.conf / f"{self.host}.password"
         password.touch(mode=0o600)
         password.write_text(self.settings[f"{self.host}_password"] + "\n")
@@ -95,9 +90,9 @@ class Kdc(Kerberos):
         self.write_conf(
             "kdc.conf.in", self.conf.name, realm=REALM, plugins=plugins,
             address=self.address, port=KDC_PORT, log=self.layout.log,
-            name=self.host, master_key=master_key, module=module,
+            name=self.host, master_key=self.layout.master_key, module=module,
             replica=self.layout.replica(self.host),
-            lockout=self.layout.run / self.host / "lockout",
+            lockout=self.layout.run / "lockout",
             uris=" ".join(self.layout.ldap_uris), suffix=SUFFIX,
             bind_dn=f"cn={self.host},{DAEMONS}", password=password,
             ca=self.layout.ca)
@@ -146,8 +141,8 @@ def spelled(uid):
     return "".join(f"\\{c}" if c in AWKWARD else c for c in uid)
 
 
-def found(layout, say):
-    """krbtgt, services with their keytabs, and keys for the users."""
+def found(layout):
+    """krbtgt, and services with their keytabs; users have keys once they log in."""
     kadmin(layout, "init", "--realm-max-ticket-life=1d",
            "--realm-max-renewable-life=1w", REALM)
     front = [f"{service}/{HOST}" for service in SERVICES]
@@ -163,15 +158,6 @@ def found(layout, say):
         kadmin(layout, "modify", *[
             f"--constrained-delegation={back}@{REALM}" for back in backs
             if back.startswith(f"{service}/")], principal)
-
-    def set_password(user):
-        kadmin(layout, "cpw", f"--password={user.password}", "--",
-               spelled(user.uid))
-
-    everybody = users.all_users()
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(set_password, everybody))
-    say(f"{len(everybody)} users have keys")
 
 
 def kinit(layout, uid, password, cache):

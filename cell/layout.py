@@ -13,6 +13,7 @@ import re
 DOMAIN = "cell.test"
 HOST = "mail." + DOMAIN
 SUFFIX = "dc=cell,dc=test"
+REALM = "CELL.TEST"
 PEOPLE = "ou=people," + SUFFIX
 DAEMONS = "ou=daemons," + SUFFIX
 ADMIN_DN = "cn=admin," + SUFFIX
@@ -30,7 +31,7 @@ DNS_PORT = 31053
 EXCHANGER_PORT = 31025
 KDC_PORT = 31088
 KPASSWD_PORT = 31464
-REALM = "CELL.TEST"
+HUB_PORT = 31026  # SMTP without a login: of the proxies, and of a hub for them
 WEB_PORT = 31080
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
@@ -73,6 +74,7 @@ class Layout:
         self.env = self.folder / "env"
         self.ca = self.folder / "ca.pem"
         self.krb5_conf = self.folder / "krb5.conf"
+        self.master_key = self.data / "m-key"
 
     @property
     def run(self):

@@ -106,12 +106,13 @@ class Processes:
         self.folder = folder
         self.children = []  # of this process, to be reaped
 
-    def start(self, name, argv, log):
+    def start(self, name, argv, log, environment=None):
         program = identity(argv[0])
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 cwd="/", start_new_session=True,
+                env={**os.environ, **(environment or {})},
                 preexec_fn=raise_descriptors)
         self.children.append(child)
         stat = read_stat(child.pid)

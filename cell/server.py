@@ -21,6 +21,7 @@ class Server:
 
     name = ""
     endpoints = ()
+    environment = {}  # besides that of whoever starts it
 
     def __init__(self, layout, settings):
         self.layout = layout

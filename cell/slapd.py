@@ -7,8 +7,11 @@ import ldap
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
                     DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
-                    POOL, PORTS, PROXIES, ROOT, SERVERS, SUFFIX)
+                    POOL, PORTS, PROXIES, REALM, ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
+
+# Heimdal's, which hdb's own entries and ours are made of.
+HDB_SCHEMA = "/etc/ldap/schema/hdb.schema"
 
 
 class Slapd(Server):
@@ -18,6 +21,9 @@ class Slapd(Server):
         self.address = layout.addresses[name]
         self.endpoints = [(self.address, LDAP_PORT, socket.SOCK_STREAM)]
         self.conf = layout.conf / f"{name}.conf"
+        # Its own, for Heimdal loads all plugins that the machine's names.
+        self.krb5_conf = layout.conf / "slapd-krb5.conf"
+        self.environment = {"KRB5_CONFIG": str(self.krb5_conf)}
 
     @property
     def url(self):
@@ -28,10 +34,17 @@ class Slapd(Server):
         (data / "db").mkdir(parents=True)
         (data / "log").mkdir()
         number = list(DIRECTORIES).index(self.name) + 1
+        make_master_key(self.layout)
+        self.write_conf("slapd-krb5.conf.in", self.krb5_conf.name, realm=REALM,
+                        plugins=self.layout.conf / "none")
         other, = [uri for uri in self.layout.ldap_uris if uri != self.url]
         self.write_conf(
             "slapd.conf.in", self.conf.name, id=number, rid=f"{number:03}",
-            schema=ROOT / "schema", ca=self.layout.ca,
+            hdb_schema=HDB_SCHEMA, schema=ROOT / "schema" / "postcell.schema",
+            kerberos_schema=ROOT / "schema" / "postcell-kerberos.schema",
+            build=self.layout.build, realm=REALM,
+            master_key=self.layout.master_key,
+            lockout=self.layout.run / "lockout", ca=self.layout.ca,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", data=data,
             suffix=SUFFIX, admin_dn=ADMIN_DN, other=other,
@@ -58,6 +71,15 @@ class Slapd(Server):
             connection.unbind_s()
 
 
+def make_master_key(layout):
+    """One for all who hold the realm's keys."""
+    if not layout.master_key.exists():
+        run([find_program("kstash"), "--random-key",
+             "--enctype=aes256-cts-hmac-sha1-96",
+             f"--key-file={layout.master_key}"])
+        layout.master_key.chmod(0o600)
+
+
 def fill(directories, settings):
     """Writes the same entries into both, operational attributes included."""
     first, *others = directories
@@ -82,7 +104,8 @@ def slapadd(directory, ldif):
 
 def identities():
     """Daemons that the directory knows, each by a name of its own."""
-    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(), *KDCS]
+    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(),
+            *KDCS]
 
 
 def entries(layout, settings):

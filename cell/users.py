@@ -82,8 +82,12 @@ def hash_password(password):
     return b"{SSHA}" + base64.b64encode(digest + salt)
 
 
+# They have nothing but what inetOrgPerson gives, and keep their hashes.
+PLAIN = ("nil", "x")
+
+
 def entry(user):
-    """DN and attributes; a few have nothing but what inetOrgPerson gives."""
+    """DN and attributes."""
     attributes = {
         "objectClass": [b"inetOrgPerson"],
         "uid": [user.uid.encode()],
@@ -92,8 +96,9 @@ def entry(user):
         "mail": [user.mail.encode()],
         "userPassword": [hash_password(user.password)],
     }
-    if user.local:
+    if user.uid not in PLAIN:
         attributes["objectClass"].append(b"postcellAccount")
+    if user.local:
         attributes["mailLocalAddress"] = [user.local.encode()]
     return f"uid={ldap.dn.escape_dn_chars(user.uid)},{PEOPLE}", attributes
 

@@ -363,10 +363,13 @@ directory_act_password(LDAP *ldap, void *context)
 	char *password = strndup(change->password.data, change->password.size);
 	struct berval user = { dn ? strlen(dn) : 0, dn };
 	struct berval new = { change->password.size, password };
+	struct berval made = { 0, NULL }; /* libldap insists on a place */
 	int code = LDAP_NO_MEMORY;
 
 	if (dn && password)
-		code = ldap_passwd_s(ldap, &user, NULL, &new, NULL, NULL, NULL);
+		code =
+		    ldap_passwd_s(ldap, &user, NULL, &new, &made, NULL, NULL);
+	ber_memfree(made.bv_val);
 	if (password)
 		explicit_bzero(password, change->password.size);
 	free(password);

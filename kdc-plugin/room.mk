@@ -16,3 +16,11 @@ install_kdc += postcell_hdb.so
 kdc-plugin_TEST_USES := $(postcell_hdb.so_USES)
 kdc-plugin_TEST_PACKAGES := $(postcell_hdb.so_PACKAGES)
 kdc-plugin_TEST_LIBS := $(postcell_hdb.so_LIBS)
+
+# For clients, who shall not need the directory's libraries for it.
+MODULES += postcell_locate.so
+postcell_locate.so_SOURCES := kdc-plugin/locate.c
+postcell_locate.so_USES := libpostcell-kdc libpostcell-replica-reader libpostcell
+postcell_locate.so_PACKAGES := heimdal-krb5 lmdb $(libpostcell_PACKAGES)
+postcell_locate.so_LDFLAGS := -Wl,-z,defs
+install_krb5 += postcell_locate.so

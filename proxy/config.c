@@ -456,8 +456,9 @@ bool
 config_relays_mechanisms(
     const struct config *config, const struct config_listener *listener)
 {
-	return (all_mechanisms(config, listener) & sasl_relayed_mechanisms()) !=
-	       0;
+	return listener->authentication != CONFIG_VERIFY &&
+	       (all_mechanisms(config, listener) & sasl_relayed_mechanisms()) !=
+		   0;
 }
 
 void
@@ -476,6 +477,10 @@ config_access(const struct config *config,
 			smallest = &networks[i];
 	*mechanisms = smallest && smallest->mechanisms ? smallest->mechanisms
 						       : listener->mechanisms;
+	if (listener->authentication == CONFIG_VERIFY)
+		*mechanisms &= ~sasl_relayed_mechanisms();
+	else
+		*mechanisms &= ~(1U << SASL_EXTERNAL);
 	*plaintext = smallest && smallest->plaintext
 			 ? smallest->plaintext == CONFIG_PLAINTEXT_YES
 			 : listener->plaintext;

@@ -288,6 +288,9 @@ delivery_lost_reply(void)
 struct slice
 delivery_last_word(unsigned code, struct slice text)
 {
+	/* It closes its connection, which is no reason for the client's. */
+	if (code == 421)
+		return delivery_lost_reply();
 	if (code / 100 == 3)
 		return slice_from(
 		    "451 4.3.0 The server of the mailbox is not set up right.");

@@ -142,7 +142,7 @@ describe_relays(const struct stats *stats)
 }
 
 static void
-answer_status(struct client *client)
+answer_status(struct client *client, const char *argument)
 {
 	const struct health_settings *settings = client->health->settings;
 	json_t *status = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
@@ -151,6 +151,7 @@ answer_status(struct client *client)
 	    describe_relays(settings->stats), "counters",
 	    describe_counters(settings->stats));
 
+	(void)argument;
 	if (client->health->observer)
 		json_object_set_new(status, "observed",
 		    observer_describe(client->health->observer));
@@ -160,7 +161,7 @@ answer_status(struct client *client)
 /* ---- limits ---- */
 
 static void
-answer_limits(struct client *client)
+answer_limits(struct client *client, const char *argument)
 {
 	const struct health_settings *settings = client->health->settings;
 	const struct config_limits *limits = &settings->config->limits;
@@ -180,6 +181,7 @@ answer_limits(struct client *client)
 
 	json_t *list = json_array();
 
+	(void)argument;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		json_array_append_new(
 		    list, json_pack("{s:s, s:I, s:I}", "name", rows[i].name,
@@ -290,8 +292,9 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 /* ---- the control socket ---- */
 
 static void
-begin_reload(struct client *client)
+begin_reload(struct client *client, const char *argument)
 {
+	(void)argument;
 	if (send(client->health->settings->parent_fd, "reload", 6,
 		MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		answer_error(client, "the parent does not listen");
@@ -299,11 +302,54 @@ begin_reload(struct client *client)
 		answer(client, json_pack("{s:b}", "begun", 1));
 }
 
+/* Mail is nobody's business but the user's, and root's who asks for it. */
+static bool
+is_root(const struct client *client)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(bufferevent_getfd(client->connection), SOL_SOCKET,
+		SO_PEERCRED, &peer, &size) < 0)
+		return false;
+	return peer.uid == 0 ||
+	       (!client->health->settings->jail.enter && peer.uid == geteuid());
+}
+
+/* "ID SECONDS": gives every relay one end of a channel, and the client the
+ * other. */
+static void
+begin_trace(struct client *client, const char *argument)
+{
+	struct relay_channel *relay;
+	char question[CONTROL_QUESTION_SIZE];
+	int size = snprintf(question, sizeof(question), "trace %u %s",
+	    ++client->health->questions, argument);
+	int ends[2];
+
+	if (!is_root(client)) {
+		answer_error(client, "only root may trace sessions");
+		return;
+	}
+	if (size < 0 || (size_t)size >= sizeof(question) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+		answer_error(client, "no channel for the trace");
+		return;
+	}
+	TAILQ_FOREACH (relay, &client->health->relays, link)
+		control_send_fd(relay->fd, ends[0], question);
+	control_send_fd(bufferevent_getfd(client->connection), ends[1],
+	    "{\"begun\": true}\n");
+	close(ends[0]);
+	close(ends[1]);
+	client_free(client);
+}
+
 /* With `run`, it is answered here; else by the relays. */
 static const struct verb {
 	const char *name;
 	bool has_argument;
-	void (*run)(struct client *client);
+	void (*run)(struct client *client, const char *argument);
 } verbs[] = {
 	{ "status", false, answer_status },
 	{ "limits", false, answer_limits },
@@ -311,6 +357,7 @@ static const struct verb {
 	{ "kick", true, NULL },
 	{ "flush", true, NULL },
 	{ "reload", false, begin_reload },
+	{ "trace", true, begin_trace },
 };
 
 /* Cuts the line at its first space. */
@@ -329,7 +376,7 @@ run_verb(struct client *client, char *line)
 		    verb->has_argument != (argument[0] != '\0'))
 			continue;
 		if (verb->run)
-			verb->run(client);
+			verb->run(client, argument);
 		else
 			ask_relays(client, verb->name, argument);
 		return;

@@ -340,6 +340,8 @@ imap_input(struct back *back, struct slice *input, struct buf *out)
 		    slice_find(line, '\r') != SIZE_MAX)
 			return broken(back,
 			    "back end's line has a NUL or a CR by itself");
+		if (!back_hear(back, line))
+			return broken(back, BACK_HEARD_WHY);
 		action = take_line(back, line, out);
 	}
 	return action;

@@ -166,6 +166,7 @@ on_tick(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	relay->now_s = relay_now_ms() / 1000;
 	learner_tick(relay->learner);
+	trace_tick(relay);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
 		int64_t before_s =
 		    relay->now_s - queue_time(relay, (enum session_queue)i);
@@ -336,15 +337,33 @@ answer_end(struct relay *relay, int fd, const char *question)
 	json_decref(ended);
 }
 
+/* "trace NUMBER ID SECONDS", and the channel to tell it to. */
+static void
+take_trace(struct relay *relay, int fd, const char *question)
+{
+	char argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
+	long seconds;
+
+	if (sscanf(question, "trace %*u %255s %ld", argument, &seconds) == 2 &&
+	    read_id(argument, id))
+		trace_begin(relay, fd, slice_of(id, sizeof(id)), seconds);
+	else
+		close(fd);
+}
+
 static void
 on_health(evutil_socket_t fd, short what, void *context)
 {
 	struct relay *relay = context;
 	char question[CONTROL_QUESTION_SIZE];
-	int none;
-	long size = control_receive_fd(fd, &none, question);
+	int passed;
+	long size = control_receive_fd(fd, &passed, question);
 
 	(void)what;
+	if (passed >= 0) {
+		take_trace(relay, passed, question);
+		return;
+	}
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		event_del(relay->health_event);
 	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
@@ -458,6 +477,7 @@ close_relay(struct relay *relay)
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}
+	trace_end_all(relay);
 	learner_free(&relay->learner);
 	verdicts_free(&relay->verdicts);
 	offers_free(&relay->offers);

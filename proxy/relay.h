@@ -26,6 +26,7 @@
 #include "proxy/resolve.h"
 #include "proxy/route.h"
 #include "proxy/stats.h"
+#include "proxy/trace.h"
 #include "proxy/verdict.h"
 
 #define RELAY_ID_SIZE 28 /* octets of a session's id, its NUL included */
@@ -93,6 +94,7 @@ struct relay {
 	struct session_list queues[QUEUE_COUNT];
 	struct arrival_list arrivals;
 	struct delivery_list deliveries;
+	struct trace_list traces;
 	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */

@@ -377,6 +377,57 @@ step_close(struct session *session)
 }
 
 /* ---- octets are passed on ---- */
+
+static void
+trace(struct session *session, struct flow *flow, char who, struct slice octets)
+{
+	struct relay *relay = session->relay;
+
+	if (trace_wants(relay, session->follower.id))
+		trace_tell(
+		    relay, session->follower.id, who, session->id, octets);
+	else
+		flow->tap = NULL;
+}
+
+static void
+on_client_octets(void *context, struct slice octets)
+{
+	struct session *session = context;
+
+	trace(session, &session->to_back, 'C', octets);
+}
+
+static void
+on_server_octets(void *context, struct slice octets)
+{
+	struct session *session = context;
+
+	trace(session, &session->to_front, 'S', octets);
+}
+
+void
+session_trace(struct session *session)
+{
+	if (session->state != SESSION_RELAY ||
+	    !trace_wants(session->relay, session->follower.id))
+		return;
+	session->to_back.tap = on_client_octets;
+	session->to_front.tap = on_server_octets;
+	session->to_back.tap_context = session->to_front.tap_context = session;
+}
+
+/* What either side said together with the login's last words. */
+static void
+trace_first(struct session *session, const struct login *login)
+{
+	if (LIST_EMPTY(&session->relay->traces) ||
+	    !trace_wants(session->relay, session->follower.id))
+		return;
+	trace(session, &session->to_back, 'C', buf_slice(&login->front_in));
+	trace(session, &session->to_front, 'S', buf_slice(&login->back_in));
+}
+
 /* Logged in: what is still unsent goes first, all else of the login is freed.
  */
 void
@@ -411,8 +462,10 @@ session_begin_relay(struct session *session)
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
 	stats_add(slot, STATS_LOGINS, 1);
 	stats_add(slot, STATS_LOGGED_IN, 1);
+	trace_first(session, login);
 	login_free(session);
 	session_enter(session, SESSION_RELAY);
+	session_trace(session);
 	/* Both sides were just read empty; the loop tells of more. */
 	session->to_back.readable = session->to_front.readable = false;
 	step_relay(session);
@@ -578,15 +631,14 @@ login_new(struct session *session)
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
 	config_access(session->relay->config, session->listener->config,
-	    &session->client, &login->front.mechanisms,
-	    &login->front.plaintext);
-	/* EXTERNAL is for those whose certificate was seen. */
-	login->front.mechanisms &= ~(1U << SASL_EXTERNAL);
-	/* What the server decides about it must take. */
-	login->front.mechanisms &=
-	    ~sasl_relayed_mechanisms() |
-	    session->relay->offers
-		.mechanisms[session->listener->config->service];
+	    &session->client, &login->mechanisms, &login->front.plaintext);
+	/* EXTERNAL is for those whose certificate was seen, and what the server
+	 * decides about it must take. */
+	login->front.mechanisms =
+	    login->mechanisms & ~(1U << SASL_EXTERNAL) &
+	    (~sasl_relayed_mechanisms() |
+		session->relay->offers
+		    .mechanisms[session->listener->config->service]);
 	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }

@@ -491,12 +491,9 @@ session_offer_external(struct session *session)
 {
 	struct login *login = session->login;
 	struct buf name = buf_bounded(SASL_NAME_SIZE_MAX);
-	unsigned bit = 1U << SASL_EXTERNAL, mechanisms;
-	bool plaintext;
+	unsigned bit = 1U << SASL_EXTERNAL;
 
-	config_access(session->relay->config, session->listener->config,
-	    &session->client, &mechanisms, &plaintext);
-	if (mechanisms & bit && read_certificate(session, &name) == 0)
+	if (login->mechanisms & bit && read_certificate(session, &name) == 0)
 		login->front.mechanisms |= bit;
 	buf_free(&name);
 }
@@ -635,7 +632,8 @@ session_authenticate(struct session *session)
 	struct login *login = session->login;
 	const struct config *config = session->relay->config;
 
-	login->asked_ms = relay_now_ms();
+	session_end_phase(session, STATS_PHASE_AUTHENTICATE);
+	login->asked_ms = login->phase_us / 1000;
 	login->retries = 0;
 	login->challenged = false;
 	login->account = (struct account){ 0 };

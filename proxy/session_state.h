@@ -67,6 +67,7 @@ struct login {
 	size_t address_next;
 	struct event timer;      /* guard, one connection attempt, penalty */
 	const char *connect_why; /* static: the last attempt's failure */
+	unsigned mechanisms;     /* that this client's network may use */
 	int64_t connect_ms;      /* when that attempt began */
 	int64_t phase_us;        /* when its phase began (stats.h) */
 	int64_t asked_ms;        /* when the credentials were complete */

@@ -305,6 +305,7 @@ open_keys(struct overlay *overlay, char *why, size_t size)
 		return -1;
 	}
 	passwords_set_scheme_keys(overlay->keys);
+	overlay->turns = turns_new();
 	if (overlay->memory_size == 0)
 		return 0;
 	keys_random(overlay->memory_key, sizeof(overlay->memory_key));
@@ -416,6 +417,7 @@ overlay_close(struct overlay *overlay)
 	if (overlay->lockout_memory)
 		(void)munmap(overlay->lockout_memory, LOCKOUT_SIZE);
 	overlay->lockout_memory = NULL;
+	turns_free(&overlay->turns);
 	names_free(&overlay->names);
 	shown_free(&overlay->shown);
 	overlay->is_open = false;

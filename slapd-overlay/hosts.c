@@ -248,17 +248,20 @@ refuse_unsettled(SlapReply *rs, const struct host *host)
 
 static int
 modify_host(Operation *op, SlapReply *rs, const struct cell *cell,
-    const struct host *host)
+    const struct host *host, bool relaxed)
 {
 	const struct overlay *overlay = overlay_of(op);
 	struct wish wish = { .state = host->state, .weight = host->weight };
 
-	if (overlay->check_references && changes_pool(op->orm_modlist) &&
+	if (overlay->check_references && !relaxed &&
+	    changes_pool(op->orm_modlist) &&
 	    refuse_unsettled(rs, host) != SLAP_CB_CONTINUE)
 		return LDAP_UNWILLING_TO_PERFORM;
 	if (!overlay->keep_transitions)
 		return SLAP_CB_CONTINUE;
 	if (read_wish(&wish, op->orm_modlist) < 0) {
+		if (relaxed)
+			return SLAP_CB_CONTINUE;
 		rs->sr_text =
 		    "postcellState is up, drain or down, postcellWeight 0 to 10000";
 		return LDAP_CONSTRAINT_VIOLATION;
@@ -277,8 +280,9 @@ hosts_modify(Operation *op, SlapReply *rs, Entry *entry)
 	enum host_kind kind;
 	struct slice name;
 	struct cell *cell;
+	bool relaxed = directory_is_relaxed(op, entry);
 
-	if (overlay->check_references)
+	if (overlay->check_references && !relaxed)
 		code = check_references(op, rs);
 	if (code != SLAP_CB_CONTINUE || !map_host(entry, &kind, &name) ||
 	    (!overlay->keep_transitions && !overlay->check_references))
@@ -286,7 +290,7 @@ hosts_modify(Operation *op, SlapReply *rs, Entry *entry)
 	cell = map_read(op);
 	host = cell ? cell_host(cell, kind, name) : NULL;
 	if (host)
-		code = modify_host(op, rs, cell, host);
+		code = modify_host(op, rs, cell, host, relaxed);
 	cell_free(&cell);
 	return code;
 }
@@ -323,13 +327,14 @@ hosts_add(Operation *op, SlapReply *rs)
 {
 	const struct overlay *overlay = overlay_of(op);
 	Entry *entry = op->ora_e;
+	bool checks =
+	    overlay->check_references && !directory_is_relaxed(op, NULL);
 	int code = SLAP_CB_CONTINUE;
 	enum host_kind kind;
 	struct slice name;
 
 	for (Attribute *each = entry->e_attrs;
-	     each && overlay->check_references && code == SLAP_CB_CONTINUE;
-	     each = each->a_next)
+	     each && checks && code == SLAP_CB_CONTINUE; each = each->a_next)
 		code = check_reference(op, rs, each->a_desc, each->a_vals);
 	if (code == SLAP_CB_CONTINUE && overlay->keep_transitions &&
 	    map_host(entry, &kind, &name) &&
@@ -364,7 +369,8 @@ hosts_remove(Operation *op, SlapReply *rs, Entry *entry)
 	enum host_kind kind;
 	struct cell *cell;
 
-	if (!overlay_of(op)->check_references)
+	if (!overlay_of(op)->check_references ||
+	    directory_is_relaxed(op, entry))
 		return SLAP_CB_CONTINUE;
 	if (entry_is(entry, CLASS_POOL))
 		return remove_pool(op, rs, entry);

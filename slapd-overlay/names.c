@@ -291,8 +291,7 @@ names_modify(Operation *op, SlapReply *rs, Entry *entry)
 {
 	struct given given[NAMES_MAX];
 
-	(void)entry;
-	if (!overlay_of(op)->names)
+	if (!overlay_of(op)->names || directory_is_relaxed(op, entry))
 		return SLAP_CB_CONTINUE;
 	return check(op, rs, given, of_mods(given, op->orm_modlist));
 }
@@ -302,8 +301,7 @@ names_rename(Operation *op, SlapReply *rs, Entry *entry)
 {
 	struct given given[NAMES_MAX];
 
-	(void)entry;
-	if (!overlay_of(op)->names)
+	if (!overlay_of(op)->names || directory_is_relaxed(op, entry))
 		return SLAP_CB_CONTINUE;
 	return check(op, rs, given, of_mods(given, op->orr_modlist));
 }
@@ -315,7 +313,7 @@ names_add(Operation *op, SlapReply *rs)
 	size_t count = 0;
 	enum attribute which;
 
-	if (!overlay_of(op)->names)
+	if (!overlay_of(op)->names || directory_is_relaxed(op, NULL))
 		return SLAP_CB_CONTINUE;
 	for (Attribute *each = op->ora_e->e_attrs; each; each = each->a_next)
 		if (is_name(each->a_desc, &which))

@@ -37,6 +37,7 @@
 #define OVERLAY_ARC "2.25.275702770030886576173323315950797845956"
 
 struct names;
+struct turns;
 struct shown;
 
 struct overlay {
@@ -66,6 +67,7 @@ struct overlay {
 	unsigned char memory_key[KEYS_DIGEST_SIZE];
 	struct lockout lockout;
 	void *lockout_memory; /* mapped */
+	struct turns *turns;
 	struct names *names;
 	struct shown *shown;
 };
@@ -106,6 +108,7 @@ enum attribute {
 	ATTRIBUTE_OLD_KVNO,
 	/* Those of ppolicy, where it is loaded. */
 	ATTRIBUTE_PWD_CHANGED,
+	ATTRIBUTE_PWD_HISTORY,
 	ATTRIBUTE_PWD_RESET,
 	ATTRIBUTE_COUNT
 };
@@ -155,6 +158,11 @@ Entry *directory_read(Operation *op, struct berval *ndn);
 /* True for what we wrote ourselves, and for what arrives by replication. */
 bool directory_is_own(Operation *op);
 bool directory_is_replicated(Operation *op);
+/* Whether the database has that overlay as well. */
+bool directory_has_overlay(Operation *op, const char *name);
+/* Somebody who may manage the entry asked, by the Relax Rules control, that
+ * rules be not held against him; NULL for an entry that is to be added. */
+bool directory_is_relaxed(Operation *op, Entry *entry);
 /*
  * Modifies an entry as the directory itself, past all our own hooks. Takes the
  * modifications. An LDAP result.
@@ -210,6 +218,10 @@ int login_check_old(
 bool passwords_managed(Entry *entry);
 /* The key sets of an entry, sorted, which borrow from it; how many. */
 size_t passwords_sets(Entry *entry, struct keyset *sets, size_t most);
+/* Whether a modify is about passwords at all. */
+bool passwords_concern(const Modifications *mods);
+/* A value that is there already is no error of a replicated write. */
+void passwords_soften(Modifications *mods);
 int passwords_extended(Operation *op, SlapReply *rs);
 int passwords_modify(Operation *op, SlapReply *rs, Entry *entry);
 int passwords_add(Operation *op, SlapReply *rs);
@@ -217,6 +229,11 @@ int passwords_add(Operation *op, SlapReply *rs);
 void passwords_migrate(Operation *op, Entry *entry, struct slice password);
 int passwords_register_scheme(void);
 void passwords_set_scheme_keys(struct keys *keys);
+
+/* turns.c: changes of one password come one after the other */
+struct turns *turns_new(void);
+void turns_free(struct turns **turns);
+int turns_take(Operation *op, SlapReply *rs);
 
 /* names.c: each name leads to one account */
 struct names *names_new(void);

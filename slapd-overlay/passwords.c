@@ -154,6 +154,7 @@ struct asked {
 	size_t values;        /* how many values are brought */
 	bool raw_keys;        /* postcellKeys is in it */
 	bool replaces_keys;
+	bool classes;          /* objectClass is in it */
 	struct slice password; /* the new one */
 	struct slice key_set;  /* the newest that is added; empty for none */
 };
@@ -211,6 +212,7 @@ read_asked(struct asked *asked, Operation *op, const char **text)
 			code = read_raw_keys(asked, mod, text);
 		if (code != LDAP_SUCCESS)
 			return code;
+		asked->classes |= mod->sml_desc == attribute_class();
 		if (mod->sml_desc != attribute_password())
 			continue;
 		asked->changes = true;
@@ -226,6 +228,32 @@ read_asked(struct asked *asked, Operation *op, const char **text)
 		asked->values = 1;
 	}
 	return LDAP_SUCCESS;
+}
+
+bool
+passwords_concern(const Modifications *mods)
+{
+	for (; mods; mods = mods->sml_next)
+		if (mods->sml_desc == attribute_password() ||
+		    mods->sml_desc == attribute(ATTRIBUTE_KEYS))
+			return true;
+	return false;
+}
+
+/*
+ * Two providers that make keys at one moment add the same class, and with
+ * ppolicy the same old hash to the history. slapd takes a value that is there
+ * already for an error, and leaves the whole of such a write out; one that is
+ * gone already it lets pass. The two attributes are those that only grow.
+ */
+void
+passwords_soften(Modifications *mods)
+{
+	for (; mods; mods = mods->sml_next)
+		if (mods->sml_op == LDAP_MOD_ADD &&
+		    (mods->sml_desc == attribute_class() ||
+			mods->sml_desc == attribute(ATTRIBUTE_PWD_HISTORY)))
+			mods->sml_op = SLAP_MOD_SOFTADD;
 }
 
 /* Whether the value stands in the entry as it is. */
@@ -378,9 +406,13 @@ follow_keys(Operation *op, Entry *entry, const struct asked *asked)
 	struct keyset set;
 	const char *why;
 
-	if (asked->key_set.size == 0 ||
+	if (asked->key_set.size == 0 || entry_is(entry, CLASS_PRINCIPAL) ||
 	    keyset_parse(asked->key_set, &set, &why) < 0)
 		return SLAP_CB_CONTINUE;
+	if (!entry_is(entry, CLASS_LOGIN) && !asked->classes)
+		mods_append(
+		    &op->orm_modlist, mod_new(attribute_class(), LDAP_MOD_ADD,
+					  class_name(CLASS_LOGIN)));
 	if (make_text(&made, &set) == 0) {
 		append_deletions(&op->orm_modlist, entry);
 		mods_append(&op->orm_modlist,
@@ -486,7 +518,9 @@ add_with_keys(Entry *entry, const char **text)
 		if (keyset_compare(&newest, &set) < 0)
 			newest = set;
 	}
-	if (make_text(&made, &newest) == 0) {
+	/* A service has keys and no password. */
+	if (!entry_is(entry, CLASS_PRINCIPAL) &&
+	    make_text(&made, &newest) == 0) {
 		value =
 		    (struct berval){ made.password.size, made.password.data };
 		(void)attr_delete(&entry->e_attrs, attribute_password());
@@ -563,11 +597,13 @@ passwords_add(Operation *op, SlapReply *rs)
  * already it leaves alone.
  */
 static void
-append_policy(Modifications **mods, Entry *entry)
+append_policy(Modifications **mods, Operation *op, Entry *entry)
 {
 	struct slice changed = entry_first(entry, ATTRIBUTE_PWD_CHANGED);
 	struct slice reset = entry_first(entry, ATTRIBUTE_PWD_RESET);
 
+	if (!directory_has_overlay(op, "ppolicy"))
+		return;
 	if (changed.size > 0)
 		mods_append(mods, mod_new(attribute(ATTRIBUTE_PWD_CHANGED),
 				      LDAP_MOD_REPLACE, changed));
@@ -594,7 +630,7 @@ passwords_migrate(Operation *op, Entry *entry, struct slice password)
 	mods_append(&mods, mod_new(attribute_password(), LDAP_MOD_ADD,
 			       buf_slice(&made.password)));
 	append_keys(&mods, entry, &made, NULL, 0);
-	append_policy(&mods, entry);
+	append_policy(&mods, op, entry);
 	/* Two first binds at one moment: the second finds no hash to delete. */
 	if (directory_modify(op, &entry->e_name, &entry->e_nname, mods) ==
 	    LDAP_SUCCESS)

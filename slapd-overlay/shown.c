@@ -123,7 +123,8 @@ shown_operational(Operation *op, SlapReply *rs)
 	struct buf record = buf_bounded(RECORD_MAX);
 	struct account account;
 
-	/* Replicas compute for themselves; our own searches never ask for it. */
+	/* Replicas compute for themselves; our own searches never ask for it.
+	 */
 	if (!shown || !rs->sr_entry || op->o_sync > SLAP_CONTROL_IGNORED ||
 	    directory_is_replicated(op) || !is_asked_for(rs) ||
 	    !entry_is(rs->sr_entry, CLASS_ACCOUNT))

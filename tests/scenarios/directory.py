@@ -7,12 +7,13 @@ configuration is used.
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import time
 import uuid
 
 import ldap
+
+from program import Program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/bin") or "slapd"
@@ -41,8 +42,10 @@ def wait_until(condition, timeout=10, what="condition"):
         time.sleep(0.01)
 
 
-class Directory:
+class Directory(Program):
     """One slapd. Peers are followed by delta-syncrepl."""
+
+    must_end = False
 
     def __init__(self, folder, address, port, sid=1, own_schema=True,
                  acl=ACL, limits=LIMITS, extra="", schemas=()):
@@ -55,6 +58,7 @@ class Directory:
         self.more_urls = []
         self.process = None
         self.environment = {}
+        self.tree = None  # folder that becomes cn=config
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -117,7 +121,9 @@ class Directory:
             urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [SLAPD, "-f", self.conf, "-h", urls, "-d", "none"],
+                [SLAPD, "-f", self.conf, *(["-F", self.tree] if self.tree
+                                           else []),
+                 "-h", urls, "-d", "none"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment})
         wait_until(self.answers, 20, f"slapd at {self.url}")
@@ -138,24 +144,6 @@ class Directory:
         connection.set_option(ldap.OPT_TIMEOUT, 10)
         connection.simple_bind_s(ADMIN, PASSWORD)
         return connection
-
-    def send(self, number):
-        self.process.send_signal(number)
-
-    def stop(self, number=signal.SIGTERM):
-        if not self.process:
-            return
-        self.process.send_signal(signal.SIGCONT)
-        self.process.send_signal(number)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-    def kill(self):
-        self.stop(signal.SIGKILL)
 
     def save(self, folder):
         """Copies the databases; it has to be down."""

@@ -9,14 +9,14 @@ import os
 import pathlib
 import pty
 import re
-import shutil
 import signal
 import socket
 import subprocess
 
 import ldap
 
-from directory import (ADMIN, PASSWORD, REPLICA, ROOT, SUFFIX, Directory,
+from conftest import NET
+from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, Directory,
                        base_ldif, wait_until)
 from replicad import BUILD, Replicad
 
@@ -277,3 +277,89 @@ def realm_ldif(people=0):
     return base_ldif(people) + "\n" + "\n".join([
         f"dn: {PRINCIPALS}", "objectClass: organizationalUnit",
         "ou: principals"]) + "\n"
+
+
+class Realm:
+    """All of it; each KDC has a replica of its own."""
+
+    def __init__(self, folder, make_directory=None, options=None):
+        self.folder = pathlib.Path(folder)
+        self.master_key = self.folder / "master.key"
+        self.options = options
+        self.running = []
+        self.clients = 0
+        try:
+            self.start(make_directory or self.make_directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, make_directory):
+        make_master_key(self.master_key)
+        self.directory = make_directory(self)
+        self.directory.load(realm_ldif(12))
+        self.running.append(self.directory)
+        self.directory.start()
+        self.replicad = self.replica("replica")
+        self.kdc = self.make_kdc("kdc", self.replicad)
+        self.kdc.found()
+        self.kdc.start()
+
+    @staticmethod
+    def make_directory(realm):
+        address = f"{NET}.21"
+        return Directory(realm.folder / "ldap", address,
+                         quiet_port(socket.SOCK_STREAM, address),
+                         schemas=KERBEROS_SCHEMAS)
+
+    def replica(self, name, start=True, keys="yes"):
+        made = Replicad(self.folder / name, [self.directory],
+                        {"keys": keys == "yes"})
+        made.conf.write_text(re.sub("keys = .*", f"keys = {keys}",
+                                    made.conf.read_text()))
+        self.running.append(made)
+        return made.start() if start else made
+
+    def make_kdc(self, name, replicad, last=61, **more):
+        made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
+                   replicad, self.master_key,
+                   **{"options": self.options, **more})
+        self.running.append(made)
+        return made
+
+    def client(self, kdc=None):
+        self.clients += 1
+        return Client(kdc or self.kdc, self.folder / f"client{self.clients}")
+
+    def values(self, dn, attribute):
+        connection = self.directory.connect()
+        try:
+            found = connection.search_s(dn, ldap.SCOPE_BASE,
+                                        attrlist=[attribute])
+        finally:
+            connection.unbind_s()
+        return sorted(v.decode() for v in found[0][1].get(attribute, []))
+
+    def settle(self, kdc=None):
+        """Until the replica of the KDC has what the directory has."""
+        csns = self.directory.csns()
+        replicad = (kdc or self.kdc).replicad
+        wait_until(lambda: in_step(replicad, csns), 10,
+                   "the replica in step")
+
+    def set_password(self, user, password):
+        self.kdc.set_password(user, password)
+        self.settle()
+
+    def modify(self, dn, **attributes):
+        self.directory.modify(dn, **attributes)
+        self.settle()
+
+    def stop(self):
+        for each in reversed(self.running):
+            each.stop()
+
+
+def in_step(replicad, csns):
+    status = replicad.status()
+    return status and sorted(str(status["csn"]).split()) == csns

@@ -1,9 +1,7 @@
 """Tickets from the replica, administration through the directory."""
 
 import os
-import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,87 +12,14 @@ import ldap.dn
 import pytest
 
 from conftest import NET
-from directory import ROOT, Directory, wait_until
-from realm import (BUILD, KERBEROS_SCHEMAS, PEOPLE, PRINCIPALS, REALM, Client,
-                   Kdc, make_master_key, quiet_port, realm_ldif)
-from replicad import Replicad
+from directory import ROOT, SUFFIX, wait_until
+from realm import (BUILD, PEOPLE, PRINCIPALS, REALM, Realm, make_master_key,
+                   plugins)
 
 KRBTGT = f"krbtgt/{REALM}"
 DELEGATE = BUILD / "tests/scenarios/delegate"
 SERVICE = "imap/mail.replica.test"
 BACK_END = "imap/mbox1.replica.test"
-
-
-class Realm:
-    """All of it; each KDC has a replica of its own."""
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.master_key = self.folder / "master.key"
-        self.running = []
-        self.directory = Directory(
-            self.folder / "ldap", f"{NET}.21",
-            quiet_port(socket.SOCK_STREAM, f"{NET}.21"),
-            schemas=KERBEROS_SCHEMAS)
-        self.directory.load(realm_ldif(12))
-        self.running.append(self.directory.start())
-        make_master_key(self.master_key)
-        self.replicad = self.replica("replica")
-        self.kdc = self.make_kdc("kdc", self.replicad)
-        self.kdc.found()
-        self.kdc.start()
-        self.clients = 0
-
-    def replica(self, name, start=True, keys="yes"):
-        made = Replicad(self.folder / name, [self.directory],
-                        {"keys": keys == "yes"})
-        made.conf.write_text(re.sub("keys = .*", f"keys = {keys}",
-                                    made.conf.read_text()))
-        self.running.append(made)
-        return made.start() if start else made
-
-    def make_kdc(self, name, replicad, last=61, **more):
-        made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
-                   replicad, self.master_key, **more)
-        self.running.append(made)
-        return made
-
-    def client(self, kdc=None):
-        self.clients += 1
-        return Client(kdc or self.kdc, self.folder / f"client{self.clients}")
-
-    def values(self, dn, attribute):
-        connection = self.directory.connect()
-        try:
-            found = connection.search_s(dn, ldap.SCOPE_BASE,
-                                        attrlist=[attribute])
-        finally:
-            connection.unbind_s()
-        return sorted(v.decode() for v in found[0][1].get(attribute, []))
-
-    def settle(self, kdc=None):
-        """Until the replica of the KDC has what the directory has."""
-        csns = self.directory.csns()
-        replicad = (kdc or self.kdc).replicad
-        wait_until(lambda: in_step(replicad, csns), 10,
-                   "the replica in step")
-
-    def set_password(self, user, password):
-        self.kdc.set_password(user, password)
-        self.settle()
-
-    def modify(self, dn, **attributes):
-        self.directory.modify(dn, **attributes)
-        self.settle()
-
-    def stop(self):
-        for each in reversed(self.running):
-            each.stop()
-
-
-def in_step(replicad, csns):
-    status = replicad.status()
-    return status and sorted(str(status["csn"]).split()) == csns
 
 
 def person(uid):
@@ -175,7 +100,7 @@ def test_directory_is_silent(realm):
     realm.directory.send(signal.SIGSTOP)
     try:
         assert client.kinit("user1", "first word") == ""
-        assert client.get(f"kadmin/changepw") != "?"
+        assert client.get("kadmin/changepw") != "?"
         assert "Password incorrect" in client.kinit("user1", "second word")
     finally:
         realm.directory.send(signal.SIGCONT)
@@ -471,3 +396,104 @@ def test_manual_page_and_example():
     section = example.partition("[postcell]\n")[2]
     assert set(re.findall(r"^\t(?:# )?(\w+) = ", section, re.MULTILINE)) \
         == set(rows)
+
+
+def administer(realm, user, life, between):
+    """Reads, lets others have their way, and stores; what it said."""
+    process = subprocess.Popen(
+        [BUILD / "tests/kdc-plugin/administer", f"{user}@{REALM}", str(life)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=realm.kdc.environment())
+    assert process.stdout.readline() == "read\n"
+    between()
+    said, fault = process.communicate("go\n", timeout=30)
+    return said + fault
+
+
+def test_a_stale_read_undoes_nothing(realm):
+    """Another change comes between reading and storing."""
+    realm.set_password("user2", "first word")
+    dn = person("user2")
+    realm.modify(dn, krb5MaxLife="7200", krb5MaxRenew="86400")
+
+    def change_other():
+        realm.directory.modify(dn, krb5MaxRenew="90000", description="mine")
+
+    def change_password():
+        realm.set_password("user2", "second word")
+
+    assert "stored" in administer(realm, "user2", 3600, change_other)
+    assert realm.values(dn, "krb5MaxLife") == ["3600"]
+    assert realm.values(dn, "krb5MaxRenew") == ["90000"]
+    assert realm.values(dn, "description") == ["mine"]
+    assert "stored" in administer(realm, "user2", 3500, change_password)
+    assert realm.values(dn, "krb5MaxLife") == ["3500"]
+    realm.settle()
+    client = realm.client()
+    assert client.kinit("user2", "second word") == ""
+    # The same attribute: the one who comes second is told.
+    said = administer(realm, "user2", 3400, lambda: realm.directory.modify(
+        dn, krb5MaxLife="3300"))
+    assert "another change came between" in said
+    assert realm.values(dn, "krb5MaxLife") == ["3300"]
+
+
+class Silent:
+    """An address where nobody answers; how often it was asked."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 0))
+        self.socket.setblocking(False)
+        self.listener = socket.socket()
+        self.listener.bind(self.socket.getsockname())
+        self.listener.listen()
+        self.listener.setblocking(False)
+
+    @property
+    def place(self):
+        address, port = self.socket.getsockname()
+        return f"{address} {port}"
+
+    def asked(self):
+        count = 0
+        for take in (lambda: self.socket.recv(65536), self.listener.accept):
+            try:
+                while True:
+                    take()
+                    count += 1
+            except BlockingIOError:
+                pass
+        return count
+
+
+def test_locator(realm):
+    """Two of three KDCs are silent: who is known to be down is not asked."""
+    realm.set_password("user0", "first word")
+    silent = [Silent(f"{NET}.{last}") for last in (71, 72)]
+    client = realm.client()
+    kdcs = client.folder / "kdcs"
+    text = realm.kdc.conf.read_text()
+    client.conf.write_text(re.sub(
+        r"\t\tkdc = .*\n", "", re.sub(
+            r"plugin_dir = .*", "plugin_dir = " + str(plugins(
+                client.folder / "plugins", "postcell_locate.so")), text))
+        .replace("[postcell]\n", f"[postcell]\n\tkdcs = {kdcs}\n"
+                 "\tsite = south\n"))
+    # Without the file there is no KDC at all.
+    assert "unable to reach any KDC" in client.kinit("user0", "first word")
+    lines = [f"kdc {REALM} {each.place} kdc{number} south"
+             for number, each in enumerate(silent)]
+    kdcs.write_text("\n".join([
+        *lines, f"kdc {REALM} {realm.kdc.address} {realm.kdc.port} kdc2 north"
+    ]) + "\n")
+    assert client.kinit("user0", "first word") == ""
+    assert all(each.asked() > 0 for each in silent), "this proves nothing"
+    for number in (0, 1):
+        realm.directory.add(
+            f"cn=kdc{number},ou=hosts,{SUFFIX}", objectClass="postcellHost",
+            cn=f"kdc{number}", postcellState="down",
+            postcellService=f"kerberos://kdc{number}.x.test")
+    realm.settle()
+    assert client.kinit("user0", "first word") == ""
+    assert [each.asked() for each in silent] == [0, 0]

@@ -1,6 +1,7 @@
 """slapd-overlay/: integrated login on a real slapd."""
 
 import base64
+import concurrent.futures
 import datetime
 import hashlib
 import hmac
@@ -272,6 +273,37 @@ def test_keys_that_a_kdc_brings_hold(slapd):
     exop(slapd.connect(), "hugo", "by kdc", "again by ldap")
     assert [kvno for _, kvno, _ in slapd.sets("hugo")] == [1, 2, 3]
     assert slapd.bind("hugo", "again by ldap") is None
+
+
+def test_a_kdc_may_be_the_first(slapd):
+    slapd.add_account("first-by-kdc")
+    value = slapd.entry("hilda")["postcellKeys"][0]
+    slapd.connect().modify_s(person_dn("first-by-kdc"), [
+        (ldap.MOD_ADD, "postcellKeys", [value])])
+    assert b"postcellLogin" in slapd.entry("first-by-kdc")["objectClass"]
+    assert slapd.bind("first-by-kdc", "by kdc") is None
+
+
+def test_changes_at_one_provider_take_turns(slapd):
+    """None is refused for another's sake, and none is lost."""
+    slapd.add_account("irma", "0")
+
+    def change(number):
+        connection = slapd.connect()
+        if number % 2:
+            exop(connection, "irma", None, str(number))
+        else:
+            replace(connection, "irma", str(number))
+        connection.unbind_s()
+
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        list(pool.map(change, range(1, 31)))
+    sets = slapd.sets("irma")
+    assert [kvno for _, kvno, _ in sets] == list(range(1, 32))
+    assert slapd.entry("irma")["userPassword"] == [
+        b"{K5KEY}" + sets[-1][2][0].encode()]
+    assert [slapd.bind("irma", str(number)) is None
+            for number in range(31)].count(True) == 1
 
 
 def test_others_than_accounts_are_left_alone(slapd):

@@ -1,0 +1,117 @@
+"""The cell's directory servers with the overlay: keys of its people, and who
+may see them."""
+
+import ldap
+import pytest
+
+import slapd
+import users
+from layout import DAEMONS, DIRECTORIES, KDCS, PEOPLE, SUFFIX
+
+from directory import wait_until
+
+
+def connect(cell, name, url=None):
+    dn, password = ((f"cn=admin,{SUFFIX}", cell.settings["admin_password"])
+                    if name == "admin" else
+                    (f"cn={name},{DAEMONS}", cell.settings[f"{name}_password"]))
+    return slapd.connect(url or cell.layout.ldap_uris[0], cell.layout.ca, dn,
+                         password)
+
+
+def accounts(connection, base=PEOPLE):
+    found = connection.search_s(base, ldap.SCOPE_SUBTREE,
+                                "(objectClass=inetOrgPerson)", ["*", "+"])
+    return {values["uid"][0].decode(): values for _, values in found}
+
+
+def test_people_have_keys_after_their_first_login(cell):
+    """Everybody logged in when the cell started; both servers know the keys."""
+    found = [accounts(connect(cell, "admin", url))
+             for url in cell.layout.ldap_uris]
+    for user in users.all_users():
+        for each in found:
+            values = each[user.uid]
+            if user.uid in users.PLAIN:
+                assert values["userPassword"][0].startswith(b"{SSHA}")
+            else:
+                assert values["userPassword"][0].startswith(b"{K5KEY}"), user
+                assert len(values["postcellKeys"]) == 1
+    assert len(DIRECTORIES) == len(found)
+
+
+def test_a_changed_password_works_at_the_mail_servers(cell):
+    user = users.all_users()[3]
+    dn, _ = users.entry(user)
+    other = slapd.connect(cell.layout.ldap_uris[1], cell.layout.ca, dn,
+                          user.password)
+    other.passwd_s(dn, user.password, "changed for a while")
+    try:
+        def works():
+            try:
+                cell.login(cell.layout.addresses["proxy1"], user.login,
+                           "changed for a while").logout()
+                return True
+            except Exception as error:  # whatever the session says
+                assert "changed" not in str(error)
+                return False
+
+        wait_until(works, what="a login with the new password")
+        with pytest.raises(ldap.INVALID_CREDENTIALS):
+            slapd.connect(cell.layout.ldap_uris[0], cell.layout.ca, dn,
+                          user.password)
+    finally:
+        other.passwd_s(dn, "changed for a while", user.password)
+    wait_until(lambda: binds(cell, dn, user.password),
+               what="the old password at both")
+
+
+def binds(cell, dn, password):
+    try:
+        for url in cell.layout.ldap_uris:
+            slapd.connect(url, cell.layout.ca, dn, password).unbind_s()
+        return True
+    except ldap.INVALID_CREDENTIALS:
+        return False
+
+
+@pytest.mark.parametrize("name", [*slapd.identities(), "sync", "a user"])
+def test_who_reads_keys(cell, name):
+    """A stolen identity reads no key, unless it is a KDC's or replicates."""
+    user = users.all_users()[0]
+    dn, _ = users.entry(user)
+    connection = (slapd.connect(cell.layout.ldap_uris[0], cell.layout.ca, dn,
+                                user.password) if name == "a user"
+                  else connect(cell, name))
+    try:
+        found = connection.search_s(PEOPLE, ldap.SCOPE_SUBTREE,
+                                    "(objectClass=*)", ["*", "+"])
+    except ldap.NO_SUCH_OBJECT:
+        found = []
+    seen = {attribute for _, values in found for attribute in values}
+    assert ("postcellKeys" in seen) == (name in (*KDCS, "sync"))
+    assert ("userPassword" in seen) == (name == "sync")
+    # Nor by guessing at them, nor in the log of changes.
+    if name not in (*KDCS, "sync"):
+        assert not finds(connection, PEOPLE, "(postcellKeys=*)")
+    if name != "sync":
+        assert not finds(connection, "cn=log", "(objectClass=*)")
+
+
+def finds(connection, base, text):
+    try:
+        return connection.search_s(base, ldap.SCOPE_SUBTREE, text, ["1.1"])
+    except (ldap.NO_SUCH_OBJECT, ldap.INSUFFICIENT_ACCESS):
+        return []
+
+
+@pytest.mark.parametrize("name", [n for n in slapd.identities()
+                                  if n not in KDCS])
+def test_who_writes_keys(cell, name):
+    user = users.all_users()[1]
+    dn, _ = users.entry(user)
+    connection = connect(cell, name)
+    value = b"29990101000000.000000Z 9 AAAA"
+    for attribute in ("postcellKeys", "userPassword", "postcellLocked"):
+        with pytest.raises((ldap.INSUFFICIENT_ACCESS, ldap.NO_SUCH_OBJECT)):
+            connection.modify_s(dn, [(ldap.MOD_ADD, attribute, [value])])
