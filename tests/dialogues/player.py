@@ -283,7 +283,8 @@ class Player:
         self.do_meets(name)
         if name not in self.begun:
             self.see(self.server, ":", "MAIL FROM:<a@example.org>")
-        self.see(self.server, ":", f"RCPT TO:<{uid}>")
+        asked = f"{uid}@example.org" if name == "mta" else uid
+        self.see(self.server, ":", f"RCPT TO:<{asked}>")
         if name not in self.begun:
             self.say(self.server, ":", "250 2.1.0 ok")
         self.begun.add(name)
