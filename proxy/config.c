@@ -477,6 +477,10 @@ config_access(const struct config *config,
 			smallest = &networks[i];
 	*mechanisms = smallest && smallest->mechanisms ? smallest->mechanisms
 						       : listener->mechanisms;
+	if (listener->authentication == CONFIG_VERIFY)
+		*mechanisms &= ~sasl_relayed_mechanisms();
+	else
+		*mechanisms &= ~(1U << SASL_EXTERNAL);
 	*plaintext = smallest && smallest->plaintext
 			 ? smallest->plaintext == CONFIG_PLAINTEXT_YES
 			 : listener->plaintext;

@@ -192,7 +192,6 @@ begin_route(struct session *session)
 void
 session_log_in(struct session *session)
 {
-	session_end_phase(session, STATS_PHASE_AUTHENTICATE);
 	begin_route(session);
 }
 
