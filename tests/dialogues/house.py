@@ -113,7 +113,7 @@ def directory(service):
         if not line:
             continue
         name, url = line.replace("SCHEME", service).split()
-        if name in ALONE and service != "imap":
+        if name in UNTEACHABLE and service != "imap":
             continue
         blocks += [f"dn: cn={name},ou=pools,o=x\nobjectClass: postcellPool\n"
                    f"cn: {name}\n",
