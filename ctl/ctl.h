@@ -26,7 +26,7 @@ struct ctl_options {
 	const char *pool, *site, *suffix, *proxyd; /* NULL: not given */
 	const char *services[CTL_SERVICES_MAX];
 	size_t service_count;
-	int64_t weight, ramp; /* CTL_ABSENT */
+	int64_t weight, ramp, time; /* CTL_ABSENT; time: s */
 	bool host, wait, once;
 };
 

@@ -74,13 +74,20 @@ count_session(const json_t *limits, const json_t *session, json_t *addresses,
 static void
 print_most(json_t *counts, bool waiting)
 {
-	const char *name, *most = NULL;
+	const char *most = NULL;
+	long long highest = 0;
 	const json_t *entry;
 
-	json_object_foreach(counts, name,
-	    entry) if (!most || output_number(entry, "sessions") >
-				    output_number(json_object_get(counts, most),
-					"sessions")) most = name;
+	for (void *at = json_object_iter(counts); at;
+	     at = json_object_iter_next(counts, at)) {
+		long long sessions =
+		    output_number(json_object_iter_value(at), "sessions");
+
+		if (sessions > highest) {
+			most = json_object_iter_key(at);
+			highest = sessions;
+		}
+	}
 	if (!most)
 		return;
 	entry = json_object_get(counts, most);

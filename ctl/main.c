@@ -19,14 +19,16 @@
 #include "ctl/proxy.h"
 #include "ctl/replica.h"
 #include "ctl/server.h"
+#include "ctl/trace.h"
 #include "ctl/user.h"
 #include "ctl/watch.h"
 #include "ctl/zone.h"
 #include "lib/slice.h"
 #include "lib/transition.h"
 
-#define MAIN_NAME  "postcellctl"
-#define ERRORS_MAX 65536
+#define MAIN_NAME      "postcellctl"
+#define ERRORS_MAX     65536
+#define TRACE_TIME_MAX 86400 /* s */
 
 /* Options of verbs, as bits for verb_row.options. */
 enum option_bit {
@@ -39,7 +41,8 @@ enum option_bit {
 	OPTION_WAIT = 1 << 6,
 	OPTION_ONCE = 1 << 7,
 	OPTION_SUFFIX = 1 << 8,
-	OPTION_PROXYD = 1 << 9
+	OPTION_PROXYD = 1 << 9,
+	OPTION_FOR = 1 << 10
 };
 
 #define CHANGE (OPTION_RAMP | OPTION_WAIT)
@@ -126,6 +129,9 @@ static const struct verb_row verb_rows[] = {
 	    1, 0, 0, user_kick },
 	{ "user", "who", "USER", "the user's sessions at this proxy", 1, 1, 0,
 	    0, user_who },
+	{ "user", "trace", "USER FOLDER [--for S]",
+	    "writes down what the user's sessions say", 2, 2, OPTION_FOR, 0,
+	    ctl_trace },
 	{ "who", NULL, "[USER]", "the proxy's sessions, or one user's", 0, 1, 0,
 	    0, ctl_who },
 	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,
@@ -161,7 +167,8 @@ enum option_letter {
 	LETTER_WAIT,
 	LETTER_ONCE,
 	LETTER_SUFFIX,
-	LETTER_PROXYD
+	LETTER_PROXYD,
+	LETTER_FOR
 };
 
 static const struct option longs[] = {
@@ -181,6 +188,7 @@ static const struct option longs[] = {
 	{ "once", no_argument, NULL, LETTER_ONCE },
 	{ "suffix", required_argument, NULL, LETTER_SUFFIX },
 	{ "proxyd", required_argument, NULL, LETTER_PROXYD },
+	{ "for", required_argument, NULL, LETTER_FOR },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -382,6 +390,8 @@ take_verb_option(struct command *command, int letter)
 	case LETTER_RAMP:
 		return take_number(
 		    "--ramp", TRANSITION_RAMP_MAX, &options->ramp);
+	case LETTER_FOR:
+		return take_number("--for", TRACE_TIME_MAX, &options->time);
 	case LETTER_HOST:
 		options->host = true;
 		break;
@@ -498,7 +508,8 @@ int
 main(int argc, char **argv)
 {
 	struct command command = { .ctl.options = { .weight = CTL_ABSENT,
-				       .ramp = CTL_ABSENT } };
+				       .ramp = CTL_ABSENT,
+				       .time = CTL_ABSENT } };
 	int letter, code, count;
 
 	while (

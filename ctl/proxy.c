@@ -18,8 +18,8 @@
 #define CONTROL_SOCKET "proxyd.sock"
 #define PATIENCE       10 /* s for the answer */
 
-static int
-connect_control(const struct ctl *ctl, const char **why)
+int
+proxy_connect(const struct ctl *ctl, const char **why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct timeval patience = { PATIENCE, 0 };
@@ -49,7 +49,7 @@ connect_control(const struct ctl *ctl, const char **why)
 static json_t *
 try_ask(const struct ctl *ctl, const char *question, const char **why)
 {
-	int fd = connect_control(ctl, why);
+	int fd = proxy_connect(ctl, why);
 	json_t *answer;
 
 	if (fd < 0)

@@ -13,6 +13,8 @@ ctl_verb ctl_who;    /* its sessions, all or one user's */
 ctl_verb ctl_flush;  /* SERVER: ends the proxy's sessions there */
 ctl_verb ctl_reload; /* a new generation with the configuration as it is now */
 
+/* To its control socket; -1 with *why. */
+int proxy_connect(const struct ctl *ctl, const char **why);
 /* Asks the proxy; NULL after a complaint. Owned by the caller. */
 json_t *proxy_ask(const struct ctl *ctl, const char *question);
 /*

@@ -286,22 +286,30 @@ close_person(struct person *person)
 }
 
 int
-user_kick(const struct ctl *ctl, int count, char **words)
+user_add_id(const struct ctl *ctl, const char *user, struct buf *out)
 {
 	struct person person;
+	int code = open_person(&person, ctl, user);
+
+	for (size_t i = 0; code == EX_OK && i < person.account.id.size; i++)
+		(void)buf_printf(
+		    out, "%02x", (unsigned char)person.account.id.data[i]);
+	close_person(&person);
+	return code;
+}
+
+int
+user_kick(const struct ctl *ctl, int count, char **words)
+{
 	struct buf question = buf_bounded(TEXT_MAX);
-	int code = open_person(&person, ctl, words[0]);
+	int code;
 
 	(void)count;
-	if (code == EX_OK) {
-		(void)buf_add_string(&question, "kick ");
-		for (size_t i = 0; i < person.account.id.size; i++)
-			(void)buf_printf(&question, "%02x",
-			    (unsigned char)person.account.id.data[i]);
+	(void)buf_add_string(&question, "kick ");
+	code = user_add_id(ctl, words[0], &question);
+	if (code == EX_OK)
 		code = proxy_end_sessions(ctl, buf_string(&question));
-	}
 	buf_free(&question);
-	close_person(&person);
 	return code;
 }
 

@@ -107,8 +107,8 @@ backend_silence(
 		    &backend->report, "silent", "principal", name, why);
 		backend->complained_us = now_us;
 	}
-	return COMPAT_FLAG_TGS(flags) ? KRB5KDC_ERR_SVC_UNAVAILABLE
-				      : HDB_ERR_NOT_FOUND_HERE;
+	return (flags & HDB_F_FOR_TGS_REQ) ? KRB5KDC_ERR_SVC_UNAVAILABLE
+					   : HDB_ERR_NOT_FOUND_HERE;
 }
 
 #if HDB_INTERFACE_VERSION == 10
@@ -203,11 +203,12 @@ backend_fill(krb5_context context, HDB *db, struct backend *backend,
     krb5_const_principal principal, unsigned flags, krb5_kvno kvno,
     compat_entry *ex, const char **why)
 {
-	bool client = COMPAT_FLAG_AS(flags) && (flags & HDB_F_GET_CLIENT);
+	bool client = (flags & HDB_F_FOR_AS_REQ) && (flags & HDB_F_GET_CLIENT);
 	struct principal_wish wish = {
 		.name = flags & HDB_F_CANON ? NULL : principal,
 		.kvno = flags & HDB_F_KVNO_SPECIFIED ? (uint32_t)kvno : 0,
-		.old_keys = !client,
+		/* Where a password is asked for, only the newest count. */
+		.old_keys = !(flags & HDB_F_FOR_AS_REQ),
 		.now_us = clock_realtime_us(),
 	};
 	hdb_entry *entry = COMPAT_ENTRY(ex);

@@ -12,16 +12,13 @@
 
 #if HDB_INTERFACE_VERSION == 10
 typedef hdb_entry_ex compat_entry; /* what the functions of an HDB take */
-#	define COMPAT_ENTRY(ex)   (&(ex)->entry)
-#	define COMPAT_CONTEXT(ex) ((ex)->ctx)
-#	define COMPAT_FLAG_AS(f)  (((f)&HDB_F_FOR_AS_REQ) != 0)
-#	define COMPAT_FLAG_TGS(f) (((f)&HDB_F_FOR_TGS_REQ) != 0)
+#	define COMPAT_ENTRY(ex) (&(ex)->entry)
 #elif HDB_INTERFACE_VERSION == 11
+#	include <heimbase.h>
+#	include <krb5/kdc-audit.h>
+
 typedef hdb_entry compat_entry;
-#	define COMPAT_ENTRY(ex)   (ex)
-#	define COMPAT_CONTEXT(ex) ((ex)->context)
-#	define COMPAT_FLAG_AS(f)  (((f)&HDB_F_FOR_AS_REQ) != 0)
-#	define COMPAT_FLAG_TGS(f) (((f)&HDB_F_FOR_TGS_REQ) != 0)
+#	define COMPAT_ENTRY(ex) (ex)
 #else
 #	error "this interface of libhdb is not known"
 #endif

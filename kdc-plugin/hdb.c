@@ -36,7 +36,11 @@ hdb_postcell_fini(void *data)
 extern struct hdb_method hdb_postcell_interface;
 
 HDB_EXPORT struct hdb_method hdb_postcell_interface = {
+#if HDB_INTERFACE_VERSION == 10
 	.version = HDB_INTERFACE_VERSION,
+#else
+	.minor_version = HDB_INTERFACE_VERSION,
+#endif
 	.init = hdb_postcell_init,
 	.fini = hdb_postcell_fini,
 	.prefix = "postcell",

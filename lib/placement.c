@@ -67,12 +67,18 @@ negative_log2(uint64_t h)
 	return ((uint64_t)(zeros + 1) << LOG2_BITS) - fraction;
 }
 
-uint64_t
-placement_draw(struct slice key, uint64_t seed)
+static uint64_t
+draw_hash(struct slice key, uint64_t seed)
 {
 	uint64_t h = XXH3_64bits_withSeed(key.data, key.size, seed);
 
-	return negative_log2(h ? h : 1);
+	return h ? h : 1;
+}
+
+uint64_t
+placement_draw(struct slice key, uint64_t seed)
+{
+	return negative_log2(draw_hash(key, seed));
 }
 
 /* The moment from which a transition holds for an account of this phase. */
@@ -151,36 +157,67 @@ pinned(const struct question *question, const struct home *home, int64_t at_us)
 	return (struct winner){ .reason = PLACEMENT_PIN_UNKNOWN };
 }
 
-/* Smallest draw / weight, compared without division; servers are sorted by
- * name. */
+/* A server in the running. Its draw is computed when it is needed. */
+struct contender {
+	const struct host *server; /* NULL: nobody */
+	uint64_t hash;
+	uint64_t draw; /* 0: not computed; none is 0 */
+	uint32_t weight;
+};
+
+static uint64_t
+draw_of(struct contender *contender)
+{
+	if (contender->draw == 0)
+		contender->draw = negative_log2(contender->hash);
+	return contender->draw;
+}
+
+/*
+ * Is the challenger's draw / weight smaller, compared without division? The
+ * draw never grows with the hash, so that equal weights seldom need it: hashes
+ * that are apart by 2^-32 of their size differ in it by some 2^16 units of its
+ * last place, and it is exact to a few.
+ */
+static bool
+beats(struct contender *challenger, struct contender *best)
+{
+	uint64_t hash = challenger->hash;
+
+	if (!best->server)
+		return true;
+	if (challenger->weight == best->weight) {
+		if (hash <= best->hash)
+			return false;
+		if (hash - best->hash > hash >> 32)
+			return true;
+	}
+	return (uint128)draw_of(challenger) * best->weight <
+	       (uint128)draw_of(best) * challenger->weight;
+}
+
+/* The smallest draw / weight; servers are sorted by name. */
 static struct winner
 hashed(const struct question *question, const struct pool *pool, int64_t at_us)
 {
-	struct winner best = { .reason = PLACEMENT_NO_SERVER };
-	uint64_t best_draw = 0;
-	uint32_t best_weight = 0;
+	struct contender best = { .server = NULL };
 
 	for (size_t i = 0; i < pool->server_count; i++) {
-		const struct host *server = pool->servers[i];
+		struct contender next = { .server = pool->servers[i] };
 		enum host_state state;
-		uint32_t weight;
-		uint64_t draw;
 
-		if (!placement_reached(
-			server, question->phase, at_us, &state, &weight) ||
-		    state != HOST_UP || weight == 0)
+		if (!placement_reached(next.server, question->phase, at_us,
+			&state, &next.weight) ||
+		    state != HOST_UP || next.weight == 0)
 			continue;
-		draw = placement_draw(
-		    question->key, server->seed ^ question->spread);
-		if (best.server &&
-		    (uint128)draw * best_weight >= (uint128)best_draw * weight)
-			continue;
-		best = (struct winner){ .server = server,
-			.reason = PLACEMENT_BY_HASH };
-		best_draw = draw;
-		best_weight = weight;
+		next.hash = draw_hash(
+		    question->key, next.server->seed ^ question->spread);
+		if (beats(&next, &best))
+			best = next;
 	}
-	return best;
+	return (struct winner){ .server = best.server,
+		.reason =
+		    best.server ? PLACEMENT_BY_HASH : PLACEMENT_NO_SERVER };
 }
 
 static struct home

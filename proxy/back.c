@@ -63,6 +63,14 @@ back_take_challenge(struct back *back, struct slice text)
 	return BACK_CHALLENGE;
 }
 
+bool
+back_hear(struct back *back, struct slice line)
+{
+	/* Short lines cost more than their octets. */
+	back->heard += line.size + 2;
+	return back->heard <= BACK_HEARD_MAX;
+}
+
 const char *
 back_mechanism(const struct back *back)
 {

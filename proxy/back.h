@@ -47,6 +47,7 @@ struct back {
 	int step;              /* the protocol's own */
 	unsigned capabilities; /* the protocol's own bits */
 	bool secured;
+	size_t heard; /* octets of lines until now */
 	bool greeted; /* SMTP: a line of the reply to EHLO was seen */
 	struct buf
 	    untagged; /* owned: whole lines that came between login and reply */
@@ -57,6 +58,9 @@ struct back {
 	struct buf *offer;
 	const char *why; /* static text */
 };
+
+#define BACK_HEARD_MAX (1 << 20)
+#define BACK_HEARD_WHY "back end says too much before login"
 
 struct back_protocol {
 	enum service_kind service;
@@ -87,6 +91,11 @@ void back_close(struct back *back);
  * where a relayed mechanism is under way, else BROKEN.
  */
 enum back_action back_take_challenge(struct back *back, struct slice text);
+/*
+ * For the machines: counts a line. False once a server has said more than any
+ * would before login, lest it go on for ever.
+ */
+bool back_hear(struct back *back, struct slice line);
 /* The mechanism that this login needs; static. */
 const char *back_mechanism(const struct back *back);
 

@@ -19,6 +19,7 @@ static const char *const level_words[] = { "error", "warning", "info", "debug",
 static const char *const protocol_words[] = { "TLSv1.2", "TLSv1.3", NULL };
 static const char *const listener_tls_words[] = { "default", "none", "starttls",
 	"implicit", NULL };
+static const char *const plaintext_words[] = { "default", "no", "yes", NULL };
 static const char *const certificate_words[] = { "none", "ask", "require",
 	NULL };
 static const char *const listener_certificate_words[] = { "default", "none",
@@ -92,6 +93,15 @@ static const struct setting listen_rows[] = {
 	{ "proxy_networks", SETTING_LIST, LISTEN(proxy_texts), "{}", 0, 0,
 	    NULL },
 	{ "hub_networks", SETTING_LIST, LISTEN(hub_texts), "{}", 0, 0, NULL },
+};
+
+#define NETWORK(field) offsetof(struct config_network, field)
+static const struct setting network_rows[] = {
+	{ "listeners", SETTING_LIST, NETWORK(listeners), "{}", 0, 0, NULL },
+	{ "mechanisms", SETTING_LIST, NETWORK(mechanism_names), "{}", 0, 0,
+	    NULL },
+	{ "plaintext", SETTING_CHOICE, NETWORK(plaintext), "default", 0, 0,
+	    plaintext_words },
 };
 
 #define BACKEND(field) offsetof(struct config_backend, field)
@@ -207,6 +217,15 @@ static const struct setting directory_rows[] = {
 	{ "timeout", SETTING_NUMBER, DIRECTORY(timeout), "2", 1, 60, NULL },
 };
 
+#define METRICS(field) offsetof(struct config_metrics, field)
+static const struct setting metrics_rows[] = {
+	{ "address", SETTING_TEXT, METRICS(address), "127.0.0.1", 0, 0, NULL },
+	{ "port", SETTING_NUMBER, METRICS(port), "0", 0, CONFIG_PORT_MAX,
+	    NULL },
+	{ "stale_time", SETTING_NUMBER, METRICS(stale_time), "60", 10, 86400,
+	    NULL },
+};
+
 #define PROBE(field) offsetof(struct config_probe, field)
 static const struct setting probe_rows[] = {
 	{ "user", SETTING_TEXT, PROBE(user), NULL, 0, 0, NULL },
@@ -223,6 +242,8 @@ static const struct setting_section sections[] = {
 	{ "tls", tls_rows, ARRAY_SIZE(tls_rows), TOP(tls), 0, 0, 0 },
 	{ "listen", listen_rows, ARRAY_SIZE(listen_rows), TOP(listeners),
 	    sizeof(struct config_listener), LISTEN(title), LISTEN(line) },
+	{ "network", network_rows, ARRAY_SIZE(network_rows), TOP(networks),
+	    sizeof(struct config_network), NETWORK(title), NETWORK(line) },
 	{ "backend", backend_rows, ARRAY_SIZE(backend_rows), TOP(backend), 0, 0,
 	    0 },
 	{ "auth", auth_rows, ARRAY_SIZE(auth_rows), TOP(auth), 0, 0, 0 },
@@ -235,6 +256,8 @@ static const struct setting_section sections[] = {
 	{ "limits", limit_rows, ARRAY_SIZE(limit_rows), TOP(limits), 0, 0, 0 },
 	{ "directory", directory_rows, ARRAY_SIZE(directory_rows),
 	    TOP(directory), 0, 0, 0 },
+	{ "metrics", metrics_rows, ARRAY_SIZE(metrics_rows), TOP(metrics), 0, 0,
+	    0 },
 	{ "probe", probe_rows, ARRAY_SIZE(probe_rows), TOP(probe), 0, 0, 0 },
 };
 
@@ -279,26 +302,25 @@ derive_service(struct config_listener *listener)
 	return true;
 }
 
-static void
-derive_mechanisms(const struct config *config, struct config_listener *listener,
-    struct buf *errors)
+/* where: what the names are of, for errors. */
+static unsigned
+derive_mechanisms(
+    const char *where, const struct setting_list *names, struct buf *errors)
 {
-	for (size_t i = 0; i < listener->mechanism_names.count; i++) {
-		const char *name = listener->mechanism_names.items[i];
+	unsigned mechanisms = 0;
+
+	for (size_t i = 0; i < names->count; i++) {
 		enum sasl_mechanism mechanism;
 
-		if (sasl_mechanism_parse(slice_from(name), &mechanism) == 0)
-			listener->mechanisms |= 1U << mechanism;
+		if (sasl_mechanism_parse(
+			slice_from(names->items[i]), &mechanism) == 0)
+			mechanisms |= 1U << mechanism;
 		else
 			buf_printf(errors,
-			    "%s:%ld: listen \"%s\": mechanism \"%s\" is not spoken here\n",
-			    config->path, listener->line, listener->title,
-			    name);
+			    "%s: mechanism \"%s\" is not spoken here\n", where,
+			    names->items[i]);
 	}
-	if (listener->mechanisms == 0)
-		buf_printf(errors,
-		    "%s:%ld: listen \"%s\" has no mechanisms: nobody could log in\n",
-		    config->path, listener->line, listener->title);
+	return mechanisms;
 }
 
 /* Mail comes from hubs, which do not log in. */
@@ -343,6 +365,127 @@ derive_listener_networks(const struct config *config,
 	buf_free(&where);
 }
 
+static void
+derive_listener(const struct config *config, struct config_listener *listener,
+    struct buf *errors)
+{
+	struct buf where = buf_bounded(4096);
+
+	buf_printf(&where, "%s:%ld: listen \"%s\"", config->path,
+	    listener->line, listener->title);
+	listener->mechanisms = derive_mechanisms(
+	    buf_string(&where), &listener->mechanism_names, errors);
+	if (listener->mechanisms == 0)
+		buf_printf(errors,
+		    "%s has no mechanisms: nobody could log in\n",
+		    buf_string(&where));
+	buf_free(&where);
+	listener->client_certificate = listener->certificate_choice
+					   ? listener->certificate_choice - 1
+					   : config->tls.client_certificate;
+}
+
+/* Does it concern that listener? */
+static bool
+is_network_of(const struct config_network *network, const char *title)
+{
+	for (size_t i = 0; i < network->listeners.count; i++)
+		if (strcmp(network->listeners.items[i], title) == 0)
+			return true;
+	return network->listeners.count == 0;
+}
+
+/* May anybody say credentials there without TLS? */
+static bool
+takes_plaintext(
+    const struct config *config, const struct config_listener *listener)
+{
+	const struct config_network *networks = config->networks.items;
+
+	for (size_t i = 0; i < config->networks.count; i++)
+		if (networks[i].plaintext == CONFIG_PLAINTEXT_YES &&
+		    is_network_of(&networks[i], listener->title))
+			return true;
+	return listener->plaintext;
+}
+
+static void
+check_network(const struct config *config, struct config_network *network,
+    struct buf *errors)
+{
+	const struct config_listener *listeners = config->listeners.items;
+	struct buf where = buf_bounded(4096);
+	const char *why;
+
+	buf_printf(&where, "%s:%ld: network \"%s\"", config->path,
+	    network->line, network->title);
+	if (network_parse(network->title, &network->network, &why) < 0)
+		buf_printf(errors, "%s %s\n", buf_string(&where), why);
+	network->mechanisms = derive_mechanisms(
+	    buf_string(&where), &network->mechanism_names, errors);
+	for (size_t i = 0; i < network->listeners.count; i++) {
+		const char *title = network->listeners.items[i];
+		size_t k = 0;
+
+		while (k < config->listeners.count &&
+		       strcmp(listeners[k].title, title) != 0)
+			k++;
+		if (k == config->listeners.count)
+			buf_printf(errors,
+			    "%s: there is no listen section \"%s\"\n",
+			    buf_string(&where), title);
+	}
+	buf_free(&where);
+}
+
+/* For anybody, wherever a client is. */
+static unsigned
+all_mechanisms(
+    const struct config *config, const struct config_listener *listener)
+{
+	const struct config_network *networks = config->networks.items;
+	unsigned mechanisms = listener->mechanisms;
+
+	for (size_t i = 0; i < config->networks.count; i++)
+		if (is_network_of(&networks[i], listener->title))
+			mechanisms |= networks[i].mechanisms;
+	return mechanisms;
+}
+
+bool
+config_relays_mechanisms(
+    const struct config *config, const struct config_listener *listener)
+{
+	return listener->authentication != CONFIG_VERIFY &&
+	       (all_mechanisms(config, listener) & sasl_relayed_mechanisms()) !=
+		   0;
+}
+
+void
+config_access(const struct config *config,
+    const struct config_listener *listener, const union address *client,
+    unsigned *mechanisms, bool *plaintext)
+{
+	const struct config_network *networks = config->networks.items;
+	const struct config_network *smallest = NULL;
+
+	for (size_t i = 0; i < config->networks.count; i++)
+		if ((!smallest ||
+			networks[i].network.bits > smallest->network.bits) &&
+		    is_network_of(&networks[i], listener->title) &&
+		    network_contains(&networks[i].network, client))
+			smallest = &networks[i];
+	*mechanisms = smallest && smallest->mechanisms ? smallest->mechanisms
+						       : listener->mechanisms;
+	if (listener->authentication == CONFIG_VERIFY)
+		*mechanisms &= ~sasl_relayed_mechanisms();
+	else
+		*mechanisms &= ~(1U << SASL_EXTERNAL);
+	*plaintext = smallest && smallest->plaintext
+			 ? smallest->plaintext == CONFIG_PLAINTEXT_YES
+			 : listener->plaintext;
+}
+
 /* Mechanisms that a proxy can verify, and those that only a back end can. */
 static void
 check_mechanisms(const struct config *config,
@@ -351,13 +494,13 @@ check_mechanisms(const struct config *config,
 	unsigned passwords = 1U << SASL_PLAIN | 1U << SASL_LOGIN;
 	unsigned ours = 1U << SASL_EXTERNAL | 1U << SASL_GSSAPI;
 	bool verifies = listener->authentication == CONFIG_VERIFY;
+	unsigned mechanisms = all_mechanisms(config, listener);
 
 	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++) {
 		unsigned bit = 1U << i;
 		bool is_ours = bit & ours;
 
-		if (!(listener->mechanisms & bit & ~passwords) ||
-		    is_ours == verifies)
+		if (!(mechanisms & bit & ~passwords) || is_ours == verifies)
 			continue;
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\": mechanism \"%s\" needs authentication = %s\n",
@@ -365,13 +508,7 @@ check_mechanisms(const struct config *config,
 		    sasl_mechanism_text((enum sasl_mechanism)i),
 		    is_ours ? "verify" : "relay");
 	}
-}
-
-static void
-check_needs(const struct config *config, const struct config_listener *listener,
-    struct buf *errors)
-{
-	if (listener->mechanisms & 1U << SASL_GSSAPI && !config->auth.keytab)
+	if (mechanisms & 1U << SASL_GSSAPI && !config->auth.keytab)
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\": mechanism \"GSSAPI\" needs auth { keytab }\n",
 		    config->path, listener->line, listener->title);
@@ -404,9 +541,7 @@ check_listener(const struct config *config, struct config_listener *listener,
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\": no such service; there are imap, imaps, pop3, pop3s, submission, submissions, sieve, lmtp and smtp\n",
 		    config->path, listener->line, listener->title);
-	derive_mechanisms(config, listener, errors);
-	check_mechanisms(config, listener, errors);
-	check_needs(config, listener, errors);
+	derive_listener(config, listener, errors);
 	derive_all_networks(config, listener, errors);
 	if (listener->addresses.count == 0)
 		buf_printf(errors, "%s:%ld: listen \"%s\" has no addresses\n",
@@ -417,9 +552,6 @@ check_listener(const struct config *config, struct config_listener *listener,
 			    "%s:%ld: listen \"%s\": \"%s\" is not an IP address\n",
 			    config->path, listener->line, listener->title,
 			    listener->addresses.items[i]);
-	listener->client_certificate = listener->certificate_choice
-					   ? listener->certificate_choice - 1
-					   : config->tls.client_certificate;
 	if (listener->client_certificate != CONFIG_CLIENT_CERTIFICATE_NONE &&
 	    !config->tls.client_ca)
 		buf_printf(errors,
@@ -429,8 +561,8 @@ check_listener(const struct config *config, struct config_listener *listener,
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" wants TLS, but tls { certificate } is not set\n",
 		    config->path, listener->line, listener->title);
-	if (listener->tls == SERVICE_TLS_NONE && !listener->plaintext &&
-	    !is_delivery(listener))
+	if (listener->tls == SERVICE_TLS_NONE &&
+	    !takes_plaintext(config, listener) && !is_delivery(listener))
 		buf_printf(errors,
 		    "%s:%ld: listen \"%s\" has neither TLS nor plaintext = yes: nobody could log in\n",
 		    config->path, listener->line, listener->title);
@@ -557,6 +689,7 @@ static void
 check(struct config *config, struct buf *errors)
 {
 	struct config_listener *listeners = config->listeners.items;
+	struct config_network *networks = config->networks.items;
 	struct buf where = buf_bounded(4096);
 
 	if (!config->host_name || !name_is_host(slice_from(config->host_name)))
@@ -582,6 +715,14 @@ check(struct config *config, struct buf *errors)
 		    config->path);
 	for (size_t i = 0; i < config->listeners.count; i++)
 		check_listener(config, &listeners[i], errors);
+	if (!is_address(config->metrics.address))
+		buf_printf(errors,
+		    "%s: metrics { address }: \"%s\" is not an IP address\n",
+		    config->path, config->metrics.address);
+	for (size_t i = 0; i < config->networks.count; i++)
+		check_network(config, &networks[i], errors);
+	for (size_t i = 0; i < config->listeners.count; i++)
+		check_mechanisms(config, &listeners[i], errors);
 }
 
 int

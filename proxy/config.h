@@ -76,6 +76,25 @@ struct config_listener {
 					   with a header */
 };
 
+enum config_plaintext {
+	CONFIG_PLAINTEXT_DEFAULT, /* as the listener has it */
+	CONFIG_PLAINTEXT_NO,
+	CONFIG_PLAINTEXT_YES
+};
+
+/* What clients of one network are offered otherwise. */
+struct config_network {
+	const char *title; /* ADDRESS/BITS */
+	long line;
+	struct setting_list listeners;       /* titles; none: all */
+	struct setting_list mechanism_names; /* none: the listener's */
+	int plaintext;                       /* enum config_plaintext */
+
+	/* derived by config_read */
+	struct network network;
+	unsigned mechanisms;
+};
+
 struct config_backend {
 	const char *ca_file; /* NULL: the system's */
 	bool verify;
@@ -179,6 +198,12 @@ struct config_directory {
 	long timeout;     /* s */
 };
 
+struct config_metrics {
+	const char *address; /* numeric */
+	long port;           /* 0: no metrics */
+	long stale_time;     /* s without a directory until we are ill */
+};
+
 struct config_probe {
 	const char *user; /* NULL: no login; %s: the server's name */
 	const char *password_file;
@@ -201,6 +226,7 @@ struct config {
 	int log_level; /* enum log_level */
 	struct config_tls tls;
 	struct setting_items listeners; /* struct config_listener */
+	struct setting_items networks;  /* struct config_network */
 	struct config_backend backend;
 	struct config_auth auth;
 	struct setting_items logins; /* struct config_login */
@@ -209,6 +235,7 @@ struct config {
 	struct config_limits limits;
 	struct config_directory directory;
 	struct config_probe probe;
+	struct config_metrics metrics;
 	struct settings *settings; /* owned: the text of all above */
 };
 
@@ -232,6 +259,19 @@ const struct config_login *config_find_login(
 
 const struct config_listener *config_listeners(
     const struct config *config, size_t *count);
+
+/*
+ * What a client at that address is offered: a bit 1 << enum sasl_mechanism for
+ * each mechanism, and whether credentials may come without TLS. The smallest
+ * network that it is in decides, else the listener.
+ */
+void config_access(const struct config *config,
+    const struct config_listener *listener, const union address *client,
+    unsigned *mechanisms, bool *plaintext);
+
+/* Is anybody offered a mechanism there that the back end has to take? */
+bool config_relays_mechanisms(
+    const struct config *config, const struct config_listener *listener);
 
 /* The options' rows as text, for tests of the manual page. */
 void config_describe(struct buf *out);

@@ -119,15 +119,9 @@ wants_input(const struct delivery *delivery)
 	return false;
 }
 
-void
-delivery_arm(struct delivery *delivery)
+static void
+rearm(struct delivery *delivery, short wanted)
 {
-	short wanted = stream_events(
-	    &delivery->front, wants_input(delivery), delivery->out.size > 0);
-
-	if (delivery->state == DELIVERY_DEAD ||
-	    wanted == delivery->front_events)
-		return;
 	if (delivery->front_events)
 		event_del(delivery->front_event);
 	delivery->front_events = wanted;
@@ -138,7 +132,20 @@ delivery_arm(struct delivery *delivery)
 	    delivery);
 	if (event_add(delivery->front_event, NULL) < 0)
 		abort();
-	/* What TLS holds already nothing will announce. */
+}
+
+void
+delivery_arm(struct delivery *delivery)
+{
+	short wanted = stream_events(
+	    &delivery->front, wants_input(delivery), delivery->out.size > 0);
+
+	if (delivery->state == DELIVERY_DEAD)
+		return;
+	if (wanted != delivery->front_events)
+		rearm(delivery, wanted);
+	/* What TLS holds already nothing will announce; it may have come with
+	 * the end of the handshake. */
 	if (wants_input(delivery) && stream_has_pending(&delivery->front))
 		event_active(delivery->front_event, EV_READ, 1);
 }
@@ -233,6 +240,10 @@ shake_hands(struct delivery *delivery)
 	if (delivery->listener->config->tls == SERVICE_TLS_IMPLICIT)
 		greet(delivery);
 	delivery_take_commands(delivery);
+	/* The first command may have come with the end of the handshake. */
+	if (delivery->state == DELIVERY_COMMAND &&
+	    stream_has_pending(&delivery->front))
+		event_active(delivery->front_event, EV_READ, 1);
 }
 
 static void

@@ -223,11 +223,16 @@ front_refuse(
     struct front *front, const struct refusal *refusal, struct buf *out)
 {
 	const struct front_protocol *protocol = front->protocol;
+	static const struct refusal wrong = { .kind = REFUSAL_CREDENTIALS };
 
-	if (refusal->kind == REFUSAL_BACK) {
+	if (refusal->kind == REFUSAL_BACK &&
+	    !(protocol->wrong &&
+		slice_starts_nocase(refusal->text, protocol->wrong))) {
 		protocol->accept(front, refusal->text, slice_from(""), out);
 		return;
 	}
+	if (refusal->kind == REFUSAL_BACK)
+		refusal = &wrong;
 	if (protocol->add_tag)
 		protocol->add_tag(front, out);
 	buf_add_string(out, protocol->refusals[refusal->kind]);

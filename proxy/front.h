@@ -137,6 +137,9 @@ struct front_protocol {
 	const char *bye;                       /* before we close: its fault */
 	const char *goodbye;                   /* before we close: our own */
 	const char *refusals[REFUSAL_KIND_COUNT]; /* of a login; not of BACK */
+	/* Where not NULL, how a server begins that does not take the password:
+	 * it is said in our words, lest they tell who has an account. */
+	const char *wrong;
 	const char *line_end;
 
 	/* Where not NULL, before and after all else. */

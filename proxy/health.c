@@ -15,6 +15,7 @@
 #include <event2/listener.h>
 
 #include "proxy/control.h"
+#include "proxy/metrics.h"
 #include "proxy/observer.h"
 
 #define ANSWER_TIMEOUT 2 /* s that relays have to answer */
@@ -46,6 +47,9 @@ struct health {
 	struct event_base *base;
 	struct event *parent_event;
 	struct observer *observer; /* owned; NULL: it does not observe */
+	struct replica *replica;   /* owned; NULL: the observer's, or none */
+	struct metrics_sources sources;
+	struct metrics_server *metrics; /* owned; NULL: none */
 	TAILQ_HEAD(, relay_channel) relays;
 	TAILQ_HEAD(, client) asking; /* those who wait for relays */
 	unsigned questions;          /* asked so far */
@@ -138,7 +142,7 @@ describe_relays(const struct stats *stats)
 }
 
 static void
-answer_status(struct client *client)
+answer_status(struct client *client, const char *argument)
 {
 	const struct health_settings *settings = client->health->settings;
 	json_t *status = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
@@ -147,6 +151,7 @@ answer_status(struct client *client)
 	    describe_relays(settings->stats), "counters",
 	    describe_counters(settings->stats));
 
+	(void)argument;
 	if (client->health->observer)
 		json_object_set_new(status, "observed",
 		    observer_describe(client->health->observer));
@@ -156,7 +161,7 @@ answer_status(struct client *client)
 /* ---- limits ---- */
 
 static void
-answer_limits(struct client *client)
+answer_limits(struct client *client, const char *argument)
 {
 	const struct health_settings *settings = client->health->settings;
 	const struct config_limits *limits = &settings->config->limits;
@@ -176,6 +181,7 @@ answer_limits(struct client *client)
 
 	json_t *list = json_array();
 
+	(void)argument;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		json_array_append_new(
 		    list, json_pack("{s:s, s:I, s:I}", "name", rows[i].name,
@@ -286,8 +292,9 @@ take_answer(struct health *health, const char *question, json_t *sessions)
 /* ---- the control socket ---- */
 
 static void
-begin_reload(struct client *client)
+begin_reload(struct client *client, const char *argument)
 {
+	(void)argument;
 	if (send(client->health->settings->parent_fd, "reload", 6,
 		MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		answer_error(client, "the parent does not listen");
@@ -295,11 +302,54 @@ begin_reload(struct client *client)
 		answer(client, json_pack("{s:b}", "begun", 1));
 }
 
+/* Mail is nobody's business but the user's, and root's who asks for it. */
+static bool
+is_root(const struct client *client)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(bufferevent_getfd(client->connection), SOL_SOCKET,
+		SO_PEERCRED, &peer, &size) < 0)
+		return false;
+	return peer.uid == 0 ||
+	       (!client->health->settings->jail.enter && peer.uid == geteuid());
+}
+
+/* "ID SECONDS": gives every relay one end of a channel, and the client the
+ * other. */
+static void
+begin_trace(struct client *client, const char *argument)
+{
+	struct relay_channel *relay;
+	char question[CONTROL_QUESTION_SIZE];
+	int size = snprintf(question, sizeof(question), "trace %u %s",
+	    ++client->health->questions, argument);
+	int ends[2];
+
+	if (!is_root(client)) {
+		answer_error(client, "only root may trace sessions");
+		return;
+	}
+	if (size < 0 || (size_t)size >= sizeof(question) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+		answer_error(client, "no channel for the trace");
+		return;
+	}
+	TAILQ_FOREACH (relay, &client->health->relays, link)
+		control_send_fd(relay->fd, ends[0], question);
+	control_send_fd(bufferevent_getfd(client->connection), ends[1],
+	    "{\"begun\": true}\n");
+	close(ends[0]);
+	close(ends[1]);
+	client_free(client);
+}
+
 /* With `run`, it is answered here; else by the relays. */
 static const struct verb {
 	const char *name;
 	bool has_argument;
-	void (*run)(struct client *client);
+	void (*run)(struct client *client, const char *argument);
 } verbs[] = {
 	{ "status", false, answer_status },
 	{ "limits", false, answer_limits },
@@ -307,6 +357,7 @@ static const struct verb {
 	{ "kick", true, NULL },
 	{ "flush", true, NULL },
 	{ "reload", false, begin_reload },
+	{ "trace", true, begin_trace },
 };
 
 /* Cuts the line at its first space. */
@@ -325,7 +376,7 @@ run_verb(struct client *client, char *line)
 		    verb->has_argument != (argument[0] != '\0'))
 			continue;
 		if (verb->run)
-			verb->run(client);
+			verb->run(client, argument);
 		else
 			ask_relays(client, verb->name, argument);
 		return;
@@ -475,8 +526,18 @@ begin_observing(struct health *health)
 	struct timeval patience = { RETRY_TIME, 0 };
 	const char *why;
 
-	if (!config_observes(settings->config))
+	if (!config_observes(settings->config) && settings->metrics_fd < 0)
 		return;
+	if (!config_observes(settings->config)) {
+		if (replica_open(
+			&health->replica, settings->config->replica, &why) == 0)
+			return;
+		log_why(
+		    &health->log, LOG_LEVEL_WARNING, "replica_missing", why);
+		event_base_once(health->base, -1, EV_TIMEOUT,
+		    on_replica_missing, health, &patience);
+		return;
+	}
 	health->observer = observer_new(health->base, settings->config,
 	    settings->back_context, &health->log, &why);
 	if (health->observer)
@@ -484,6 +545,28 @@ begin_observing(struct health *health)
 	log_why(&health->log, LOG_LEVEL_ERROR, "observer_failed", why);
 	event_base_once(health->base, -1, EV_TIMEOUT, on_replica_missing,
 	    health, &patience);
+}
+
+static void
+begin_metrics(struct health *health)
+{
+	const struct health_settings *settings = health->settings;
+
+	if (settings->metrics_fd < 0)
+		return;
+	health->sources = (struct metrics_sources){
+		.config = settings->config,
+		.stats = settings->stats,
+		.front_tls = settings->front_tls,
+		.observer = health->observer,
+		.replica = health->observer ? observer_replica(health->observer)
+					    : health->replica,
+		.generation = settings->generation,
+	};
+	health->metrics =
+	    metrics_serve(health->base, settings->metrics_fd, &health->sources);
+	if (!health->metrics)
+		abort();
 }
 
 int
@@ -510,10 +593,13 @@ health_run(const struct health_settings *settings)
 	if (!listener || !health.parent_event ||
 	    event_add(health.parent_event, NULL) < 0)
 		abort();
+	begin_metrics(&health);
 	if (health.observer)
 		observer_start(health.observer);
 	event_base_dispatch(health.base);
+	metrics_server_free(&health.metrics);
 	observer_free(&health.observer);
+	replica_free(&health.replica);
 	while (!TAILQ_EMPTY(&health.relays))
 		/* Freeing takes it off the list. */
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */

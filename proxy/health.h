@@ -15,14 +15,17 @@
 #include "daemon/log.h"
 #include "proxy/config.h"
 #include "proxy/stats.h"
+#include "proxy/tls.h"
 
 struct health_settings {
 	const struct config *config;
 	struct log log;
 	struct jail jail;
 	SSL_CTX *back_context; /* for probes */
+	const struct tls_front *front_tls;
 	struct stats *stats;
 	uint32_t generation;
+	int metrics_fd; /* listening socket; -1: none */
 	int control_fd; /* listening UNIX socket */
 	/*
 	 * SOCK_SEQPACKET with the parent: it sends "relay SLOT" and a channel

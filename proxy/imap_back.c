@@ -55,6 +55,24 @@ says(struct slice reply, const char *word)
 	    slice_first(reply, slice_find(reply, ' ')), word);
 }
 
+/* "AUTH PLAIN ...", as other protocols' capabilities have it. */
+static void
+list_mechanisms(struct back *back, struct slice words)
+{
+	struct slice word;
+
+	buf_clear(back->offer);
+	buf_add_string(back->offer, "AUTH");
+	while (slice_next_word(&words, ' ', &word)) {
+		if (!slice_starts_nocase(word, "AUTH=") ||
+		    !slice_is_printable(word))
+			continue;
+		buf_add_char(back->offer, ' ');
+		buf_add_slice(back->offer, slice_from_offset(word, 5));
+	}
+	buf_add_char(back->offer, '\n');
+}
+
 /* list: words after CAPABILITY, up to "]" or the end. */
 static void
 read_capabilities(struct back *back, struct slice list)
@@ -63,11 +81,13 @@ read_capabilities(struct back *back, struct slice list)
 	struct slice word;
 
 	back->capabilities = CAPABILITY_KNOWN;
+	if (back->offer)
+		list_mechanisms(back, rest);
 	while (slice_next_word(&rest, ' ', &word)) {
 		for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
 			if (slice_is_nocase(word, capability_names[i].name))
 				back->capabilities |= capability_names[i].bit;
-		if (slice_starts_nocase(word, "AUTH=") &&
+		if (!back->offer && slice_starts_nocase(word, "AUTH=") &&
 		    slice_is_nocase(
 			slice_from_offset(word, 5), back_mechanism(back)))
 			back->capabilities |= CAPABILITY_MECHANISM;
@@ -153,12 +173,20 @@ log_in(struct back *back, struct buf *out)
 	return BACK_MORE;
 }
 
+/* Nobody is to be logged in. */
+static enum back_action
+say_goodbye(struct buf *out)
+{
+	buf_add_string(out, "X LOGOUT" CRLF);
+	return BACK_ACCEPTED;
+}
+
 /* Capabilities are known: TLS first where it is wanted, then the login. */
 static enum back_action
 proceed(struct back *back, struct buf *out)
 {
 	if (back->tls != SERVICE_TLS_STARTTLS || back->secured)
-		return log_in(back, out);
+		return back->offer ? say_goodbye(out) : log_in(back, out);
 	if (!(back->capabilities & CAPABILITY_STARTTLS))
 		return broken(back, "back end does not offer STARTTLS");
 	buf_add_string(out, TAG_STARTTLS " STARTTLS" CRLF);
@@ -312,6 +340,8 @@ imap_input(struct back *back, struct slice *input, struct buf *out)
 		    slice_find(line, '\r') != SIZE_MAX)
 			return broken(back,
 			    "back end's line has a NUL or a CR by itself");
+		if (!back_hear(back, line))
+			return broken(back, BACK_HEARD_WHY);
 		action = take_line(back, line, out);
 	}
 	return action;

@@ -60,7 +60,9 @@ static void
 join(struct learner *learner, enum service_kind kind)
 {
 	struct buf *common = &learner->relay->offers.lines[kind];
+	unsigned mechanisms = 0;
 	struct lesson *lesson;
+	struct slice lines;
 	bool first = true;
 
 	buf_free(common);
@@ -72,8 +74,12 @@ join(struct learner *learner, enum service_kind kind)
 		if (offer_join(kind, common, buf_slice(&lesson->lines), first) <
 		    0)
 			buf_free(common);
+		lines = buf_slice(&lesson->lines);
+		mechanisms = first ? offer_mechanisms(lines)
+				   : mechanisms & offer_mechanisms(lines);
 		first = false;
 	}
+	learner->relay->offers.mechanisms[kind] = mechanisms;
 }
 
 /* ---- asking ---- */
@@ -83,7 +89,6 @@ stop(struct lesson *lesson, int64_t pause_s)
 {
 	if (lesson->state == LESSON_IDLE)
 		return;
-	lesson->learner->asked--;
 	lesson->state = LESSON_IDLE;
 	lesson->due_s = lesson->learner->relay->now_s + pause_s;
 	resolve_cancel(&lesson->query);
@@ -96,6 +101,8 @@ stop(struct lesson *lesson, int64_t pause_s)
 	buf_free(&lesson->in);
 	buf_free(&lesson->out);
 	buf_free(&lesson->heard);
+	if (--lesson->learner->asked == 0)
+		relay_learned(lesson->learner->relay);
 }
 
 static void
@@ -370,12 +377,19 @@ find_lesson(struct learner *learner, const struct service *service)
 	return NULL;
 }
 
+/* Is anything of that service announced that its back ends must have? */
 static bool
-is_listened_for(const struct relay *relay, enum service_kind kind)
+is_wanted(const struct relay *relay, enum service_kind kind)
 {
-	for (size_t i = 0; i < relay->settings->listener_count; i++)
-		if (relay->settings->listeners[i].config->service == kind)
+	for (size_t i = 0; i < relay->settings->listener_count; i++) {
+		const struct config_listener *listener =
+		    relay->settings->listeners[i].config;
+
+		if (listener->service == kind &&
+		    (offer_is_used(kind) ||
+			config_relays_mechanisms(relay->config, listener)))
 			return true;
+	}
 	return false;
 }
 
@@ -384,8 +398,8 @@ list(struct learner *learner, const struct service *service)
 {
 	struct lesson *lesson = find_lesson(learner, service);
 
-	if (!offer_is_used(service->kind) ||
-	    !is_listened_for(learner->relay, service->kind) ||
+	if (!is_wanted(learner->relay, service->kind) ||
+	    !back_protocol(service->kind) ||
 	    service->host.size >= ROUTE_HOST_SIZE)
 		return;
 	if (!lesson) {
@@ -431,6 +445,12 @@ read_map(struct learner *learner)
 	}
 	for (unsigned i = 0; i < SERVICE_KIND_COUNT; i++)
 		join(learner, (enum service_kind)i);
+}
+
+bool
+learner_is_asking(const struct learner *learner)
+{
+	return learner->asked > 0;
 }
 
 void

@@ -10,12 +10,16 @@
 #ifndef PROXY_LEARN_H
 #define PROXY_LEARN_H
 
+#include <stdbool.h>
+
 struct learner;
 struct relay;
 
 /* Borrows the relay, and keeps its `offers`. Never NULL. */
 struct learner *learner_new(struct relay *relay);
 void learner_free(struct learner **learner);
+/* Servers are being asked; relay_learned() says when none is any more. */
+bool learner_is_asking(const struct learner *learner);
 /* Once a second: asks whom it is time to ask. */
 void learner_tick(struct learner *learner);
 

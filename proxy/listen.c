@@ -136,6 +136,26 @@ listen_open(const struct config *config, const struct handover *before,
 }
 
 int
+listen_metrics(const struct config *config, const struct handover *before,
+    struct handover_listener *metrics, struct buf *errors)
+{
+	const struct config_metrics *section = &config->metrics;
+
+	metrics->fd = -1;
+	if (section->port == 0)
+		return 0;
+	metrics->address = parse_address(section->address, section->port);
+	metrics->fd = find_socket(before, &metrics->address);
+	if (metrics->fd < 0)
+		metrics->fd = open_socket(&metrics->address);
+	if (metrics->fd >= 0)
+		return 0;
+	buf_printf(errors, "%s: metrics: %s port %ld: %s\n", config->path,
+	    section->address, section->port, strerrordesc_np(errno));
+	return -1;
+}
+
+int
 listen_control(
     const struct config *config, const struct jail *jail, struct buf *errors)
 {

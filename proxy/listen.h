@@ -20,6 +20,13 @@
 int listen_open(const struct config *config, const struct handover *before,
     struct listener **listeners, size_t *count, struct buf *errors);
 
+/*
+ * The socket on which metrics are asked for; its descriptor is -1 when the
+ * configuration has none. 0; or -1 with a line in errors.
+ */
+int listen_metrics(const struct config *config, const struct handover *before,
+    struct handover_listener *metrics, struct buf *errors);
+
 /* The control socket below run_dir, which is made when missing. -1 with a line
  * in errors. */
 int listen_control(

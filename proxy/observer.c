@@ -755,6 +755,12 @@ on_tick(evutil_socket_t fd, short what, void *context)
 
 /* ---- for people ---- */
 
+struct replica *
+observer_replica(const struct observer *observer)
+{
+	return observer->replica;
+}
+
 static json_t *
 describe_service(const struct watched *watched)
 {

@@ -23,6 +23,7 @@
 #include "proxy/config.h"
 
 struct observer;
+struct replica;
 
 /*
  * Opens replica, resolver and password; before the jail. NULL with *why. All
@@ -39,6 +40,9 @@ void observer_start(struct observer *observer);
 void observer_set_auth(struct observer *observer, int fd);
 /* A session failed at that server: look at once. */
 void observer_hint(struct observer *observer, struct slice server);
+
+/* What it reads; the one replica that a process may have open. Borrowed. */
+struct replica *observer_replica(const struct observer *observer);
 
 /* An array of hosts with their services; owned by the caller. */
 json_t *observer_describe(const struct observer *observer);

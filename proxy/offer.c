@@ -1,5 +1,7 @@
 #include "proxy/offer.h"
 
+#include "proxy/sasl.h"
+
 /* How the parameters of a keyword are joined. */
 enum join {
 	JOIN_NONE,  /* it has none worth passing on */
@@ -93,6 +95,24 @@ offer_find(struct slice lines, const char *keyword, struct slice *words)
 		if (slice_is_nocase(word, keyword))
 			return true;
 	return false;
+}
+
+unsigned
+offer_mechanisms(struct slice lines)
+{
+	struct slice keyword, words, word;
+	enum sasl_mechanism mechanism;
+	unsigned mechanisms = 0;
+
+	while (offer_next(&lines, &keyword, &words)) {
+		if (!slice_is_nocase(keyword, "AUTH") &&
+		    !slice_is_nocase(keyword, "SASL"))
+			continue;
+		while (slice_next_word(&words, ' ', &word))
+			if (sasl_mechanism_parse(word, &mechanism) == 0)
+				mechanisms |= 1U << mechanism;
+	}
+	return mechanisms;
 }
 
 static bool

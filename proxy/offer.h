@@ -23,6 +23,8 @@
 struct offers {
 	/* owned; empty: nothing is known, offer what needs no back end */
 	struct buf lines[SERVICE_KIND_COUNT];
+	/* bits 1 << enum sasl_mechanism that every back end takes */
+	unsigned mechanisms[SERVICE_KIND_COUNT];
 };
 
 void offers_init(struct offers *offers);
@@ -40,6 +42,10 @@ int offer_join(
 
 /* The parameters of a keyword; false when it is not offered. */
 bool offer_find(struct slice lines, const char *keyword, struct slice *words);
+
+/* What a back end's own lines say of mechanisms ("AUTH PLAIN ...", "SASL PLAIN
+ * ..."): a bit 1 << enum sasl_mechanism for each that is spoken here. */
+unsigned offer_mechanisms(struct slice lines);
 
 /* Takes the next line off *lines; false at the end. */
 bool offer_next(

@@ -41,6 +41,7 @@ struct parent {
 	SSL_CTX *back_context;
 	struct listener *listeners;
 	size_t listener_count;
+	struct handover_listener metrics; /* fd -1: none */
 	struct stats *stats;
 	struct handover now; /* what stands, as it would be handed over */
 	int signal_fd;
@@ -60,7 +61,9 @@ prepare_sockets(
     struct parent *parent, const struct handover *before, struct buf *errors)
 {
 	if (listen_open(parent->config, before, &parent->listeners,
-		&parent->listener_count, errors) < 0)
+		&parent->listener_count, errors) < 0 ||
+	    listen_metrics(parent->config, before, &parent->metrics, errors) <
+		0)
 		return -1;
 	parent->now.control_fd =
 	    before->control_fd >= 0
@@ -113,6 +116,8 @@ prepare_state(struct parent *parent, const struct handover *before)
 	if (!parent->stats)
 		return -1;
 	failures_seed(&parent->stats->failures);
+	if (parent->metrics.fd >= 0)
+		handover_add_listener(&parent->now, parent->metrics);
 	for (size_t i = 0; i < parent->listener_count; i++)
 		handover_add_listener(&parent->now,
 		    (struct handover_listener){ parent->listeners[i].fd,
@@ -133,7 +138,7 @@ is_listening(const struct parent *parent, int fd)
 	for (size_t i = 0; i < parent->listener_count; i++)
 		if (parent->listeners[i].fd == fd)
 			return true;
-	return false;
+	return fd == parent->metrics.fd;
 }
 
 /* ---- children ---- */
@@ -175,13 +180,16 @@ is_introduced(const struct parent *parent, const struct child *child)
 /* A child must not hold ends of the others' channels, or their closing is not
  * seen. */
 static void
-close_inherited(struct parent *parent)
+close_inherited(struct parent *parent, bool is_health)
 {
 	for (size_t i = 0; i < parent->now.child_count; i++) {
 		close(parent->now.children[i].parent_fd);
 		if (parent->now.children[i].health_fd >= 0)
 			close(parent->now.children[i].health_fd);
 	}
+	/* Where nobody answers any more, nobody may seem to listen. */
+	if (!is_health && parent->metrics.fd >= 0)
+		close(parent->metrics.fd);
 	close(parent->signal_fd);
 	unsetenv("NOTIFY_SOCKET");
 	(void)signal(SIGHUP, SIG_IGN);
@@ -230,8 +238,10 @@ run_health(struct parent *parent, int parent_fd)
 		.log = child_log(parent, "health"),
 		.jail = parent->jail,
 		.back_context = parent->back_context,
+		.front_tls = parent->front_tls,
 		.stats = parent->stats,
 		.generation = parent->now.generation,
+		.metrics_fd = parent->metrics.fd,
 		.control_fd = parent->now.control_fd,
 		.parent_fd = parent_fd,
 	};
@@ -287,7 +297,7 @@ start_health(struct parent *parent)
 	child.parent_fd = ends[0];
 	child.pid = fork();
 	if (child.pid == 0) {
-		close_inherited(parent);
+		close_inherited(parent, true);
 		close(ends[0]);
 		exit(run_health(parent, ends[1]));
 	}
@@ -323,7 +333,7 @@ start_auth(struct parent *parent)
 	child.health_fd = health[0];
 	child.pid = fork();
 	if (child.pid == 0) {
-		close_inherited(parent);
+		close_inherited(parent, false);
 		close(ours[0]);
 		close(health[0]);
 		exit(run_auth(parent, ours[1], health[1]));
@@ -390,7 +400,7 @@ start_verify(struct parent *parent)
 	child.parent_fd = ends[0];
 	child.pid = fork();
 	if (child.pid == 0) {
-		close_inherited(parent);
+		close_inherited(parent, false);
 		close(ends[0]);
 		exit(run_auth(parent, ends[1], -1));
 	}
@@ -423,7 +433,7 @@ start_relay(struct parent *parent)
 	child.health_fd = health[0];
 	child.pid = fork();
 	if (child.pid == 0) {
-		close_inherited(parent);
+		close_inherited(parent, false);
 		close(ours[0]);
 		close(health[0]);
 		exit(run_relay(parent, child.slot, ours[1], health[1]));
@@ -827,6 +837,7 @@ parent_run(char *const argv[], const char *config_path, int check)
 {
 	struct parent parent = { .argv = argv,
 		.config_path = config_path,
+		.metrics = { .fd = -1 },
 		.now = { .stats_fd = -1, .control_fd = -1 } };
 	struct buf errors = buf_bounded(ERRORS_SIZE_MAX);
 	struct handover before;

@@ -336,6 +336,8 @@ pop3_input(struct back *back, struct slice *input, struct buf *out)
 			return BACK_MORE;
 		if (result != LINE_DONE)
 			return broken(back, line_fault_text(result));
+		if (!back_hear(back, line))
+			return broken(back, BACK_HEARD_WHY);
 		action = steps[back->step](back, line, out);
 	}
 	return action;

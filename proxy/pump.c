@@ -182,6 +182,8 @@ copy_chunk(struct pump *pump, struct flow *flow, struct stream *from,
 	/* TLS hands out a record at a time, and a full one has others behind
 	 * it. */
 	flow->bulk = got >= (from->ssl ? SSL3_RT_MAX_PLAIN_LENGTH : PUMP_CHUNK);
+	if (flow->tap)
+		flow->tap(flow->tap_context, slice_of(pump->scratch, got));
 	while (sent < got) {
 		result =
 		    stream_write(to, pump->scratch + sent, got - sent, &moved);
@@ -205,7 +207,7 @@ move_chunk(struct pump *pump, struct flow *flow, struct stream *from,
     struct stream *to, struct stream **failed)
 {
 	*failed = from;
-	if (flow->bulk && !from->ssl && !to->ssl)
+	if (flow->bulk && !from->ssl && !to->ssl && !flow->tap)
 		flow->pipe = take_pipe(pump);
 	if (flow->pipe)
 		return fill_pipe(pump, flow, from);

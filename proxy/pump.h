@@ -30,10 +30,15 @@ struct pump {
 	unsigned pipe_count;
 };
 
+/* Is shown what a flow has read, before it is passed on. */
+typedef void flow_tap(void *context, struct slice octets);
+
 struct flow {
 	struct buf waiting;     /* octets for the receiver */
 	struct pump_pipe *pipe; /* NULL: nothing is in a pipe */
 	uint64_t moved;         /* octets, taken by the receiver */
+	flow_tap *tap;          /* NULL: octets are not looked at */
+	void *tap_context;      /* borrowed */
 	bool bulk;              /* the last read filled the scratch buffer */
 	bool readable;          /* set by the owner: the sender has something */
 	bool ended;             /* the sender will send no more */

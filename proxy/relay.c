@@ -24,12 +24,18 @@
 #define STOP_PATIENCE 2  /* s for the answers to messages */
 
 int64_t
-relay_now_ms(void)
+relay_now_us(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t
+relay_now_ms(void)
+{
+	return relay_now_us() / 1000;
 }
 
 /* The last `count` digits of a number, in hexadecimal. */
@@ -121,6 +127,13 @@ relay_session_ended(struct relay *relay)
 		set_accepting(relay, true);
 }
 
+void
+relay_learned(struct relay *relay)
+{
+	if (relay->learner && !relay->retiring && !is_full(relay))
+		set_accepting(relay, true);
+}
+
 /* ---- time ---- */
 
 static int64_t
@@ -153,6 +166,7 @@ on_tick(evutil_socket_t fd, short what, void *context)
 	(void)what;
 	relay->now_s = relay_now_ms() / 1000;
 	learner_tick(relay->learner);
+	trace_tick(relay);
 	for (unsigned i = 0; i < QUEUE_DEAD; i++) {
 		int64_t before_s =
 		    relay->now_s - queue_time(relay, (enum session_queue)i);
@@ -185,6 +199,7 @@ static void
 retire(struct relay *relay)
 {
 	relay->retiring = true;
+	relay->settings->slot->serving = false;
 	set_accepting(relay, false);
 	/* Who is there may still log in, within limits.login_time. Where the
 	 * next generation does not listen any more, nobody may seem to. */
@@ -322,15 +337,33 @@ answer_end(struct relay *relay, int fd, const char *question)
 	json_decref(ended);
 }
 
+/* "trace NUMBER ID SECONDS", and the channel to tell it to. */
+static void
+take_trace(struct relay *relay, int fd, const char *question)
+{
+	char argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
+	long seconds;
+
+	if (sscanf(question, "trace %*u %255s %ld", argument, &seconds) == 2 &&
+	    read_id(argument, id))
+		trace_begin(relay, fd, slice_of(id, sizeof(id)), seconds);
+	else
+		close(fd);
+}
+
 static void
 on_health(evutil_socket_t fd, short what, void *context)
 {
 	struct relay *relay = context;
 	char question[CONTROL_QUESTION_SIZE];
-	int none;
-	long size = control_receive_fd(fd, &none, question);
+	int passed;
+	long size = control_receive_fd(fd, &passed, question);
 
 	(void)what;
+	if (passed >= 0) {
+		take_trace(relay, passed, question);
+		return;
+	}
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		event_del(relay->health_event);
 	else if (size > 0 && slice_starts_nocase(slice_from(question), "who "))
@@ -422,6 +455,11 @@ watch_all(struct relay *relay)
 	relay->tick = watch(relay, -1, 0, on_tick);
 	moves_open(relay);
 	event_add(relay->tick, &second);
+	/* The first clients wait for what servers can do, until the first tick
+	 * at most: they would be offered less than others. */
+	if (learner_is_asking(relay->learner))
+		set_accepting(relay, false);
+	settings->slot->serving = true;
 }
 
 static void
@@ -439,6 +477,7 @@ close_relay(struct relay *relay)
 		event_free(relay->reaper);
 		event_free(relay->tick);
 	}
+	trace_end_all(relay);
 	learner_free(&relay->learner);
 	verdicts_free(&relay->verdicts);
 	offers_free(&relay->offers);

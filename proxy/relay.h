@@ -26,6 +26,7 @@
 #include "proxy/resolve.h"
 #include "proxy/route.h"
 #include "proxy/stats.h"
+#include "proxy/trace.h"
 #include "proxy/verdict.h"
 
 #define RELAY_ID_SIZE 28 /* octets of a session's id, its NUL included */
@@ -93,6 +94,7 @@ struct relay {
 	struct session_list queues[QUEUE_COUNT];
 	struct arrival_list arrivals;
 	struct delivery_list deliveries;
+	struct trace_list traces;
 	uint32_t session_count; /* arrivals and deliveries included */
 	uint32_t sequence;      /* of sessions, for their ids */
 	uint32_t started_s;     /* since 1970, for their ids */
@@ -110,9 +112,12 @@ int relay_run(const struct relay_settings *settings);
 
 /* For sessions: one of them is gone, or another may be let in. */
 void relay_session_ended(struct relay *relay);
+/* All that servers can be asked was asked. */
+void relay_learned(struct relay *relay);
 /* A server does not serve as it should: the observer looks at once. */
 void relay_report(struct relay *relay, const char *server);
 int64_t relay_now_ms(void);
+int64_t relay_now_us(void); /* of the same clock */
 /* A new session's id, ending in NUL: no other proxy's session has it. */
 void relay_session_id(struct relay *relay, char *id, size_t size);
 

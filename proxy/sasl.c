@@ -67,6 +67,17 @@ sasl_is_relayed(enum sasl_mechanism mechanism)
 	       mechanism != SASL_EXTERNAL;
 }
 
+unsigned
+sasl_relayed_mechanisms(void)
+{
+	unsigned mechanisms = 0;
+
+	for (unsigned i = 0; i < SASL_MECHANISM_COUNT; i++)
+		if (i != SASL_GSSAPI && sasl_is_relayed((enum sasl_mechanism)i))
+			mechanisms |= 1U << i;
+	return mechanisms;
+}
+
 enum sasl_result
 sasl_start(
     struct sasl *sasl, enum sasl_mechanism mechanism, struct buf *challenge)

@@ -74,6 +74,8 @@ int sasl_mechanism_parse(struct slice name, enum sasl_mechanism *mechanism);
 
 /* Is it for the server to say more than yes or no? */
 bool sasl_is_relayed(enum sasl_mechanism mechanism);
+/* A bit 1 << mechanism for each of those. */
+unsigned sasl_relayed_mechanisms(void);
 
 /*
  * Begins an exchange without an initial response: adds the first challenge

@@ -92,6 +92,17 @@ session_enter(struct session *session, enum session_state state)
 	session->state = state;
 }
 
+void
+session_end_phase(struct session *session, enum stats_phase phase)
+{
+	struct login *login = session->login;
+	int64_t now_us = relay_now_us();
+
+	stats_observe(
+	    session->relay->settings->slot, phase, now_us - login->phase_us);
+	login->phase_us = now_us;
+}
+
 static void
 on_front_event(evutil_socket_t fd, short what, void *context)
 {
@@ -217,13 +228,13 @@ login_free(struct session *session)
 {
 	struct login *login = session->login;
 
-	session->login = NULL;
 	if (!login)
 		return;
+	session_forget_verdict(session);
+	session->login = NULL;
 	stats_subtract(
 	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
 	resolve_cancel(&login->query);
-	session_forget_verdict(login);
 	buf_free(&login->refused_text);
 	event_del(&login->timer);
 	front_close(&login->front);
@@ -366,6 +377,57 @@ step_close(struct session *session)
 }
 
 /* ---- octets are passed on ---- */
+
+static void
+trace(struct session *session, struct flow *flow, char who, struct slice octets)
+{
+	struct relay *relay = session->relay;
+
+	if (trace_wants(relay, session->follower.id))
+		trace_tell(
+		    relay, session->follower.id, who, session->id, octets);
+	else
+		flow->tap = NULL;
+}
+
+static void
+on_client_octets(void *context, struct slice octets)
+{
+	struct session *session = context;
+
+	trace(session, &session->to_back, 'C', octets);
+}
+
+static void
+on_server_octets(void *context, struct slice octets)
+{
+	struct session *session = context;
+
+	trace(session, &session->to_front, 'S', octets);
+}
+
+void
+session_trace(struct session *session)
+{
+	if (session->state != SESSION_RELAY ||
+	    !trace_wants(session->relay, session->follower.id))
+		return;
+	session->to_back.tap = on_client_octets;
+	session->to_front.tap = on_server_octets;
+	session->to_back.tap_context = session->to_front.tap_context = session;
+}
+
+/* What either side said together with the login's last words. */
+static void
+trace_first(struct session *session, const struct login *login)
+{
+	if (LIST_EMPTY(&session->relay->traces) ||
+	    !trace_wants(session->relay, session->follower.id))
+		return;
+	trace(session, &session->to_back, 'C', buf_slice(&login->front_in));
+	trace(session, &session->to_front, 'S', buf_slice(&login->back_in));
+}
+
 /* Logged in: what is still unsent goes first, all else of the login is freed.
  */
 void
@@ -385,7 +447,9 @@ session_begin_relay(struct session *session)
 	}
 	session->user = strndup(user.data, user.size);
 	session->server = strdup(login->route.server);
-	session->login_ms = (unsigned)(relay_now_ms() - login->asked_ms);
+	session_end_phase(session, STATS_PHASE_LOGIN);
+	session->login_ms =
+	    (unsigned)(login->phase_us / 1000 - login->asked_ms);
 	if (!session->user || !session->server)
 		abort();
 	session->follower.server = session->server;
@@ -398,8 +462,10 @@ session_begin_relay(struct session *session)
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
 	stats_add(slot, STATS_LOGINS, 1);
 	stats_add(slot, STATS_LOGGED_IN, 1);
+	trace_first(session, login);
 	login_free(session);
 	session_enter(session, SESSION_RELAY);
+	session_trace(session);
 	/* Both sides were just read empty; the loop tells of more. */
 	session->to_back.readable = session->to_front.readable = false;
 	step_relay(session);
@@ -564,10 +630,15 @@ login_new(struct session *session)
 		abort();
 	login->front.tls_offered =
 	    session->listener->config->tls == SERVICE_TLS_STARTTLS;
-	login->front.plaintext = session->listener->config->plaintext;
-	/* EXTERNAL is for those whose certificate was seen. */
+	config_access(session->relay->config, session->listener->config,
+	    &session->client, &login->mechanisms, &login->front.plaintext);
+	/* EXTERNAL is for those whose certificate was seen, and what the server
+	 * decides about it must take. */
 	login->front.mechanisms =
-	    session->listener->config->mechanisms & ~(1U << SASL_EXTERNAL);
+	    login->mechanisms & ~(1U << SASL_EXTERNAL) &
+	    (~sasl_relayed_mechanisms() |
+		session->relay->offers
+		    .mechanisms[session->listener->config->service]);
 	login->refused_text = buf_bounded(SESSION_BACK_LINE_SIZE);
 	return login;
 }
@@ -603,6 +674,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 {
 	struct admission held;
 	struct session *session;
+	int64_t accepted_us;
 
 	if (!admission_enter(relay, listener, fd, client, &held))
 		return;
@@ -613,7 +685,8 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->relay = relay;
 	session->listener = listener;
 	session->client = *client;
-	session->accepted_ms = relay_now_ms();
+	accepted_us = relay_now_us();
+	session->accepted_ms = accepted_us / 1000;
 	relay_session_id(relay, session->id, sizeof(session->id));
 	stream_open(&session->front, fd);
 	session->back.fd = -1;
@@ -625,6 +698,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	relay->session_count++;
 	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
 	session->login = login_new(session);
+	session->login->phase_us = accepted_us;
 	describe_client(session, local);
 	session->state = SESSION_FRONT;
 	if (listener->config->tls == SERVICE_TLS_IMPLICIT) {

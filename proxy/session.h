@@ -30,6 +30,9 @@ void session_reap(struct session *session);
 int64_t session_queued_s(const struct session *session);
 struct session *session_next(struct session *session);
 
+/* Shows what it passes on to a trace that wants it, from now on. */
+void session_trace(struct session *session);
+
 /* For `who`: a new object, owned by the caller. */
 json_t *session_describe(const struct session *session);
 

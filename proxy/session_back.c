@@ -466,6 +466,7 @@ open_back(struct session *session)
 		session->relay->config->backend.reply_timeout, 0
 	};
 
+	session_end_phase(session, STATS_PHASE_CONNECT);
 	login->client.utf8 = login->front.utf8;
 	evtimer_add(&login->timer, &patience);
 	back_open(&login->back,

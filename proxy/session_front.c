@@ -24,6 +24,8 @@ session_begin_front_tls(struct session *session)
 	}
 	session->front.greets =
 	    session->listener->config->tls == SERVICE_TLS_IMPLICIT;
+	if (session->listener->config->tls == SERVICE_TLS_STARTTLS)
+		login->phase_us = relay_now_us();
 	tls_front_expect(session->front.ssl, session->listener->config->service,
 	    session->listener->config->client_certificate);
 	session_enter(session, SESSION_FRONT_TLS);
@@ -47,6 +49,7 @@ session_front_tls(struct session *session)
 	case STREAM_DONE:
 		break;
 	}
+	session_end_phase(session, STATS_PHASE_TLS);
 	login->front.tls = true;
 	session_offer_external(session);
 	session_enter(session, SESSION_FRONT);
@@ -71,7 +74,7 @@ static void
 abandon(struct session *session)
 {
 	session->login->challenged = false;
-	session_forget_verdict(session->login);
+	session_forget_verdict(session);
 	credentials_wipe(&session->login->front.credentials);
 	session_leave_back(session);
 }
@@ -166,7 +169,7 @@ session_say_refusal(
 	front_refuse(&login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
 	login->challenged = false;
-	session_forget_verdict(login);
+	session_forget_verdict(session);
 	session_leave_back(session);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))

@@ -60,12 +60,16 @@ struct login {
 	enum refusal_kind refused;   /* PENALTY: what the client will be told */
 	struct buf refused_text;     /* owned */
 	unsigned attempts;           /* that failed */
+	uint64_t guessed_key;        /* counted before it is tried; 0: none */
+	int64_t guessed_since_s;     /* failures.h */
 	struct resolve_query *query; /* owned while RESOLVE */
 	struct address_list addresses;
 	size_t address_next;
 	struct event timer;      /* guard, one connection attempt, penalty */
 	const char *connect_why; /* static: the last attempt's failure */
+	unsigned mechanisms;     /* that this client's network may use */
 	int64_t connect_ms;      /* when that attempt began */
+	int64_t phase_us;        /* when its phase began (stats.h) */
 	int64_t asked_ms;        /* when the credentials were complete */
 	unsigned retries;        /* of this login, after its server failed */
 	size_t memory;           /* octets that it was last counted with */
@@ -99,6 +103,8 @@ struct session {
 
 /* Goes to a state; every change of state is made and traced here. */
 void session_enter(struct session *session, enum session_state state);
+/* A phase of its login is over, and the next one begins. */
+void session_end_phase(struct session *session, enum stats_phase phase);
 /* Has libevent wait for what the state and the unsent output call for. */
 void session_arm(struct session *session);
 /* The only way out; what is left is freed from the loop. `why`: static text. */

@@ -220,6 +220,8 @@ sieve_input(struct back *back, struct slice *input, struct buf *out)
 			return broken(back,
 			    "back end's line has a NUL, a CR or an LF by itself");
 		*input = slice_from_offset(*input, size);
+		if (!back_hear(back, line))
+			return broken(back, BACK_HEARD_WHY);
 		action = take_line(back, line, out);
 	}
 	return action;

@@ -323,6 +323,8 @@ smtp_input(struct back *back, struct slice *input, struct buf *out)
 			return BACK_MORE;
 		if (result != LINE_DONE)
 			return broken(back, line_fault_text(result));
+		if (!back_hear(back, line))
+			return broken(back, BACK_HEARD_WHY);
 		action = take_line(back, line, out);
 	}
 	return action;

@@ -263,6 +263,7 @@ const struct front_protocol smtp_front = {
 		[REFUSAL_UNAVAILABLE] = "454 4.7.0 ",
 		[REFUSAL_LIMIT] = "454 4.7.0 ",
 	},
+	.wrong = "535",
 	.fault = "500 5.5.2 ",
 	.line_end = CRLF,
 	.greet = smtp_greet,

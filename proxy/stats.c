@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -70,23 +71,35 @@ stats_take(struct stats *stats, uint32_t generation)
 	return NULL;
 }
 
-/* Sessions that are there now end with their relay; all else is a sum. */
-static bool
-is_gauge(unsigned counter)
+bool
+stats_is_gauge(enum stats_counter counter)
 {
 	return counter == STATS_SESSIONS || counter == STATS_LOGGED_IN ||
 	       counter == STATS_LOGIN_MEMORY;
+}
+
+static void
+add_histogram(struct stats_histogram *sum, const struct stats_histogram *one)
+{
+	for (unsigned i = 0; i < STATS_BUCKETS; i++)
+		sum->buckets[i] += one->buckets[i];
+	sum->sum_us += one->sum_us;
 }
 
 void
 stats_release(struct stats *stats, struct stats_slot *slot)
 {
 	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++) {
-		if (!is_gauge(i))
+		if (!stats_is_gauge((enum stats_counter)i))
 			stats->retired[i] += slot->counters[i];
 		slot->counters[i] = 0;
 	}
 	limits_clear(&stats->limits, (unsigned)(slot - stats->slots));
+	for (unsigned i = 0; i < STATS_PHASE_COUNT; i++) {
+		add_histogram(&stats->retired_phases[i], &slot->phases[i]);
+		memset(&slot->phases[i], 0, sizeof(slot->phases[i]));
+	}
+	slot->serving = false;
 	slot->pid = 0;
 }
 
@@ -110,6 +123,47 @@ stats_subtract(
 
 	atomic_store_explicit(
 	    &slot->counters[counter], now - number, memory_order_relaxed);
+}
+
+static const int64_t bounds_us[] = { 1000, 2500, 5000, 10000, 25000, 50000,
+	100000, 250000, 500000, 1000000, 2500000, 10000000 };
+
+_Static_assert(ARRAY_SIZE(bounds_us) == STATS_BUCKETS - 1,
+    "a bound for each but the last");
+
+int64_t
+stats_bucket_us(unsigned bucket)
+{
+	return bounds_us[bucket];
+}
+
+void
+stats_observe(struct stats_slot *slot, enum stats_phase phase, int64_t time_us)
+{
+	struct stats_histogram *histogram = &slot->phases[phase];
+	unsigned bucket = 0;
+	uint64_t now;
+
+	while (bucket < ARRAY_SIZE(bounds_us) && time_us > bounds_us[bucket])
+		bucket++;
+	now = atomic_load_explicit(
+	    &histogram->buckets[bucket], memory_order_relaxed);
+	atomic_store_explicit(
+	    &histogram->buckets[bucket], now + 1, memory_order_relaxed);
+	now = atomic_load_explicit(&histogram->sum_us, memory_order_relaxed);
+	atomic_store_explicit(&histogram->sum_us,
+	    now + (time_us > 0 ? (uint64_t)time_us : 0), memory_order_relaxed);
+}
+
+struct stats_histogram
+stats_phase_total(const struct stats *stats, enum stats_phase phase)
+{
+	struct stats_histogram sum = { 0 };
+
+	add_histogram(&sum, &stats->retired_phases[phase]);
+	for (size_t i = 0; i < stats->limits.used && i < STATS_SLOTS; i++)
+		add_histogram(&sum, &stats->slots[i].phases[phase]);
+	return sum;
 }
 
 uint64_t

@@ -13,8 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "proxy/limits.h"
 #include "proxy/failures.h"
+#include "proxy/limits.h"
 
 #define STATS_SLOTS 1024 /* relays of all generations that still live */
 
@@ -44,17 +44,40 @@ enum stats_counter {
 	STATS_COUNTER_COUNT
 };
 
+/* From one station of a session to the next. */
+enum stats_phase {
+	STATS_PHASE_TLS,          /* the handshake with the client */
+	STATS_PHASE_AUTHENTICATE, /* from there, or from accept, until the
+				     credentials are complete */
+	STATS_PHASE_CONNECT,      /* until the back end is connected; the
+				     user was verified where we do that */
+	STATS_PHASE_LOGIN,        /* until it has let the user in */
+	STATS_PHASE_COUNT
+};
+
+#define STATS_BUCKETS 13 /* the last has no bound */
+
+struct stats_histogram {
+	_Atomic uint64_t buckets[STATS_BUCKETS]; /* each by itself */
+	_Atomic uint64_t sum_us;
+};
+
 struct stats_slot {
 	_Atomic int32_t pid; /* of the relay; 0: free */
 	_Atomic uint32_t generation;
+	_Atomic bool serving; /* it accepts clients */
 	_Atomic uint64_t counters[STATS_COUNTER_COUNT];
+	struct stats_histogram phases[STATS_PHASE_COUNT];
 };
 
+/* The tables begin on cache lines of their own. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct stats {
 	_Atomic uint64_t
 	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
+	struct stats_histogram retired_phases[STATS_PHASE_COUNT];
 	struct stats_slot slots[STATS_SLOTS];
-	struct limits limits; /* a table for each slot */
+	struct limits limits;     /* a table for each slot */
 	struct failures failures; /* any relay may write */
 };
 
@@ -74,12 +97,23 @@ void stats_add(
     struct stats_slot *slot, enum stats_counter counter, uint64_t number);
 void stats_subtract(
     struct stats_slot *slot, enum stats_counter counter, uint64_t number);
+/* One session took so long for a phase. */
+void stats_observe(
+    struct stats_slot *slot, enum stats_phase phase, int64_t time_us);
+/* Over all relays, ended ones included. */
+struct stats_histogram stats_phase_total(
+    const struct stats *stats, enum stats_phase phase);
+/* Upper bound of a bucket but the last, in microseconds. */
+int64_t stats_bucket_us(unsigned bucket);
+
 /* Over all relays, ended ones included. */
 uint64_t stats_total(const struct stats *stats, enum stats_counter counter);
 /* The same of a counter of what is there now; on the path of each connection.
  */
 uint64_t stats_now(const struct stats *stats, enum stats_counter counter);
 
+/* Those that are there now, and go with their relay; all else only grows. */
+bool stats_is_gauge(enum stats_counter counter);
 /* "accepted", "sessions", ...; static. */
 const char *stats_counter_text(enum stats_counter counter);
 

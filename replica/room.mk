@@ -2,7 +2,7 @@
 # their own so that tests can take them one by one. The connection to directory
 # servers serves the proxy's auth processes as well.
 LIBRARIES += libpostcell-replica-reader libpostcell-replica-daemon libpostcell-replica-connection
-libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/clock.c
+libpostcell-replica-reader_SOURCES := replica/reader.c replica/layout.c replica/clock.c replica/metrics.c
 libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/decide.c replica/decider.c \

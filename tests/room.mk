@@ -24,7 +24,11 @@ tests/kdc-plugin/describe_SOURCES := tests/kdc-plugin/describe.c
 tests/kdc-plugin/describe_USES := $(kdc-plugin_TEST_USES)
 tests/kdc-plugin/describe_PACKAGES := $(kdc-plugin_TEST_PACKAGES)
 tests/kdc-plugin/describe_LIBS := $(kdc-plugin_TEST_LIBS)
-scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe
+tests/kdc-plugin/administer_SOURCES := tests/kdc-plugin/administer.c
+tests/kdc-plugin/administer_PACKAGES := heimdal-krb5
+tests/kdc-plugin/administer_LIBS := -lhdb
+scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
+	tests/kdc-plugin/administer
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and

@@ -180,8 +180,8 @@ class Bench:
     def note(self, name, peer, value):
         self.results.setdefault(name, {}).setdefault(peer, []).append(value)
 
-    def arguments_of(self, measure):
-        count = measure.counts[self.options.long]
+    def arguments_of(self, measure, peer):
+        count = int(measure.counts[self.options.long] * peer.patience)
         arguments = measure.arguments.split()
         if arguments[-1] == "-b":
             return [*arguments, count // 4]
@@ -189,7 +189,7 @@ class Bench:
 
     def take(self, measure, peer):
         before = peer.cpu()
-        result = self.load(self.arguments_of(measure), peer.address,
+        result = self.load(self.arguments_of(measure, peer), peer.address,
                            measure.port(peer))
         return measure.figure(result, peer.cpu() - before)
 

@@ -36,6 +36,7 @@ class Peer:
     bulk_port = PORTS["imap"]  # for plain bulk
     relays = 1
     holds = True  # idle sessions are worth counting
+    patience = 1  # share of the logins that it gets
 
     def __init__(self, folder, address, back, build, users):
         self.folder = pathlib.Path(folder) / self.name
@@ -285,6 +286,7 @@ class Perdition(Peer):
 
     name = "perdition"
     holds = False
+    patience = 0.1
     services = frozenset({"imap", "pop3"})
 
     def launch(self):

@@ -9,7 +9,7 @@ import pathlib
 import pytest
 
 from house import NET, SERVER, Proxy, Replica, check_log, make_certificate
-from player import Servers
+from player import Servers, teach
 
 addresses = (f"127.0.{NET}.{number}" for number in itertools.count(1))
 
@@ -36,6 +36,39 @@ def servers(folder, replica):
     listening = Servers(folder / "server.pem")
     yield listening
     listening.close()
+
+
+class Stage:
+    """A proxy of one service at a time. It must outlive all its dialogues."""
+
+    def __init__(self, folder, servers):
+        self.folder, self.servers = folder, servers
+        self.replica = self.proxy = None
+
+    def set(self, service):
+        if not self.proxy or self.proxy.service != service:
+            self.clear()
+            self.replica = Replica(self.folder / service, service)
+            self.proxy = Proxy(
+                self.folder / service / "p", next(addresses), self.replica,
+                backend="retry_time = 0", relays=1,
+                certificate=self.folder / "server.pem").start()
+            teach(self.servers, service)
+        return self.proxy
+
+    def clear(self):
+        if self.proxy:
+            proxy, self.proxy = self.proxy, None
+            self.replica.stop()
+            assert proxy.stop() == 0
+            check_log(proxy.log())
+
+
+@pytest.fixture(scope="session")
+def stage(folder, servers):
+    made = Stage(folder, servers)
+    yield made
+    made.clear()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from sanitized import BUILD  # noqa: E402
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
          "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
 CLOSED_PORT = 14004
+FULL_PORT = 14997  # listens, and takes nobody
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
 HUB_LISTENERS = {"lmtp": 14024, "smtp": 14025, "smtp-starttls": 14026,
                  "smtp-elsewhere": 14027}
@@ -43,19 +44,22 @@ SERVER = f"127.0.{NET + 1}.1"  # scripted back ends; the certificate names it
 STRANGER = f"127.0.{NET + 1}.2"  # the same, but not named by the certificate
 
 POOLS = f"""
-plain imap://{SERVER}:{PORTS['plain']}?tls=none
-starttls imap://{SERVER}:{PORTS['starttls']}?tls=starttls
-tls imaps://{SERVER}:{PORTS['tls']}
-headed imap://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
-headedtls imap://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
-stranger imap://{STRANGER}:{PORTS['starttls']}?tls=starttls
+plain SCHEME://{SERVER}:{PORTS['plain']}?tls=none
+starttls SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls
+tls SCHEME://{SERVER}:{PORTS['tls']}?tls=implicit
+headed SCHEME://{SERVER}:{PORTS['starttls']}?tls=starttls&proxy=v2
+headedtls SCHEME://{SERVER}:{PORTS['plain']}?tls=implicit&proxy=v2
+stranger SCHEME://{STRANGER}:{PORTS['starttls']}?tls=starttls
 one lmtp://{SERVER}:{PORTS['one']}?tls=none
 two lmtp://{SERVER}:{PORTS['two']}?tls=none
 three lmtp://{SERVER}:{PORTS['three']}?tls=none
 mta smtp://{SERVER}:{PORTS['mta']}?tls=none
-gone imap://{SERVER}:{CLOSED_PORT}?tls=none
-unnamed imap://nosuch.invalid:143?tls=none
+gone SCHEME://{SERVER}:{CLOSED_PORT}?tls=none
+full imap://{SERVER}:{FULL_PORT}?tls=none
+unnamed SCHEME://nosuch.invalid:143?tls=none
 """
+# Of these a proxy cannot learn what they can do, and tries again and again.
+UNTEACHABLE = ("stranger", "down", "headed", "headedtls", "full")
 
 ACCOUNTS = r"""
 bob plain
@@ -65,6 +69,7 @@ stray stranger
 hed headed
 hid headedtls
 gone gone
+ful full
 una unnamed
 down down
 no plain postcellStatus=nologin the office has moved
@@ -78,6 +83,11 @@ cat three mail=cat@example.org
 max mta mail=max@example.org
 o"dd\(*) plain
 """
+
+
+# Dialogues fail logins on purpose, and from one address.
+PATIENT = "delay = 0\nsession_attempts = 1000\naccount_attempts = 0\n" \
+          "address_attempts = 0"
 
 
 def wait_until(condition, what, timeout=TIMEOUT):
@@ -101,24 +111,28 @@ def make_certificate(folder, name, addresses):
         check=True, capture_output=True)
 
 
-def directory():
-    """The cell's entries as LDIF."""
+def directory(service):
+    """The cell's entries as LDIF; its servers have that service alone."""
     blocks = []
     for line in POOLS.split("\n"):
         if not line:
             continue
-        name, url = line.split()
+        name, url = line.replace("SCHEME", service).split()
+        if name in UNTEACHABLE and service != "imap":
+            continue
         blocks += [f"dn: cn={name},ou=pools,o=x\nobjectClass: postcellPool\n"
                    f"cn: {name}\n",
                    f"dn: cn=mbox-{name},ou=servers,o=x\n"
                    f"objectClass: postcellServer\ncn: mbox-{name}\n"
                    f"postcellPoolName: {name}\npostcellService: {url}\n"]
-    blocks += ["dn: cn=down,ou=pools,o=x\nobjectClass: postcellPool\n"
-               "cn: down\n",
-               "dn: cn=mbox-down,ou=servers,o=x\n"
-               "objectClass: postcellServer\ncn: mbox-down\n"
-               "postcellPoolName: down\npostcellState: down\n"
-               f"postcellService: imap://{SERVER}:{PORTS['plain']}\n"]
+    blocks.append("dn: cn=down,ou=pools,o=x\nobjectClass: postcellPool\n"
+                  "cn: down\n")
+    if service == "imap":
+        blocks.append(
+            "dn: cn=mbox-down,ou=servers,o=x\n"
+            "objectClass: postcellServer\ncn: mbox-down\n"
+            "postcellPoolName: down\npostcellState: down\n"
+            f"postcellService: imap://{SERVER}:{PORTS['plain']}\n")
     for number, line in enumerate(ACCOUNTS.split("\n")):
         if not line:
             continue
@@ -132,11 +146,13 @@ def directory():
 class Replica:
     """What proxies read; replicad runs as long as this does."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, service="imap"):
+        folder.mkdir(exist_ok=True)
+        self.service = service
         self.path = folder / "replica"
         self.log = folder / "replicad.log"
         ldif = folder / "cell.ldif"
-        ldif.write_text(directory())
+        ldif.write_text(directory(service))
         conf = folder / "replicad.conf"
         conf.write_text(f'replica = "{self.path}"\nmap_size_max = 64\n'
                         f'user = ""\nsource = ldif\nldif_file = "{ldif}"\n')
@@ -160,13 +176,15 @@ class Replica:
 class Proxy:
     """One proxyd on an address of its own.
 
-    options, limits, backend, tls: more lines for those parts of its
+    options, limits, backend, tls, failures: more lines for those parts of its
     configuration.
     """
 
     def __init__(self, folder, address, replica, options="", limits="",
-                 backend="", tls="", relays=2):
+                 backend="", tls="", relays=2, certificate=None,
+                 failures=PATIENT):
         self.folder, self.address = folder, address
+        self.service = replica.service
         self.relay_count = relays
         folder.mkdir(parents=True, exist_ok=True)
         self.conf = folder / "proxyd.conf"
@@ -191,7 +209,7 @@ tls {{
 	{tls}
 }}
 backend {{
-	ca_file = "{replica.path.parent}/server.pem"
+	ca_file = "{certificate or replica.path.parent / 'server.pem'}"
 	connect_timeout = 5
 	{backend}
 }}
@@ -199,20 +217,18 @@ limits {{
 	{limits}
 }}
 failures {{
-	delay = 0
-	session_attempts = 1000
-	account_attempts = 0
-	address_attempts = 0
+	{failures}
 }}
 """
         for name, port in LISTENERS.items():
             tls = {"either": "starttls", "plain": "none",
                    "tls": "implicit"}.get(name, name)
             plaintext = "yes" if name in ("plain", "either") else "no"
-            self.text += (f'listen {name} {{ service = imap\n'
+            self.text += (f'listen {name} {{ service = {replica.service}\n'
                           f'addresses = {{ "{address}" }}\nport = {port}\n'
                           f'tls = {tls}\nplaintext = {plaintext} }}\n')
-        for name, port in HUB_LISTENERS.items():
+        listeners = HUB_LISTENERS if replica.service == "imap" else {}
+        for name, port in listeners.items():
             service, _, kind = name.partition("-")
             tls = "starttls" if kind == "starttls" else "none"
             hubs = "192.0.2.0/24" if kind == "elsewhere" else "127.0.0.0/8"

@@ -15,7 +15,9 @@ S is what the client sees of the proxy, b what the back end sees of it. In
 texts \r \n \0 \\ and \xHH stand for octets. The first line of B or b, and
 `! server ...`, takes the connection that the proxy made to a back end; when
 the dialogue ends, no other connection may have been made. `! at NAME` is for
-dialogues with several back ends: from there on they mean that one.
+dialogues with several back ends: from there on they mean that one. Those in imap,
+lmtp and smtp are played with one proxy that has servers for all; other folders name
+a service, and have a proxy and servers for that alone.
 """
 
 import re
@@ -25,8 +27,8 @@ import ssl
 import struct
 import time
 
-from house import (HUB_LISTENERS, LISTENERS, PORTS, SERVER, STRANGER,
-                   TIMEOUT)
+from house import (HUB_LISTENERS, LISTENERS, PORTS, SERVER, STRANGER, TIMEOUT,
+                   wait_until)
 
 ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))")
 PLAIN_ESCAPES = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"\\": b"\\"}
@@ -37,6 +39,44 @@ def octets(text):
         return (bytes([int(match[1], 16)]) if match[1]
                 else PLAIN_ESCAPES[match[2]])
     return ESCAPE.sub(octet, text.encode())
+
+
+class EagerTls:
+    """A client's TLS whose first words leave together with the end of its
+    handshake, in one segment."""
+
+    def __init__(self, connection, context, name, words):
+        self.connection = connection
+        self.input, self.output = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.input, self.output,
+                                    server_hostname=name)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(self.output.read())
+                self.input.write(connection.recv(65536))
+        self.sendall(words)
+
+    def sendall(self, data):
+        self.tls.write(data)
+        self.connection.sendall(self.output.read())
+
+    def recv(self, size):
+        while True:
+            try:
+                return self.tls.read(size)
+            except ssl.SSLWantReadError:
+                data = self.connection.recv(65536)
+                if not data:
+                    return b""
+                self.input.write(data)
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
 
 
 class Peer:
@@ -186,6 +226,12 @@ class Player:
         client = self.need_client()
         if action == "tls":
             self.tls(client)
+        elif action == "tls_and_says":  # in one segment, with CRLF
+            client.patience()
+            client.connection = EagerTls(
+                client.connection,
+                ssl.create_default_context(cafile=self.proxy.certificate),
+                self.proxy.address, octets(" ".join(words)) + b"\r\n")
         elif action == "drips":  # every octet by itself from now on
             client.drips = True
         elif action == "holds":
@@ -194,6 +240,10 @@ class Player:
             client.let_go()
         elif action == "ends":
             client.connection.shutdown(socket.SHUT_WR)
+        elif action == "hears":  # lines, up to one that matches
+            while not re.fullmatch(" ".join(words).encode(),
+                                   line := client.line()):
+                assert not line.endswith(b"<closed>"), f"saw {line[:500]!r}"
         elif action == "sees_close":  # after whatever, an alert of TLS perhaps
             while client.receive():
                 client.input = b""
@@ -233,7 +283,8 @@ class Player:
         self.do_meets(name)
         if name not in self.begun:
             self.see(self.server, ":", "MAIL FROM:<a@example.org>")
-        self.see(self.server, ":", f"RCPT TO:<{uid}>")
+        asked = f"{uid}@example.org" if name == "mta" else uid
+        self.see(self.server, ":", f"RCPT TO:<{asked}>")
         if name not in self.begun:
             self.say(self.server, ":", "250 2.1.0 ok")
         self.begun.add(name)
@@ -276,8 +327,16 @@ class Player:
         elif action == "again":  # closes; the next line takes a new connection
             server.close()
             self.server = None
+        elif action == "hears":
+            while not re.fullmatch(" ".join(words).encode(),
+                                   line := server.line()):
+                assert not line.endswith(b"<closed>"), f"saw {line[:500]!r}"
         elif action != "accepts":
             {"closes": server.close, "resets": server.reset}[action]()
+
+    def do_logged(self, event):
+        """Goes on when the proxy's log has such an event."""
+        wait_until(lambda: self.proxy.events(event), f"event={event}")
 
     def do_lines(self, count, *words):
         """The client sees so many equal lines."""
@@ -353,7 +412,7 @@ class Player:
             self.servers.drop()
 
 
-GOOD_LOGIN = r"""
+GOOD = {"imap": r"""
 S~ \* OK \[CAPABILITY IMAP4rev1 .*\] proxy.example.org ready.
 C: 1 LOGIN bob secret
 B: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready
@@ -372,9 +431,129 @@ B: 3 OK
 S: * BYE
 S: 3 OK
 S. -
-"""
+""", "pop3": r"""
+S: +OK proxy.example.org ready.
+C: USER bob
+S: +OK
+C: PASS secret
+B: +OK ready
+b: AUTH PLAIN AGJvYgBzZWNyZXQ=
+B: +OK in
+S: +OK in
+C: STAT
+b: STAT
+B: +OK 0 0
+S: +OK 0 0
+C: QUIT
+b: QUIT
+B: +OK bye
+! server closes
+S: +OK bye
+S. -
+""", "submission": r"""
+S: 220 proxy.example.org ESMTP ready.
+C: EHLO client.example
+! client hears 250 AUTH PLAIN LOGIN
+C: AUTH PLAIN AGJvYgBzZWNyZXQ=
+B: 220 mbox ESMTP
+b: EHLO proxy.example.org
+B: 250-mbox
+B: 250 AUTH PLAIN
+b: AUTH PLAIN AGJvYgBzZWNyZXQ=
+B: 235 2.7.0 in
+S: 235 2.7.0 in
+C: MAIL FROM:<>
+b: MAIL FROM:<>
+B: 250 2.1.0 sender
+S: 250 2.1.0 sender
+C: QUIT
+b: QUIT
+B: 221 bye
+! server closes
+S: 221 bye
+S. -
+""", "sieve": r"""
+! client hears OK "proxy.example.org ready."
+C: AUTHENTICATE "PLAIN" "AGJvYgBzZWNyZXQ="
+B: "SIEVE" "fileinto"
+B: "SASL" "PLAIN"
+B: OK "ready"
+b: AUTHENTICATE "PLAIN" "AGJvYgBzZWNyZXQ="
+B: OK "in"
+S: OK "in"
+C: LISTSCRIPTS
+b: LISTSCRIPTS
+B: OK "none"
+S: OK "none"
+C: LOGOUT
+b: LOGOUT
+B: OK "bye"
+! server closes
+S: OK "bye"
+S. -
+""", "lmtp": r"""
+S~ 220 proxy.example.org LMTP .*
+C: LHLO client.example
+! client hears 250 .*
+C: MAIL FROM:<a@example.org>
+S~ 250 .*
+C: RCPT TO:<bob>
+B: 220 mbox LMTP
+b: LHLO proxy.example.org
+B: 250-mbox
+B: 250 PIPELINING
+b: MAIL FROM:<a@example.org>
+b: RCPT TO:<bob>
+B: 250 2.1.0 sender
+B: 250 2.1.5 recipient
+S: 250 2.1.5 recipient
+C: DATA
+b: DATA
+B: 354 go on
+S~ 354 .*
+C: ..dots
+C: .
+b: ..dots
+b: .
+B: 250 2.0.0 saved
+S: 250 2.0.0 saved
+C: QUIT
+S~ 221 .*
+S. -
+"""}
+GOOD_LOGIN = GOOD["imap"]
 
 
 def log_in(proxy, servers):
-    """A login as it ought to be."""
-    Player(proxy, servers).play(GOOD_LOGIN, "good login")
+    """A login, or delivery, as it ought to be."""
+    Player(proxy, servers).play(GOOD[proxy.service], "good login")
+
+
+# What a server tells who asks what it can do; {} is where TLS may begin.
+TAUGHT = ("plain", "starttls", "tls")
+LESSONS = {
+    "pop3": ("+OK ready", {"STLS": "+OK", "CAPA":
+                           "+OK\r\nTOP\r\nUIDL\r\nUSER\r\n."}, "QUIT"),
+    "submission": ("220 mbox ESMTP", {
+        "STARTTLS": "220 go", "EHLO": "250-mbox\r\n250-PIPELINING\r\n"
+        "250-SIZE 1000\r\n250-STARTTLS\r\n250 AUTH PLAIN"}, "QUIT"),
+    "sieve": ('"SIEVE" "fileinto"\r\n"SASL" "PLAIN"\r\n"STARTTLS"\r\n'
+              'OK "ready"', {"STARTTLS": 'OK "go"'}, "LOGOUT"),
+    "imap": None,
+    "lmtp": None,
+}
+
+
+def teach(servers, service):
+    """Tells a new proxy with one relay what the servers of a service can."""
+    for _ in TAUGHT if LESSONS[service] else ():
+        greeting, answers, bye = LESSONS[service]
+        peer = servers.accept(time.monotonic() + 2 * TIMEOUT)
+        peer.send(greeting.encode() + b"\r\n")
+        while (word := peer.line().split(b" ")[0].decode()) != bye:
+            peer.send(answers[word].encode() + b"\r\n")
+            if word in ("STLS", "STARTTLS"):
+                peer.tls(servers.context, server_side=True)
+                if service == "sieve":
+                    peer.send(greeting.encode() + b"\r\n")
+        peer.close()

@@ -90,7 +90,7 @@ def example_options(program):
     section = ""
     for line in (ROOT / "examples" / f"{program}.conf").read_text().splitlines():
         line = line.lstrip("# \t")
-        begin = re.match(r'(\w+)(?: \w+| "[^"]+")? \{(?:$| )', line)
+        begin = re.match(r'(\w+)(?: [\w/.:]+| "[^"]+")? \{(?:$| )', line)
         option = re.match(r"(\w+) = ", line)
         if begin:
             section = begin[1]

@@ -13,8 +13,9 @@ import time
 
 import pytest
 
-from house import (BUILD, LISTENERS, NET, SERVER, TIMEOUT, Replica, check_log,
-                   make_certificate, memory, process_status, wait_until)
+from house import (BUILD, FULL_PORT, LISTENERS, NET, SERVER, TIMEOUT, Replica,
+                   check_log, make_certificate, memory, process_status,
+                   wait_until)
 from player import GOOD_LOGIN, Peer, Player, log_in
 from sanitized import MEMORY
 
@@ -104,6 +105,40 @@ S~ 1 NO \\[UNAVAILABLE\\] .*
 b. -
 """)
     log_in(proxy, servers)
+
+
+@contextlib.contextmanager
+def full_server():
+    """Listens where nobody gets a connection: its queue is full for good."""
+    with contextlib.ExitStack() as stack:
+        door = stack.enter_context(socket.socket())
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind((SERVER, FULL_PORT))
+        door.listen(0)
+        for _ in range(4):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex((SERVER, FULL_PORT))
+        yield
+
+
+@pytest.mark.parametrize("timeouts", [
+    "connect_timeout = 1\nreply_timeout = 60",
+    "connect_timeout = 2\nreply_timeout = 1"])
+def test_connect_timeout(started, servers, timeouts):
+    """It is the connection that is waited for, and not the greeting."""
+    proxy = started(backend=f"retry_time = 0\n{timeouts}")
+    with full_server():
+        Player(proxy, servers).play("""
+S~ \\* OK .*
+C: 1 LOGIN ful secret
+S~ 1 NO \\[UNAVAILABLE\\] The server of the mailbox cannot be reached.*
+C: 2 NOOP
+S: 2 OK Nothing happened.
+""")
+    refused = proxy.events("login_refused")
+    assert len(refused) == 1
+    assert 'why="connection timed out"' in refused[0]
 
 
 def test_login_outlives_its_server(started, servers):

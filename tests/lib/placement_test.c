@@ -546,6 +546,51 @@ test_distribution_weighted(void **state)
 	check_distribution(servers, 4);
 }
 
+/* The shortcuts that placement takes never change who has the smallest draw. */
+static void
+check_draws(const struct server *servers, size_t count)
+{
+	struct cell *cell = cell_of(servers, count);
+
+	for (uint64_t i = 0; i < ACCOUNTS; i++) {
+		struct account account = { .group = slice_of(&i, sizeof(i)) };
+		struct placement answer = placement(&account, cell, MOMENT);
+		const char *best = NULL;
+		long double lowest = 0;
+
+		for (size_t k = 0; k < count; k++) {
+			uint64_t seed =
+			    placement_seed(slice_from(servers[k].name));
+			long double draw =
+			    (long double)placement_draw(account.group, seed) /
+			    strtold(servers[k].weight, NULL);
+
+			if (!best || draw < lowest) {
+				best = servers[k].name;
+				lowest = draw;
+			}
+		}
+		assert_true(slice_is(answer.server->name, best));
+	}
+	cell_free(&cell);
+}
+
+static void
+test_smallest_draw(void **state)
+{
+	static const struct server servers[] = { { .name = "a",
+						     .weight = "100" },
+		{ .name = "b", .weight = "100" },
+		{ .name = "c", .weight = "50" },
+		{ .name = "d", .weight = "100" },
+		{ .name = "e", .weight = "101" } };
+
+	(void)state;
+	check_draws(servers, 2);
+	check_draws(servers, 3);
+	check_draws(servers, 5);
+}
+
 /* Compares two cells account by account; who moves must move as is said. */
 static size_t
 count_moves(const struct cell *one, const struct cell *two, const char *from,
@@ -804,6 +849,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frozen_vectors),
 		cmocka_unit_test(test_worked_examples),
+		cmocka_unit_test(test_smallest_draw),
 		cmocka_unit_test(test_distribution_equal),
 		cmocka_unit_test(test_distribution_weighted),
 		cmocka_unit_test(test_removing_moves_its_own_only),

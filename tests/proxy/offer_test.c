@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "proxy/offer.h"
+#include "proxy/sasl.h"
 
 /* What each of three servers says, and what they have in common. */
 static const struct {
@@ -93,10 +94,34 @@ test_used(void **state)
 	assert_false(offer_is_used(SERVICE_LMTP));
 }
 
+static void
+test_mechanisms(void **state)
+{
+	static const struct {
+		const char *lines;
+		unsigned mechanisms;
+	} servers[] = {
+		{ "", 0 },
+		{ "AUTH\n", 0 },
+		{ "AUTH PLAIN LOGIN\n", 1U << SASL_PLAIN | 1U << SASL_LOGIN },
+		{ "SIZE 1\nsasl plain X-OWN scram-sha-256\nTOP\n",
+		    1U << SASL_PLAIN | 1U << SASL_SCRAM_SHA_256 },
+		{ "AUTH=PLAIN\nUSER PLAIN\n", 0 },
+		{ "AUTH XOAUTH2\nAUTH OAUTHBEARER\n",
+		    1U << SASL_XOAUTH2 | 1U << SASL_OAUTHBEARER },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(servers); i++)
+		assert_int_equal(offer_mechanisms(slice_from(servers[i].lines)),
+		    servers[i].mechanisms);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mechanisms),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_used),

@@ -11,7 +11,7 @@ static const struct front_play smtp = {
 	.service = SERVICE_SUBMISSION,
 	.learned =
 	    "SIZE 1000\nPIPELINING\nAUTH GSSAPI\nSTARTTLS\nXCLIENT ADDR\n",
-	.refusal = "535-5.7.8 refused\r\n535 5.7.8 really",
+	.refusal = "534-5.7.9 refused\r\n534 5.7.9 really",
 	.reply = "235 2.7.0 welcome",
 	.untagged = "",
 };
@@ -23,7 +23,7 @@ static const struct front_play smtp = {
 #define HI       FIRST AUTH
 #define UNKNOWN  "500 5.5.1 Unknown command, or not before login.\r\n"
 #define TOO_MANY "421 4.7.0 Too many bad commands.\r\n[CLOSE]"
-#define REFUSED  "535-5.7.8 refused\r\n535 5.7.8 really\r\n"
+#define REFUSED  "534-5.7.9 refused\r\n534 5.7.9 really\r\n"
 #define NEEDED   "530 5.7.0 Authentication required.\r\n"
 #define BYE      "221 2.0.0 Goodbye.\r\n[CLOSE]"
 #define BASE64   "501 5.5.2 Response is not base64.\r\n"
@@ -125,7 +125,7 @@ static const struct front_row rows[] = {
 		"EHLO me\r\nAUTH SCRAM-SHA-256 biwsbj1ib2Iscj14\r\nYz1iaXdz\r\n\r\n"
 		"*\r\nNOOP\r\n"),
 	    FIRST "250 AUTH PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER "
-		  "XOAUTH2\r\n"
+		  "XOAUTH2 EXTERNAL GSSAPI\r\n"
 		  "[LOGIN |bob|SCRAM-SHA-256 n,,n=bob,r=x]334 Yw==\r\n"
 		  "[RESPONSE c=biws]334 Yw==\r\n[RESPONSE ]334 Yw==\r\n"
 		  "501 5.7.0 Authentication cancelled.\r\n" OK },
@@ -168,6 +168,10 @@ test_by_itself(void **state)
 	machine_check_greeting(&smtp, TLS, "220 " HOST " ESMTP ready.\r\n");
 	machine_check_goodbye(&smtp, "421 4.3.2 Too slow.\r\n");
 	machine_check_refusal(&smtp, REFUSAL_CREDENTIALS, "",
+	    "535 5.7.8 Authentication failed.\r\n");
+	/* A server's own words would tell that there is such an account. */
+	machine_check_refusal(&smtp, REFUSAL_BACK,
+	    "535-5.7.8 Error: authentication failed:\r\n535 5.7.8 UGFzc3dvcmQ6",
 	    "535 5.7.8 Authentication failed.\r\n");
 	machine_check_refusal(&smtp, REFUSAL_NOLOGIN, "Moved.\r\n235 ok",
 	    "525 5.7.13 This account may not log in now. Moved.??235 ok\r\n");

@@ -9,7 +9,6 @@ import os
 import pathlib
 import pty
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import subprocess
 import ldap
 
 from conftest import NET
-from directory import (ADMIN, PASSWORD, REPLICA, ROOT, SUFFIX, Directory,
+from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, Directory,
                        base_ldif, wait_until)
 from replicad import BUILD, Replicad
 
@@ -283,20 +282,29 @@ def realm_ldif(people=0):
 class Realm:
     """All of it; each KDC has a replica of its own."""
 
-    def __init__(self, folder, make_directory=None, options=None):
+    def __init__(self, folder, make_directory=None, options=None, people=12,
+                 workers=2):
         self.folder = pathlib.Path(folder)
         self.master_key = self.folder / "master.key"
-        self.options = options
+        self.options, self.people, self.workers = options, people, workers
         self.running = []
+        self.clients = 0
+        try:
+            self.start(make_directory or self.make_directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, make_directory):
         make_master_key(self.master_key)
-        self.directory = (make_directory or self.make_directory)(self)
-        self.directory.load(realm_ldif(12))
-        self.running.append(self.directory.start())
+        self.directory = make_directory(self)
+        self.directory.load(realm_ldif(self.people))
+        self.running.append(self.directory)
+        self.directory.start()
         self.replicad = self.replica("replica")
         self.kdc = self.make_kdc("kdc", self.replicad)
         self.kdc.found()
         self.kdc.start()
-        self.clients = 0
 
     @staticmethod
     def make_directory(realm):
@@ -316,7 +324,8 @@ class Realm:
     def make_kdc(self, name, replicad, last=61, **more):
         made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
                    replicad, self.master_key,
-                   **{"options": self.options, **more})
+                   **{"options": self.options, "workers": self.workers,
+                      **more})
         self.running.append(made)
         return made
 

@@ -1,9 +1,7 @@
 """Tickets from the replica, administration through the directory."""
 
 import os
-import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -102,7 +100,7 @@ def test_directory_is_silent(realm):
     realm.directory.send(signal.SIGSTOP)
     try:
         assert client.kinit("user1", "first word") == ""
-        assert client.get(f"kadmin/changepw") != "?"
+        assert client.get("kadmin/changepw") != "?"
         assert "Password incorrect" in client.kinit("user1", "second word")
     finally:
         realm.directory.send(signal.SIGCONT)
@@ -398,6 +396,46 @@ def test_manual_page_and_example():
     section = example.partition("[postcell]\n")[2]
     assert set(re.findall(r"^\t(?:# )?(\w+) = ", section, re.MULTILINE)) \
         == set(rows)
+
+
+def administer(realm, user, life, between):
+    """Reads, lets others have their way, and stores; what it said."""
+    process = subprocess.Popen(
+        [BUILD / "tests/kdc-plugin/administer", f"{user}@{REALM}", str(life)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=realm.kdc.environment())
+    assert process.stdout.readline() == "read\n"
+    between()
+    said, fault = process.communicate("go\n", timeout=30)
+    return said + fault
+
+
+def test_a_stale_read_undoes_nothing(realm):
+    """Another change comes between reading and storing."""
+    realm.set_password("user2", "first word")
+    dn = person("user2")
+    realm.modify(dn, krb5MaxLife="7200", krb5MaxRenew="86400")
+
+    def change_other():
+        realm.directory.modify(dn, krb5MaxRenew="90000", description="mine")
+
+    def change_password():
+        realm.set_password("user2", "second word")
+
+    assert "stored" in administer(realm, "user2", 3600, change_other)
+    assert realm.values(dn, "krb5MaxLife") == ["3600"]
+    assert realm.values(dn, "krb5MaxRenew") == ["90000"]
+    assert realm.values(dn, "description") == ["mine"]
+    assert "stored" in administer(realm, "user2", 3500, change_password)
+    assert realm.values(dn, "krb5MaxLife") == ["3500"]
+    realm.settle()
+    client = realm.client()
+    assert client.kinit("user2", "second word") == ""
+    # The same attribute: the one who comes second is told.
+    said = administer(realm, "user2", 3400, lambda: realm.directory.modify(
+        dn, krb5MaxLife="3300"))
+    assert "another change came between" in said
+    assert realm.values(dn, "krb5MaxLife") == ["3300"]
 
 
 class Silent:

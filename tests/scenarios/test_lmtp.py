@@ -188,6 +188,24 @@ def test_one_message_for_all_servers(cell, each_hub, name):
     assert mailbox_of(cell, "anna", again) == 1
 
 
+def test_one_message_in_chunks(cell, each_hub, name):
+    people = list(one_for_each_server(cell).values())
+    octets = message(name) + b".\r\n..\r\nno line at the end"
+    each_hub.ask(b"MAIL FROM:<a@cell.test> SIZE=100 BODY=8BITMIME")
+    for uid in people:
+        assert each_hub.ask(b"RCPT TO:<%s@cell.test>"
+                            % uid.encode()).startswith(b"250 ")
+    for at in range(0, len(octets), 7):
+        piece = octets[at:at + 7]
+        last = b" LAST" if at + 7 >= len(octets) else b""
+        each_hub.send(b"BDAT %d%s\r\n" % (len(piece), last) + piece)
+        if not last:
+            assert each_hub.hear().startswith(b"250 2.0.0 ")
+    assert [reply[:4] for reply in each_hub.replies(len(people))] == [
+        b"250 "] * len(people)
+    assert [mailbox_of(cell, uid, name) for uid in people] == [1] * len(people)
+
+
 def test_everybody_gets_mail(cell, hub):
     def attempt(login, uid):
         each = f"{uuid.uuid4()}"
@@ -441,6 +459,36 @@ def test_a_server_that_fails_within_data(cell, name, number, size):
         hub.close()
     assert [mailbox_of(cell, uid, name) for uid in others] == [1, 1]
     assert mailbox_of(cell, recipients[1], again) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP],
+                         ids=["killed", "stopped"])
+def test_a_server_that_fails_within_a_chunk(cell, name, number):
+    people = one_for_each_server(cell)
+    victim = server_of(cell, "anna")
+    recipients = [people[victim], *[uid for server, uid in people.items()
+                                    if server != victim]]
+    octets = message(name, BIG // 4)
+    with repaired(cell, victim):
+        hub = Hub(cell)
+        hub.ask(b"MAIL FROM:<a@cell.test>")
+        for uid in recipients:
+            assert hub.ask(b"RCPT TO:<%s@cell.test>"
+                           % uid.encode()).startswith(b"250 ")
+        hub.send(b"BDAT %d LAST\r\n" % len(octets) + octets[:1000])
+        cell.processes.signal(victim, number)
+        sender = threading.Thread(target=hub.send, args=(octets[1000:],))
+        sender.start()
+        begin = time.monotonic()
+        codes = [reply[:4] for reply in hub.replies(3)]
+        sender.join()
+        assert codes == [b"451 ", b"250 ", b"250 "]
+        assert time.monotonic() - begin < FAILURE
+        assert wait_until(
+            lambda: retry(hub, f"{name}-again", recipients[0]), FAILURE, 0.2)
+        hub.close()
+    assert [mailbox_of(cell, uid, name) for uid in recipients] == [0, 1, 1]
+    assert mailbox_of(cell, recipients[0], f"{name}-again") == 1
 
 
 def retry(hub, name, uid):
