@@ -11,6 +11,8 @@
 
 #include <jansson.h>
 
+#include "ctl/output.h"
+
 #define ZONE_SOCKET   "zoned.sock"
 #define ZONE_PATIENCE 10 /* s for the answer */
 
@@ -151,12 +153,9 @@ ctl_zone_show(const struct ctl *ctl, int count, char **words)
 	(void)words;
 	if (!answer)
 		return EX_UNAVAILABLE;
-	if (ctl->json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		print_show(answer);
-	}
+	if (ctl->json)
+		return output_json(answer);
+	print_show(answer);
 	json_decref(answer);
 	return EX_OK;
 }
@@ -165,18 +164,15 @@ int
 ctl_zone_diff(const struct ctl *ctl, int count, char **words)
 {
 	json_t *answer = ask(ctl, "diff");
-	bool any = false;
+	bool any;
 
 	(void)count;
 	(void)words;
 	if (!answer)
 		return EX_UNAVAILABLE;
-	if (ctl->json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		any = print_diff(answer);
-	}
+	if (ctl->json)
+		return output_json(answer);
+	any = print_diff(answer);
 	json_decref(answer);
 	return any ? CTL_NO : EX_OK;
 }

@@ -54,7 +54,7 @@ LDAP *directory_ldap(struct directory *directory);
  * The record that a replica would have of an entry of an answer
  * (replica/entry.h); *has_login: it has the class for keys. 0, or -1 with *why.
  */
-int directory_record(struct directory *directory, LDAPMessage *entry,
+int directory_record(struct directory *directory, LDAPMessage *message,
     struct buf *record, bool *has_login, const char **why);
 
 /* What directory_record() needs of an entry; ends in NULL. */

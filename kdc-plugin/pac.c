@@ -171,7 +171,10 @@ pac_check_user(krb5_context context, const struct options *options,
 }
 
 krb5_error_code
+/* Heimdal says what its arguments are. */
+/* NOLINTNEXTLINE(misc-misplaced-const) */
 pac_verify(void *table, krb5_context context, const krb5_principal user,
+    /* NOLINTNEXTLINE(misc-misplaced-const) */
     const krb5_principal proxy, struct hdb_entry_ex *client,
     struct hdb_entry_ex *server, struct hdb_entry_ex *krbtgt, krb5_pac *pac)
 {

@@ -25,6 +25,8 @@ krb5_error_code pac_generate(void *table, krb5_context context,
  * proxy the user is looked up too, for evidence outlives a status.
  */
 krb5_error_code pac_verify(void *table, krb5_context context,
+    /* Heimdal says what its arguments are. */
+    /* NOLINTNEXTLINE(misc-misplaced-const) */
     const krb5_principal user, const krb5_principal proxy,
     struct hdb_entry_ex *client, struct hdb_entry_ex *server,
     struct hdb_entry_ex *krbtgt, krb5_pac *pac);

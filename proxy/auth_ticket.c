@@ -18,11 +18,12 @@
 #include "lib/buf.h"
 
 #define TICKET_COUNT_MAX 4096
-#define TICKET_SIZE_MAX  65536 /* octets of one, from the process that got it  \
-				*/
-#define TICKET_LIFE  3600      /* s that are asked for */
-#define TICKET_SPARE 60        /* s before its end it is not used any more */
-#define TICKET_RETRY 2         /* s after a failure */
+#define TICKET_SIZE_MAX                                                        \
+	65536             /* octets of one, from the process that got it       \
+			   */
+#define TICKET_LIFE  3600 /* s that are asked for */
+#define TICKET_SPARE 60   /* s before its end it is not used any more */
+#define TICKET_RETRY 2    /* s after a failure */
 
 /* What the forked process says first. */
 #define TICKET_GOOD 'T'

@@ -83,9 +83,11 @@ static bool
 votes_have(const struct votes *votes, const char *value)
 {
 	assert(value);
-	for (size_t i = 0; i < votes->count; i++)
+	for (size_t i = 0; i < votes->count; i++) {
+		assert(votes->values[i]);
 		if (strcasecmp(votes->values[i], value) == 0)
 			return true;
+	}
 	return false;
 }
 

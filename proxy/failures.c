@@ -100,8 +100,8 @@ find_place(struct failures_entry *set, uint64_t key)
 }
 
 unsigned
-failures_add(
-    struct failures *failures, uint64_t key, int64_t now_s, int64_t window_s)
+failures_add(struct failures *failures, uint64_t key, int64_t now_s,
+    int64_t window_s, int64_t *since_s)
 {
 	struct failures_entry *place =
 	    find_place(failures->entries[key % FAILURES_SETS], key);
@@ -116,7 +116,27 @@ failures_add(
 			after = make_state(since_of(before),
 			    count < COUNT_MASK ? count + 1 : count);
 	} while (!atomic_compare_exchange_weak(&place->state, &before, after));
+	*since_s = since_of(after);
 	return count_of(after);
+}
+
+void
+failures_take_back(struct failures *failures, uint64_t key, int64_t since_s)
+{
+	struct failures_entry *set = failures->entries[key % FAILURES_SETS];
+
+	for (size_t i = 0; i < FAILURES_WAYS; i++) {
+		uint64_t state = set[i].state;
+
+		if (set[i].key != key)
+			continue;
+		/* Another window has forgotten it already. */
+		while (since_of(state) == since_s && count_of(state) > 0)
+			if (atomic_compare_exchange_weak(
+				&set[i].state, &state, state - 1))
+				return;
+		return;
+	}
 }
 
 int64_t

@@ -47,9 +47,16 @@ uint64_t failures_account_key(
 /* In the window that is open at now_s (monotonic, of this boot). */
 unsigned failures_count(const struct failures *failures, uint64_t key,
     int64_t now_s, int64_t window_s);
-/* One more; the count with it. */
-unsigned failures_add(
-    struct failures *failures, uint64_t key, int64_t now_s, int64_t window_s);
+/* One more; the count with it. since_s: when its window began. */
+unsigned failures_add(struct failures *failures, uint64_t key, int64_t now_s,
+    int64_t window_s, int64_t *since_s);
+/*
+ * It was none: whoever is to be held to a limit counts a guess before it is
+ * tried, and takes it back when it was right, so that any number of guesses at
+ * one moment cannot pass the limit.
+ */
+void failures_take_back(
+    struct failures *failures, uint64_t key, int64_t since_s);
 
 /*
  * ms after the credentials were complete until their failure is answered:

@@ -205,6 +205,7 @@ ask(struct probe *probe, enum probe_state state, const char *text, size_t size)
 static void take_input(struct probe *probe);
 
 static void begin_talk(struct probe *probe);
+static void read_some(struct probe *probe);
 
 static void
 go_on_tls(struct probe *probe)
@@ -225,8 +226,9 @@ go_on_tls(struct probe *probe)
 		if (probe->back.tls == SERVICE_TLS_STARTTLS)
 			probe->back.protocol->secured(
 			    &probe->back, &probe->out);
+		/* The greeting may have come with the end of the handshake. */
 		if (flush(probe))
-			arm(probe);
+			read_some(probe);
 	} else if (probe->request.tls == SERVICE_TLS_STARTTLS) {
 		end_good(probe);
 	} else {

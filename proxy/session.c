@@ -228,13 +228,13 @@ login_free(struct session *session)
 {
 	struct login *login = session->login;
 
-	session->login = NULL;
 	if (!login)
 		return;
+	session_forget_verdict(session);
+	session->login = NULL;
 	stats_subtract(
 	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
 	resolve_cancel(&login->query);
-	session_forget_verdict(login);
 	buf_free(&login->refused_text);
 	event_del(&login->timer);
 	front_close(&login->front);

@@ -36,7 +36,10 @@ is_counted(const struct session *session)
 	    &session->relay->config->limits.unlimited, &session->client);
 }
 
-/* By what tells it apart where it is known, else by the name that was typed. */
+/*
+ * Whose password is guessed: by what tells the account apart where it is known,
+ * else, and for masters, by the name that was typed.
+ */
 static uint64_t
 guessed_key(const struct session *session)
 {
@@ -45,11 +48,12 @@ guessed_key(const struct session *session)
 	const char *why;
 	uint64_t key;
 
-	if (login->account.id.size > 0)
+	if (login->account.id.size > 0 &&
+	    login->front.credentials.authorise.size == 0)
 		return failures_account_key(
 		    session->relay->settings->failures, login->account.id);
 	if (name_normalise(&name, NAME_UID,
-		credentials_owner(&login->front.credentials), &why) < 0)
+		buf_slice(&login->front.credentials.user), &why) < 0)
 		buf_clear(&name);
 	key = failures_account_key(
 	    session->relay->settings->failures, buf_slice(&name));
@@ -62,6 +66,20 @@ count_failures(const struct session *session, uint64_t key)
 {
 	return failures_count(session->relay->settings->failures, key,
 	    session->relay->now_s, limits(session)->window);
+}
+
+/* Counts this guess at the account, once; the count with it. */
+static unsigned
+count_guess(struct session *session)
+{
+	struct login *login = session->login;
+
+	if (login->guessed_key != 0)
+		return count_failures(session, login->guessed_key);
+	login->guessed_key = guessed_key(session);
+	return failures_add(session->relay->settings->failures,
+	    login->guessed_key, session->relay->now_s, limits(session)->window,
+	    &login->guessed_since_s);
 }
 
 /* fail2ban reads this: the address stands before all that a stranger chose. */
@@ -102,15 +120,17 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 	struct failures *failures = session->relay->settings->failures;
 	const struct config_failures *config = limits(session);
 	int64_t now_s = session->relay->now_s;
+	int64_t since_s;
 	unsigned count = is_counted(session)
 			     ? failures_add(failures, address_key(session),
-				   now_s, config->window)
+				   now_s, config->window, &since_s)
 			     : 0;
-	unsigned of_account =
-	    failures_add(failures, guessed_key(session), now_s, config->window);
+	unsigned of_account = count_guess(session);
 	int64_t since_ms = relay_now_ms() - login->asked_ms, wait_ms;
 	struct timeval wait;
 
+	/* A failure it is, and stays counted. */
+	login->guessed_key = 0;
 	count = of_account > count ? of_account : count;
 	log_failure(session, why, count);
 	stats_add(session->relay->settings->slot, STATS_FAILED, 1);
@@ -118,7 +138,7 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 	login->refused = kind;
 	buf_clear(&login->refused_text);
 	buf_add_slice(&login->refused_text, text);
-	session_forget_verdict(login);
+	session_forget_verdict(session);
 	session_leave_back(session);
 	credentials_wipe(&login->front.credentials);
 	login->challenged = false;
@@ -169,17 +189,23 @@ fail_blocked(struct session *session, const char *why)
 }
 
 static bool
-is_blocked(const struct session *session, uint64_t key, long attempts)
+is_address_blocked(const struct session *session)
 {
-	return attempts > 0 &&
-	       count_failures(session, key) >= (unsigned)attempts;
+	long attempts = limits(session)->address_attempts;
+
+	return attempts > 0 && is_counted(session) &&
+	       count_failures(session, address_key(session)) >=
+		   (unsigned)attempts;
 }
 
 bool
 session_is_account_blocked(struct session *session)
 {
-	if (!is_blocked(session, guessed_key(session),
-		limits(session)->account_attempts))
+	long attempts = limits(session)->account_attempts;
+
+	/* One that was let in stays in, however often it is routed. */
+	if (attempts == 0 || session->login->guessed_key != 0 ||
+	    count_guess(session) <= (unsigned)attempts)
 		return false;
 	fail_blocked(session, "too many failures of this account");
 	return true;
@@ -228,8 +254,14 @@ session_take_back_refusal(struct session *session)
 /* ---- verdicts ---- */
 
 void
-session_forget_verdict(struct login *login)
+session_forget_verdict(struct session *session)
 {
+	struct login *login = session->login;
+
+	if (login->guessed_key != 0)
+		failures_take_back(session->relay->settings->failures,
+		    login->guessed_key, login->guessed_since_s);
+	login->guessed_key = 0;
 	verdict_cancel(&login->verdict);
 	if (login->granted)
 		credentials_wipe(login->granted);
@@ -611,8 +643,7 @@ session_authenticate(struct session *session)
 		    config->auth.master_separator[0]);
 	if (!session_flush_front(session))
 		return;
-	if (is_counted(session) && is_blocked(session, address_key(session),
-				       config->failures.address_attempts))
+	if (is_address_blocked(session))
 		fail_blocked(session, "too many failures of this address");
 	else if (session->listener->config->authentication == CONFIG_VERIFY)
 		verify(session);

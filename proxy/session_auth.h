@@ -36,7 +36,7 @@ void session_initiate(struct session *session);
 /* The back end has said something (login->back.challenge). */
 void session_go_on_initiating(struct session *session);
 
-/* What a verdict gave, or is still to give. */
-void session_forget_verdict(struct login *login);
+/* What a verdict gave, or is still to give; it is no failure of the user's. */
+void session_forget_verdict(struct session *session);
 
 #endif

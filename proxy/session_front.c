@@ -74,7 +74,7 @@ static void
 abandon(struct session *session)
 {
 	session->login->challenged = false;
-	session_forget_verdict(session->login);
+	session_forget_verdict(session);
 	credentials_wipe(&session->login->front.credentials);
 	session_leave_back(session);
 }
@@ -169,7 +169,7 @@ session_say_refusal(
 	front_refuse(&login->front, &refusal, &login->front_out);
 	credentials_wipe(&login->front.credentials);
 	login->challenged = false;
-	session_forget_verdict(login);
+	session_forget_verdict(session);
 	session_leave_back(session);
 	session_enter(session, SESSION_FRONT);
 	if (!session_flush_front(session))

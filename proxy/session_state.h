@@ -60,6 +60,8 @@ struct login {
 	enum refusal_kind refused;   /* PENALTY: what the client will be told */
 	struct buf refused_text;     /* owned */
 	unsigned attempts;           /* that failed */
+	uint64_t guessed_key;        /* counted before it is tried; 0: none */
+	int64_t guessed_since_s;     /* failures.h */
 	struct resolve_query *query; /* owned while RESOLVE */
 	struct address_list addresses;
 	size_t address_next;

@@ -48,7 +48,8 @@ enum stats_counter {
 enum stats_phase {
 	STATS_PHASE_TLS,          /* the handshake with the client */
 	STATS_PHASE_AUTHENTICATE, /* from there, or from accept, until the
-				     credentials are complete */
+				     credentials are complete, and verified
+				     where we do that */
 	STATS_PHASE_CONNECT,      /* until the back end is connected */
 	STATS_PHASE_LOGIN,        /* until it has let the user in */
 	STATS_PHASE_COUNT
@@ -69,6 +70,8 @@ struct stats_slot {
 	struct stats_histogram phases[STATS_PHASE_COUNT];
 };
 
+/* The tables begin on cache lines of their own. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct stats {
 	_Atomic uint64_t
 	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */

@@ -36,8 +36,9 @@ trace_begin(struct relay *relay, int fd, struct slice id, int64_t seconds)
 	struct session *session;
 	unsigned count = 0;
 
-	LIST_FOREACH(other, &relay->traces, link)
-	count++;
+	for (other = LIST_FIRST(&relay->traces); other;
+	     other = LIST_NEXT(other, link))
+		count++;
 	trace = count < TRACES_MAX ? calloc(1, sizeof(*trace)) : NULL;
 	if (!trace || id.size != sizeof(trace->id)) {
 		free(trace);
@@ -63,11 +64,10 @@ is_of(const struct trace *trace, const char id[ACCOUNT_ID_SIZE])
 bool
 trace_wants(const struct relay *relay, const char id[ACCOUNT_ID_SIZE])
 {
-	const struct trace *trace;
-
-	LIST_FOREACH(trace, &relay->traces, link)
-	if (is_of(trace, id))
-		return true;
+	for (const struct trace *trace = LIST_FIRST(&relay->traces); trace;
+	     trace = LIST_NEXT(trace, link))
+		if (is_of(trace, id))
+			return true;
 	return false;
 }
 

@@ -50,6 +50,7 @@ static const struct {
 	[ATTRIBUTE_OLD_KEY] = { "krb5Key", NEED_KERBEROS },
 	[ATTRIBUTE_OLD_KVNO] = { "krb5KeyVersionNumber", NEED_KERBEROS },
 	[ATTRIBUTE_PWD_CHANGED] = { "pwdChangedTime", NEED_NEVER },
+	[ATTRIBUTE_PWD_HISTORY] = { "pwdHistory", NEED_NEVER },
 	[ATTRIBUTE_PWD_RESET] = { "pwdReset", NEED_NEVER },
 };
 
@@ -228,6 +229,12 @@ bool
 directory_is_replicated(Operation *op)
 {
 	return SLAPD_SYNC_IS_SYNCCONN(op->o_connid);
+}
+
+bool
+directory_has_overlay(Operation *op, const char *name)
+{
+	return overlay_is_inst(instance_of(op)->on_info->oi_origdb, name) != 0;
 }
 
 bool

@@ -71,6 +71,10 @@ on_modify(Operation *op, SlapReply *rs)
 
 	int code = SLAP_CB_CONTINUE;
 
+	if (directory_is_replicated(op)) {
+		passwords_soften(op->orm_modlist);
+		return SLAP_CB_CONTINUE;
+	}
 	if (!is_not_ours(op) && passwords_concern(op->orm_modlist))
 		code = turns_take(op, rs);
 	return code == SLAP_CB_CONTINUE ? run(op, rs, hooks, ARRAY_SIZE(hooks))

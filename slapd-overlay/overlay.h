@@ -108,6 +108,7 @@ enum attribute {
 	ATTRIBUTE_OLD_KVNO,
 	/* Those of ppolicy, where it is loaded. */
 	ATTRIBUTE_PWD_CHANGED,
+	ATTRIBUTE_PWD_HISTORY,
 	ATTRIBUTE_PWD_RESET,
 	ATTRIBUTE_COUNT
 };
@@ -157,6 +158,8 @@ Entry *directory_read(Operation *op, struct berval *ndn);
 /* True for what we wrote ourselves, and for what arrives by replication. */
 bool directory_is_own(Operation *op);
 bool directory_is_replicated(Operation *op);
+/* Whether the database has that overlay as well. */
+bool directory_has_overlay(Operation *op, const char *name);
 /* Somebody who may manage the entry asked, by the Relax Rules control, that
  * rules be not held against him; NULL for an entry that is to be added. */
 bool directory_is_relaxed(Operation *op, Entry *entry);
@@ -217,6 +220,8 @@ bool passwords_managed(Entry *entry);
 size_t passwords_sets(Entry *entry, struct keyset *sets, size_t most);
 /* Whether a modify is about passwords at all. */
 bool passwords_concern(const Modifications *mods);
+/* A value that is there already is no error of a replicated write. */
+void passwords_soften(Modifications *mods);
 int passwords_extended(Operation *op, SlapReply *rs);
 int passwords_modify(Operation *op, SlapReply *rs, Entry *entry);
 int passwords_add(Operation *op, SlapReply *rs);

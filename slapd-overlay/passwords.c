@@ -240,6 +240,22 @@ passwords_concern(const Modifications *mods)
 	return false;
 }
 
+/*
+ * Two providers that make keys at one moment add the same class, and with
+ * ppolicy the same old hash to the history. slapd takes a value that is there
+ * already for an error, and leaves the whole of such a write out; one that is
+ * gone already it lets pass. The two attributes are those that only grow.
+ */
+void
+passwords_soften(Modifications *mods)
+{
+	for (; mods; mods = mods->sml_next)
+		if (mods->sml_op == LDAP_MOD_ADD &&
+		    (mods->sml_desc == attribute_class() ||
+			mods->sml_desc == attribute(ATTRIBUTE_PWD_HISTORY)))
+			mods->sml_op = SLAP_MOD_SOFTADD;
+}
+
 /* Whether the value stands in the entry as it is. */
 static bool
 stands_there(Entry *entry, const struct berval *value)
@@ -581,11 +597,13 @@ passwords_add(Operation *op, SlapReply *rs)
  * already it leaves alone.
  */
 static void
-append_policy(Modifications **mods, Entry *entry)
+append_policy(Modifications **mods, Operation *op, Entry *entry)
 {
 	struct slice changed = entry_first(entry, ATTRIBUTE_PWD_CHANGED);
 	struct slice reset = entry_first(entry, ATTRIBUTE_PWD_RESET);
 
+	if (!directory_has_overlay(op, "ppolicy"))
+		return;
 	if (changed.size > 0)
 		mods_append(mods, mod_new(attribute(ATTRIBUTE_PWD_CHANGED),
 				      LDAP_MOD_REPLACE, changed));
@@ -612,7 +630,7 @@ passwords_migrate(Operation *op, Entry *entry, struct slice password)
 	mods_append(&mods, mod_new(attribute_password(), LDAP_MOD_ADD,
 			       buf_slice(&made.password)));
 	append_keys(&mods, entry, &made, NULL, 0);
-	append_policy(&mods, entry);
+	append_policy(&mods, op, entry);
 	/* Two first binds at one moment: the second finds no hash to delete. */
 	if (directory_modify(op, &entry->e_name, &entry->e_nname, mods) ==
 	    LDAP_SUCCESS)

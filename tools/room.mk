@@ -19,7 +19,9 @@ lint-all: $(lint_stamps)
 lint-%:
 	$(lint_make) $(filter $(BUILD)/lint/$*/% $(BUILD)/lint/tests/$*/%,$(lint_stamps))
 
-lint_CFLAGS = $(filter-out $(HARDEN) $(OPTIMISE) -Werror,$(postcell_CFLAGS)) $(room_CFLAGS)
+lint_CFLAGS = $(filter-out $(HARDEN) $(OPTIMISE) -Werror,$(postcell_CFLAGS)) $(lint_more) \
+	$(if $(lint_PACKAGES),$(call cflags_of,$(sort $(lint_PACKAGES))))
+$(filter $(BUILD)/lint/slapd-overlay/%.ok,$(lint_stamps)): | $(SLAPD_HEADERS)/version
 $(BUILD)/lint/%.c.ok: %.c .clang-tidy tests/.clang-tidy .clang-format
 	@mkdir -p $(@D)
 	$(quiet)clang-format --dry-run -Werror $<

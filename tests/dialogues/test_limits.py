@@ -141,7 +141,7 @@ def test_address_of_a_network(started):
 def test_address_of_header(started):
     """Behind a balancer its clients are counted, IPv6 by prefix."""
     address = f"127.0.{NET}.252"
-    proxy = started("address_sessions = 1", options=f"""
+    started("address_sessions = 1", options=f"""
 listen imap {{ addresses = {{ "{address}" }}
 port = 14143
 tls = none

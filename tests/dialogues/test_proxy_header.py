@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from house import NET, SERVER, TIMEOUT, check_log, wait_until
+from house import NET, TIMEOUT, check_log, wait_until
 from player import Peer, Player
 
 ADDRESS = f"127.0.{NET}.251"

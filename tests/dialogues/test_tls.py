@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from house import LISTENERS, NET, TIMEOUT, check_log, wait_until
+from house import (HUB_LISTENERS, LISTENERS, NET, TIMEOUT, check_log,
+                   wait_until)
 from player import log_in
 
 
@@ -194,6 +195,44 @@ def test_alpn_of_others(started):
         with context.wrap_socket(socket.create_connection(
                 (f"127.0.{NET}.250", port), TIMEOUT)) as connection:
             assert connection.selected_alpn_protocol() == chosen
+
+
+# The end of the handshake
+
+@pytest.mark.parametrize("listener, begin, command, answer", [
+    ("tls", None, b"a NOOP\r\n", rb"a OK "),
+    ("starttls", b"a STARTTLS\r\n", b"b NOOP\r\n", rb"b OK "),
+    ("smtp-starttls", b"EHLO x\r\nSTARTTLS\r\n", b"NOOP\r\n", rb"250 "),
+])
+def test_a_command_with_the_end_of_the_handshake(proxy, listener, begin,
+                                                 command, answer):
+    """Both in one segment: nothing comes afterwards that would wake anybody."""
+    port = {**LISTENERS, **HUB_LISTENERS}[listener]
+    with socket.create_connection((proxy.address, port), TIMEOUT) as client:
+        if begin:
+            client.sendall(begin)
+            said = b""
+            while not re.search(rb"(^a OK|^220 2\.0\.0) .*\n", said, re.M):
+                said += client.recv(65536)
+        arrived, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = ssl._create_unverified_context().wrap_bio(arrived, sent)
+
+        def wait_for(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    client.sendall(sent.read())
+                    octets = client.recv(65536)
+                    assert octets, "the proxy closed"
+                    arrived.write(octets)
+
+        wait_for(tls.do_handshake)
+        tls.write(command)
+        client.sendall(sent.read())
+        said = b""
+        while not re.search(rb"^" + answer, said, re.M):
+            said += wait_for(lambda: tls.read(65536))
 
 
 # Tickets

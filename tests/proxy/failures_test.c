@@ -52,17 +52,41 @@ test_counts_within_a_window(void **state)
 	struct failures *failures = *state;
 	uint64_t bob = failures_account_key(failures, slice_from("bob"));
 	uint64_t ann = failures_account_key(failures, slice_from("ann"));
+	int64_t since;
 
 	assert_int_not_equal(bob, ann);
 	assert_int_equal(failures_count(failures, bob, 1000, 60), 0);
-	assert_int_equal(failures_add(failures, bob, 1000, 60), 1);
-	assert_int_equal(failures_add(failures, bob, 1059, 60), 2);
+	assert_int_equal(failures_add(failures, bob, 1000, 60, &since), 1);
+	assert_int_equal(failures_add(failures, bob, 1059, 60, &since), 2);
 	assert_int_equal(failures_count(failures, bob, 1059, 60), 2);
 	assert_int_equal(failures_count(failures, ann, 1059, 60), 0);
 	/* The window is over; a failure begins another one. */
 	assert_int_equal(failures_count(failures, bob, 1060, 60), 0);
-	assert_int_equal(failures_add(failures, bob, 1060, 60), 1);
+	assert_int_equal(failures_add(failures, bob, 1060, 60, &since), 1);
 	assert_int_equal(failures_count(failures, bob, 1119, 60), 1);
+}
+
+static void
+test_what_was_right_is_taken_back(void **state)
+{
+	struct failures *failures = *state;
+	uint64_t bob = failures_account_key(failures, slice_from("bob"));
+	int64_t first, second, third;
+
+	failures_take_back(failures, bob, 1000);
+	assert_int_equal(failures_add(failures, bob, 1000, 60, &first), 1);
+	assert_int_equal(failures_add(failures, bob, 1001, 60, &second), 2);
+	assert_int_equal(first, 1000);
+	assert_int_equal(second, 1000);
+	failures_take_back(failures, bob, second);
+	assert_int_equal(failures_count(failures, bob, 1002, 60), 1);
+	/* What belongs to a window that is over changes no other. */
+	assert_int_equal(failures_add(failures, bob, 1060, 60, &third), 1);
+	failures_take_back(failures, bob, first);
+	assert_int_equal(failures_count(failures, bob, 1060, 60), 1);
+	failures_take_back(failures, bob, third);
+	failures_take_back(failures, bob, third);
+	assert_int_equal(failures_count(failures, bob, 1060, 60), 0);
 }
 
 /* More keys than places: all still work, and the youngest are there. */
@@ -70,6 +94,7 @@ static void
 test_a_flood_of_keys(void **state)
 {
 	struct failures *failures = *state;
+	int64_t since;
 	char name[32];
 
 	for (unsigned i = 0; i < 4 * FAILURES_SETS * FAILURES_WAYS; i++) {
@@ -78,7 +103,8 @@ test_a_flood_of_keys(void **state)
 		(void)snprintf(name, sizeof(name), "user%u", i);
 		key = failures_account_key(failures, slice_from(name));
 		assert_int_equal(
-		    failures_add(failures, key, 1000 + i / 1000, 60000), 1);
+		    failures_add(failures, key, 1000 + i / 1000, 60000, &since),
+		    1);
 		assert_int_equal(
 		    failures_count(failures, key, 1000 + i / 1000, 60000), 1);
 	}
@@ -93,8 +119,9 @@ test_processes_count_together(void **state)
 {
 	struct failures *failures = *state;
 	uint64_t key = failures_account_key(failures, slice_from("bob"));
+	int64_t since;
 
-	failures_add(failures, key, 1000, 60);
+	failures_add(failures, key, 1000, 60, &since);
 	for (int i = 0; i < PROCESSES; i++) {
 		pid_t pid = fork();
 
@@ -102,7 +129,7 @@ test_processes_count_together(void **state)
 		if (pid > 0)
 			continue;
 		for (int k = 0; k < ROUNDS; k++)
-			failures_add(failures, key, 1001, 60);
+			failures_add(failures, key, 1001, 60, &since);
 		_exit(0);
 	}
 	for (int i = 0; i < PROCESSES; i++)
@@ -149,6 +176,8 @@ main(void)
 		    test_addresses_and_accounts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_counts_within_a_window, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_what_was_right_is_taken_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    test_a_flood_of_keys, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(

@@ -1,5 +1,6 @@
 """One cell for all scenarios, on addresses of its own."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -21,10 +22,10 @@ def build():
     return BUILD
 
 
-@pytest.fixture(scope="session")
-def cell(build):
+@contextlib.contextmanager
+def running_cell(folder, net, build):
     """Runs, and works: Cell.start waits for a login. Its logs stay."""
-    running = Cell(build / "scenarios", net=NET, build=build)
+    running = Cell(folder, net=net, build=build)
     running.stop()
     try:
         running.start()
@@ -32,6 +33,12 @@ def cell(build):
     finally:
         running.stop()
     check_logs(running.layout.log)
+
+
+@pytest.fixture(scope="session")
+def cell(build):
+    with running_cell(build / "scenarios", NET, build) as running:
+        yield running
 
 
 def copy_of_the_tree(build, folder):

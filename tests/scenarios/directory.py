@@ -7,12 +7,13 @@ configuration is used.
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import time
 import uuid
 
 import ldap
+
+from program import Program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/bin") or "slapd"
@@ -41,8 +42,10 @@ def wait_until(condition, timeout=10, what="condition"):
         time.sleep(0.01)
 
 
-class Directory:
+class Directory(Program):
     """One slapd. Peers are followed by delta-syncrepl."""
+
+    must_end = False
 
     def __init__(self, folder, address, port, sid=1, own_schema=True,
                  acl=ACL, limits=LIMITS, extra="", schemas=()):
@@ -141,24 +144,6 @@ class Directory:
         connection.set_option(ldap.OPT_TIMEOUT, 10)
         connection.simple_bind_s(ADMIN, PASSWORD)
         return connection
-
-    def send(self, number):
-        self.process.send_signal(number)
-
-    def stop(self, number=signal.SIGTERM):
-        if not self.process:
-            return
-        self.process.send_signal(signal.SIGCONT)
-        self.process.send_signal(number)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-    def kill(self):
-        self.stop(signal.SIGKILL)
 
     def save(self, folder):
         """Copies the databases; it has to be down."""

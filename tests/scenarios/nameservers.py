@@ -7,7 +7,6 @@ configuration is used, and the packaged services stay off.
 import base64
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 
@@ -20,6 +19,7 @@ import dns.tsigkeyring
 import dns.zone
 
 from directory import wait_until
+from program import Program
 
 PATH = "/usr/sbin:/usr/bin"
 KEY = "zoned.test"
@@ -44,8 +44,10 @@ def zone_text(domain=DOMAIN, extra=""):
             f"ns A 192.0.2.53\n{FOREIGN}{extra}\n")
 
 
-class NameServer:
+class NameServer(Program):
     """One server with one zone that the test's key may update."""
+
+    must_end = False
 
     program = None
 
@@ -88,21 +90,6 @@ class NameServer:
 
     def log(self):
         return (self.folder / "log").read_text(errors="replace")
-
-    def send(self, number):
-        self.process.send_signal(number)
-
-    def stop(self, number=signal.SIGTERM):
-        if not self.process:
-            return
-        self.process.send_signal(signal.SIGCONT)
-        self.process.send_signal(number)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
 
     # What it says.
 

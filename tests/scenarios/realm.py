@@ -9,7 +9,6 @@ import os
 import pathlib
 import pty
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import subprocess
 import ldap
 
 from conftest import NET
-from directory import (ADMIN, PASSWORD, REPLICA, ROOT, SUFFIX, Directory,
+from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, Directory,
                        base_ldif, wait_until)
 from replicad import BUILD, Replicad
 

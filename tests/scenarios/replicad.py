@@ -3,17 +3,17 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
 
 from directory import PASSWORD, REPLICA, SUFFIX, wait_until
+from program import Program
 from sanitized import BUILD
 
 REPLICAD = BUILD / "postcell-replicad"
 CTL = BUILD / "postcellctl"
 
 
-class Replicad:
+class Replicad(Program):
     """One replicad with its folder; options are those of its configuration."""
 
     def __init__(self, folder, providers=(), options=None):
@@ -56,24 +56,6 @@ class Replicad:
                           what="start")
             self.wait_state(wait)
         return self
-
-    def stop(self, number=signal.SIGTERM):
-        """Its exit status."""
-        if not self.process:
-            return None
-        self.process.send_signal(number)
-        try:
-            code = self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            self.process = None
-        return code
-
-    def kill(self):
-        self.stop(signal.SIGKILL)
 
     def log(self):
         return self.log_path.read_text() if self.log_path.exists() else ""

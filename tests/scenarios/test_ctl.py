@@ -17,12 +17,11 @@ import pytest
 import daemons
 import imap
 import slapd
-from cell import Cell
-from conftest import check_logs
+from conftest import running_cell
 from layout import ADMIN_DN, DAEMONS, PEOPLE, PROXIES, SERVERS, SUFFIX
 from process import wait_until
 
-NET = "127.0.91"
+NET = os.environ.get("CELL_CTL_NET", "127.0.91")
 NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT, TEMPFAIL, NOPERM, CONFIG \
     = 1, 64, 65, 66, 69, 73, 75, 77, 78
 LATENCY = 0.1  # s, median, from a change to both replicas, as these say
@@ -33,14 +32,8 @@ OLD = "20260101000000.000000Z"
 @pytest.fixture(scope="module")
 def cell(build):
     """Its own, for transitions stay in the entries."""
-    running = Cell(build / "scenario-ctl", net=NET, build=build)
-    running.stop()
-    try:
-        running.start()
+    with running_cell(build / "scenario-ctl", NET, build) as running:
         yield running
-    finally:
-        running.stop()
-    check_logs(running.layout.log)
 
 
 @pytest.fixture(scope="module")

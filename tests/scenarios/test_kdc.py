@@ -1,9 +1,7 @@
 """Tickets from the replica, administration through the directory."""
 
 import os
-import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -102,7 +100,7 @@ def test_directory_is_silent(realm):
     realm.directory.send(signal.SIGSTOP)
     try:
         assert client.kinit("user1", "first word") == ""
-        assert client.get(f"kadmin/changepw") != "?"
+        assert client.get("kadmin/changepw") != "?"
         assert "Password incorrect" in client.kinit("user1", "second word")
     finally:
         realm.directory.send(signal.SIGCONT)

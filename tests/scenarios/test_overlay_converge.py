@@ -9,17 +9,23 @@ import ldap
 import pytest
 
 from directory import base_ldif, wait_until
-from overlaid import Overlaid, exop, make_master_key, person_dn, replace
+from overlaid import (Overlaid, exop, make_master_key, person_dn, replace,
+                      salted)
 
 ROUNDS = 100
 OFFSETS = (0, 0.0005, 0.001, 0.002, 0.005)  # s, between the two changes
 WITHIN = 5  # s, until both are the same
 
 
-@pytest.fixture
-def pair(tmp_path):
+# With a policy there are replaced attributes in each write besides.
+POLICIES = {"alone": None, "beside ppolicy": {"pwdInHistory": 3}}
+
+
+@pytest.fixture(params=POLICIES)
+def pair(tmp_path, request):
     keys = make_master_key(tmp_path)
-    made = [Overlaid(tmp_path / f"d{sid}", sid, keys) for sid in (1, 2)]
+    made = [Overlaid(tmp_path / f"d{sid}", sid, keys,
+                     policy=POLICIES[request.param]) for sid in (1, 2)]
     made[0].peers, made[1].peers = [made[1]], [made[0]]
     ldif = base_ldif()
     try:
@@ -67,7 +73,8 @@ def test_one_winner_and_the_same_at_both(pair):
     writers = [each.connect() for each in pair]
     readers = [each.connect() for each in pair]
     winners = {0: 0, 1: 0}
-    for number in range(ROUNDS):
+    rounds = ROUNDS if pair[0].policy is None else ROUNDS // 4
+    for number in range(rounds):
         # Some accounts are young, others have a past.
         uid = f"user{number // 5}"
         if number % 5 == 0:
@@ -90,13 +97,33 @@ def test_one_winner_and_the_same_at_both(pair):
                 for each in pair]
         assert good[0] == good[1] and sum(good[0]) == 1, (number, good)
         winners[good[0].index(True)] += 1
-    assert sum(winners.values()) == ROUNDS
+    assert sum(winners.values()) == rounds
     # Later changes find their way behind all that.
     for sender, receiver in (pair, pair[::-1]):
         exop(sender.connect(), "user0", None, f"at last {sender.sid}")
         wait_until(lambda r=receiver, s=sender:
                    r.bind("user0", f"at last {s.sid}") is None,
                    what="a later change at the other provider")
+
+
+def test_first_binds_at_both(pair):
+    """Each provider makes keys of the hash, and both keep to one of them."""
+    readers = [each.connect() for each in pair]
+    for number in range(20):
+        uid = f"hashed{number}"
+        pair[0].add_account(uid, salted("of old"))
+        wait_until(lambda u=uid: exists(pair[1], u), what=f"{uid} at the other")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda each, u=uid: each.bind(u, "of old"),
+                                    pair))
+        assert answers == [None, None]
+        agreed = wait_until(
+            lambda u=uid: same(pair, readers, u, 1) or same(pair, readers, u, 2),
+            WITHIN, f"both the same for {uid}")
+        assert all(text.startswith(b"{K5KEY}")
+                   for text in agreed["userPassword"])
+        assert [each.bind(uid, "of old") for each in pair] == [None, None]
+        assert all(each.bind(uid, "not it") for each in pair)
 
 
 def exists(provider, uid):

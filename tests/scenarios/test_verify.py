@@ -447,6 +447,21 @@ def test_an_account_that_was_guessed_at_too_often(place):
     assert log_in(place, "imap", "user18")[0]
 
 
+def test_guesses_at_one_moment(place):
+    """However many there are at once, no more than the limit are tried."""
+    def blocked():
+        return int(status(place)["blocked"])
+
+    before, guesses, threads = blocked(), 60, []
+    for _ in range(guesses):
+        threads.append(threading.Thread(
+            target=log_in, args=(place, "imap", "user16", "wrong")))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert blocked() - before == guesses - 20
+
+
 # -- what fails -------------------------------------------------------------
 
 

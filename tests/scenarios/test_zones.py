@@ -842,27 +842,6 @@ def test_bad_configuration(tmp_path, text, words):
     assert words in done.stderr and str(path) in done.stderr
 
 
-def test_options_manual_and_example():
-    """Each option has its row, its paragraph and its line."""
-    described = subprocess.run([ZONED, "--options"], capture_output=True,
-                               text=True, check=True).stdout
-    rows = {line.split()[0] for line in described.splitlines()}
-    page = (ROOT / "man" / "postcell-zoned.conf.5").read_text()
-    section, found = None, set()
-    for line in page.splitlines():
-        head = re.match(r"\.Ss (?:The section )?(\w+)", line)
-        if line.startswith(".Ss"):
-            section = head[1] if "section" in line else None
-        item = re.match(r"\.It Ic (\w+)", line)
-        if item:
-            found.add(f"{section}.{item[1]}" if section else item[1])
-    assert found == rows
-    example = (ROOT / "examples" / "zoned.conf").read_text()
-    for row in rows:
-        assert re.search(rf"^[\s#]*{row.split('.')[-1]} = ", example, re.M), \
-            row
-
-
 def test_example_is_sound(tmp_path):
     text = (ROOT / "examples" / "zoned.conf").read_text()
     secret, pem = tmp_path / "secret", tmp_path / "pem"

@@ -8,6 +8,7 @@ import subprocess
 
 from directory import SUFFIX, wait_until
 from nameservers import DOMAIN, KEY, SECRET
+from program import Program
 from sanitized import BUILD
 
 ZONED = BUILD / "postcell-zoned"
@@ -101,7 +102,7 @@ class CellFile:
         self.write()
 
 
-class Zoned:
+class Zoned(Program):
     """One publisher with its folder."""
 
     def __init__(self, folder, replica, servers, names=NAMES, **options):
@@ -171,19 +172,6 @@ zone "{self.domain}" {{
             self.stop(signal.SIGKILL)
             raise
         return self
-
-    def stop(self, number=signal.SIGTERM):
-        if not self.process:
-            return None
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            self.process = None
 
     def log(self):
         return self.log_path.read_text() if self.log_path.exists() else ""
