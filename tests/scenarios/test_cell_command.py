@@ -177,7 +177,7 @@ def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
     new = tmp_path / "build"
     new.mkdir()
     for name in ("postcell-proxyd", "postcell-replicad", "postcell-zoned",
-                 "postcellctl"):
+                 "postcellctl", "postcell.so", "postcell_hdb.so"):
         shutil.copy(command.build / name, new)
     command.build = new
     command.succeed("start")

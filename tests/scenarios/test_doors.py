@@ -5,7 +5,6 @@ import re
 import ldap
 import pytest
 
-from conftest import NET
 from directory import REPLICA, SUFFIX, wait_until
 from overlaid import Overlaid, exop, person_dn, replace, salted
 from realm import REALM, Realm
