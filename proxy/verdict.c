@@ -339,6 +339,8 @@ verdicts_free(struct verdicts **verdicts)
 		return;
 	for (size_t i = 0; i < VERDICT_BUCKETS; i++)
 		while (!LIST_EMPTY(&old->buckets[i]))
+			/* Freeing takes it off the list. */
+			/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 			query_free(LIST_FIRST(&old->buckets[i]));
 	while ((channel = TAILQ_FIRST(&old->channels))) {
 		TAILQ_REMOVE(&old->channels, channel, link);

@@ -9,6 +9,7 @@ import argparse
 import os
 import pathlib
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -86,6 +87,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
     wanted = parser.parse_args()
+    # What was started ends with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="postcell-bench-") as folder:
         realm = Realm(folder, people=wanted.users,
                       workers=wanted.workers)

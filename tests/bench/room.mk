@@ -3,10 +3,12 @@
 #
 #   make bench                  all of it: the figures of BENCHMARKS.md
 #   make bench BENCH=quick      a short form, some minutes
+#   make bench FIRST=1          on a busy machine, as root: before all else there
 #   make bench ONLY=login,tls   some of the measures, PEERS=... some of the proxies
 ROUNDS ?=
 ONLY ?=
 BENCH ?=
+FIRST ?=
 PEERS ?=
 BENCH_NET ?= 127.0.100
 
@@ -32,4 +34,5 @@ bench: $(addprefix $(BUILD)/,$(bench_programs)) all
 	tools/bootstrap build bench
 	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) --net $(BENCH_NET) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(PEERS),--peers $(PEERS)) $(if $(filter quick,$(BENCH)),--quick)
+		$(if $(PEERS),--peers $(PEERS)) $(if $(filter quick,$(BENCH)),--quick) \
+		$(if $(FIRST),--first)
