@@ -20,6 +20,7 @@ static const struct setting top_rows[] = {
 static const struct setting directory_rows[] = {
 	{ "uris", SETTING_LIST, DIRECTORY(uris), "{}", 0, 0, NULL },
 	{ "suffix", SETTING_TEXT, DIRECTORY(suffix), NULL, 0, 0, NULL },
+	{ "people", SETTING_TEXT, DIRECTORY(people), NULL, 0, 0, NULL },
 	{ "bind", SETTING_CHOICE, DIRECTORY(bind), "simple", 0, 0, bind_words },
 	{ "bind_dn", SETTING_TEXT, DIRECTORY(bind_dn), NULL, 0, 0, NULL },
 	{ "password_file", SETTING_TEXT, DIRECTORY(password_file), NULL, 0, 0,

@@ -25,7 +25,8 @@ enum config_bind {
 struct config_directory {
 	struct setting_list uris; /* tried in this order; ldaps is as it says */
 	const char *suffix;
-	int bind; /* enum config_bind */
+	const char *people; /* DN; NULL: ou=people below the suffix */
+	int bind;           /* enum config_bind */
 	const char *bind_dn, *password_file;
 	int tls;             /* enum config_tls */
 	const char *ca_file; /* NULL: the system's */

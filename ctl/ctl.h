@@ -24,10 +24,11 @@
  */
 struct ctl_options {
 	const char *pool, *site, *suffix, *proxyd; /* NULL: not given */
+	const char *mail, *name, *group, *reason, *format;
 	const char *services[CTL_SERVICES_MAX];
 	size_t service_count;
 	int64_t weight, ramp, time; /* CTL_ABSENT; time: s */
-	bool host, wait, once;
+	bool host, wait, once, dry_run;
 };
 
 struct ctl {

@@ -18,6 +18,8 @@
 #define PASSWORD_MAX 4096
 #define PARTS_MAX    128
 #define VALUES_MAX   4096
+#define DN_MAX       4096
+#define FOUND_MAX    2 /* entries: one, or too many */
 #define RECORD_MAX   ((size_t)1024 * 1024)
 #define WHY_MAX      ((size_t)16384)
 
@@ -25,6 +27,7 @@ struct directory {
 	const struct config_directory *config; /* borrowed */
 	const char *uri;                       /* the one in use; borrowed */
 	LDAP *ldap;                            /* owned */
+	struct buf people;                     /* DN */
 	struct buf why; /* of the last failure: server, entry, reason */
 };
 
@@ -79,11 +82,23 @@ keep_why(struct directory *directory, int code, const char *doing,
 	return result_of(code);
 }
 
+const char *
+directory_why(const struct directory *directory)
+{
+	return buf_string(&directory->why);
+}
+
 int
 directory_exit(struct directory *directory, enum directory_result result)
 {
 	if (result != DIRECTORY_DONE)
-		ctl_complain("directory", buf_string(&directory->why));
+		ctl_complain("directory", directory_why(directory));
+	return directory_status(result);
+}
+
+int
+directory_status(enum directory_result result)
+{
 	switch (result) {
 	case DIRECTORY_DONE:
 		break;
@@ -246,6 +261,19 @@ check_config(const struct config_directory *config)
 	return EX_OK;
 }
 
+static void
+set_people(struct directory *directory)
+{
+	const struct config_directory *config = directory->config;
+
+	directory->people = buf_bounded(DN_MAX);
+	if (config->people)
+		(void)buf_add_string(&directory->people, config->people);
+	else
+		(void)buf_printf(
+		    &directory->people, "ou=people,%s", config->suffix);
+}
+
 int
 directory_open(struct directory **out, const struct ctl *ctl)
 {
@@ -265,6 +293,7 @@ directory_open(struct directory **out, const struct ctl *ctl)
 		abort();
 	directory->config = ctl->directory;
 	directory->why = buf_bounded(WHY_MAX);
+	set_people(directory);
 	/* A server that closes must be an error, not an end. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	code = directory_exit(directory, try_servers(directory, &password));
@@ -287,6 +316,7 @@ directory_free(struct directory **directory)
 	if (old->ldap)
 		(void)ldap_unbind_ext_s(old->ldap, NULL, NULL);
 	buf_free(&old->why);
+	buf_free(&old->people);
 	free(old);
 }
 
@@ -294,6 +324,12 @@ const char *
 directory_suffix(const struct directory *directory)
 {
 	return directory->config->suffix;
+}
+
+const char *
+directory_people(const struct directory *directory)
+{
+	return buf_string(&directory->people);
 }
 
 /* ---- reading ---- */
@@ -458,6 +494,71 @@ directory_account(struct directory *directory, struct slice dn,
 	return result;
 }
 
+bool
+directory_value(const struct directory_entry *entry, const char *attribute,
+    size_t index, struct slice *value)
+{
+	for (size_t i = 0; i < entry->count; i++)
+		if (slice_is_nocase(entry->values[i].attribute, attribute) &&
+		    index-- == 0) {
+			*value = entry->values[i].value;
+			return true;
+		}
+	return false;
+}
+
+void
+directory_entry_free(struct directory_entry **entry)
+{
+	struct directory_entry *old = *entry;
+
+	*entry = NULL;
+	if (!old)
+		return;
+	values_free(old->kept);
+	ldap_memfree(old->dn);
+	free(old);
+}
+
+static struct directory_entry *
+entry_of(LDAP *ldap, LDAPMessage *message)
+{
+	struct directory_entry *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		abort();
+	entry->dn = ldap_get_dn(ldap, message);
+	entry->kept = values_of(ldap, message);
+	entry->values = entry->kept->list;
+	entry->count = entry->kept->count;
+	return entry;
+}
+
+enum directory_result
+directory_find(struct directory *directory, const char *base, bool alone,
+    const char *filter, size_t *count, struct directory_entry **first)
+{
+	char all[] = "*", operational[] = "+";
+	char *attributes[] = { all, operational, NULL };
+	struct timeval patience = { ANSWER_TIME, 0 };
+	LDAPMessage *answer = NULL, *message;
+	int code = ldap_search_ext_s(directory->ldap, base,
+	    alone ? LDAP_SCOPE_BASE : LDAP_SCOPE_SUBTREE, filter, attributes, 0,
+	    NULL, NULL, &patience, FOUND_MAX, &answer);
+
+	*first = NULL;
+	*count = 0;
+	if (code == LDAP_SIZELIMIT_EXCEEDED)
+		code = LDAP_SUCCESS;
+	message = ldap_first_entry(directory->ldap, answer);
+	if (code == LDAP_SUCCESS && message) {
+		*count = (size_t)ldap_count_entries(directory->ldap, answer);
+		*first = entry_of(directory->ldap, message);
+	}
+	(void)ldap_msgfree(answer);
+	return keep_why(directory, code, "search", slice_from(base), NULL);
+}
+
 /* ---- writing ---- */
 
 /* libldap takes what it only reads as if it wrote to it. */
@@ -597,4 +698,18 @@ directory_rename(struct directory *directory, struct slice dn, struct slice csn,
 	free(name);
 	free(first);
 	return keep_why(directory, code, "rename", dn, NULL);
+}
+
+enum directory_result
+directory_password(
+    struct directory *directory, struct slice dn, struct slice password)
+{
+	struct berval user = { dn.size, writable(dn.data) };
+	struct berval secret = { password.size, writable(password.data) };
+	struct berval made = { 0, NULL };
+	int code = ldap_passwd_s(
+	    directory->ldap, &user, NULL, &secret, &made, NULL, NULL);
+
+	ldap_memfree(made.bv_val);
+	return keep_why(directory, code, "password of", dn, NULL);
 }

@@ -16,6 +16,7 @@
 #include "lib/account.h"
 #include "lib/buf.h"
 #include "lib/cell.h"
+#include "replica/entry.h"
 
 struct directory;
 
@@ -44,6 +45,8 @@ struct directory_part {
 int directory_open(struct directory **out, const struct ctl *ctl);
 void directory_free(struct directory **directory);
 const char *directory_suffix(const struct directory *directory);
+/* The DN below which accounts stand. */
+const char *directory_people(const struct directory *directory);
 
 /* Pools and hosts as they are there now; the caller owns *out. */
 enum directory_result directory_cell(
@@ -55,6 +58,34 @@ enum directory_result directory_cell(
 enum directory_result directory_account(struct directory *directory,
     struct slice dn, struct buf *record, struct account *account,
     bool *has_class);
+
+/* An entry as it stands there, operational attributes included. */
+struct directory_entry {
+	char *dn;                         /* owned */
+	const struct entry_value *values; /* owned */
+	size_t count;
+	struct values *kept; /* owned: what the values borrow from */
+};
+
+/* The value of that number, counted from 0; false when there are not so many.
+ * It lives as long as the entry.
+ */
+bool directory_value(const struct directory_entry *entry, const char *attribute,
+    size_t index, struct slice *value);
+void directory_entry_free(struct directory_entry **entry);
+
+/*
+ * Entries at and below `base` (`alone`: at it only) that the filter matches:
+ * how many, at most two being counted, and the first one, NULL for none; the
+ * caller owns it.
+ */
+enum directory_result directory_find(struct directory *directory,
+    const char *base, bool alone, const char *filter, size_t *count,
+    struct directory_entry **first);
+
+/* RFC 3062, as an administrator: without the old password. */
+enum directory_result directory_password(
+    struct directory *directory, struct slice dn, struct slice password);
 
 /* `csn`: what the entry's entryCSN has to be; empty: no matter. */
 enum directory_result directory_modify(struct directory *directory,
@@ -72,5 +103,8 @@ enum directory_result directory_rename(struct directory *directory,
  * server, entry and reason. EX_OK for DONE, without one.
  */
 int directory_exit(struct directory *directory, enum directory_result result);
+/* The two by themselves: the status, and the text until the next call. */
+int directory_status(enum directory_result result);
+const char *directory_why(const struct directory *directory);
 
 #endif

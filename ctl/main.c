@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "ctl/account.h"
 #include "ctl/check.h"
 #include "ctl/config.h"
 #include "ctl/ctl.h"
@@ -42,7 +43,13 @@ enum option_bit {
 	OPTION_ONCE = 1 << 7,
 	OPTION_SUFFIX = 1 << 8,
 	OPTION_PROXYD = 1 << 9,
-	OPTION_FOR = 1 << 10
+	OPTION_FOR = 1 << 10,
+	OPTION_MAIL = 1 << 11,
+	OPTION_NAME = 1 << 12,
+	OPTION_GROUP = 1 << 13,
+	OPTION_REASON = 1 << 14,
+	OPTION_FORMAT = 1 << 15,
+	OPTION_DRY_RUN = 1 << 16
 };
 
 #define CHANGE (OPTION_RAMP | OPTION_WAIT)
@@ -132,6 +139,26 @@ static const struct verb_row verb_rows[] = {
 	{ "user", "trace", "USER FOLDER [--for S]",
 	    "writes down what the user's sessions say", 2, 2, OPTION_FOR, 0,
 	    ctl_trace },
+	{ "account", "add",
+	    "UID [--mail ADDR] [--name \"GIVEN SUR\"] [--pool P] [--group G]",
+	    "a new account; its password is asked for, or read from stdin", 1,
+	    1, OPTION_MAIL | OPTION_NAME | OPTION_POOL | OPTION_GROUP, 0,
+	    ctl_account_add },
+	{ "account", "show", "USER", "all that matters of one account", 1, 1, 0,
+	    0, ctl_account_show },
+	{ "account", "disable", "USER [--reason TEXT]",
+	    "no login at any door; with a reason, mail is still taken", 1, 1,
+	    OPTION_REASON, 0, ctl_account_disable },
+	{ "account", "enable", "USER", "logins again", 1, 1, 0, 0,
+	    ctl_account_enable },
+	{ "account", "unlock", "USER", "after too many wrong passwords", 1, 1,
+	    0, 0, ctl_account_unlock },
+	{ "account", "passwd", "USER",
+	    "another password, asked for or read from stdin", 1, 1, 0, 0,
+	    ctl_account_passwd },
+	{ "account", "import", "FILE [--format csv|ldif] [--dry-run]",
+	    "adds the accounts of a file that are not there", 1, 1,
+	    OPTION_FORMAT | OPTION_DRY_RUN, 0, ctl_account_import },
 	{ "who", NULL, "[USER]", "the proxy's sessions, or one user's", 0, 1, 0,
 	    0, ctl_who },
 	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,
@@ -168,7 +195,13 @@ enum option_letter {
 	LETTER_ONCE,
 	LETTER_SUFFIX,
 	LETTER_PROXYD,
-	LETTER_FOR
+	LETTER_FOR,
+	LETTER_MAIL,
+	LETTER_NAME,
+	LETTER_GROUP,
+	LETTER_REASON,
+	LETTER_FORMAT,
+	LETTER_DRY_RUN
 };
 
 static const struct option longs[] = {
@@ -189,6 +222,12 @@ static const struct option longs[] = {
 	{ "suffix", required_argument, NULL, LETTER_SUFFIX },
 	{ "proxyd", required_argument, NULL, LETTER_PROXYD },
 	{ "for", required_argument, NULL, LETTER_FOR },
+	{ "mail", required_argument, NULL, LETTER_MAIL },
+	{ "name", required_argument, NULL, LETTER_NAME },
+	{ "group", required_argument, NULL, LETTER_GROUP },
+	{ "reason", required_argument, NULL, LETTER_REASON },
+	{ "format", required_argument, NULL, LETTER_FORMAT },
+	{ "dry-run", no_argument, NULL, LETTER_DRY_RUN },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -403,6 +442,24 @@ take_verb_option(struct command *command, int letter)
 		break;
 	case LETTER_PROXYD:
 		options->proxyd = optarg;
+		break;
+	case LETTER_MAIL:
+		options->mail = optarg;
+		break;
+	case LETTER_NAME:
+		options->name = optarg;
+		break;
+	case LETTER_GROUP:
+		options->group = optarg;
+		break;
+	case LETTER_REASON:
+		options->reason = optarg;
+		break;
+	case LETTER_FORMAT:
+		options->format = optarg;
+		break;
+	case LETTER_DRY_RUN:
+		options->dry_run = true;
 		break;
 	default:
 		options->once = true;

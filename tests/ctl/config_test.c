@@ -81,7 +81,7 @@ test_page_and_example_have_every_option(void **state)
 			fail_msg("%.*s is missing", SLICE_ARGS(name));
 		count++;
 	}
-	assert_int_equal(count, 9);
+	assert_int_equal(count, 10);
 	buf_free(&rows);
 	buf_free(&page);
 	buf_free(&example);
