@@ -137,7 +137,7 @@ static const struct front_row rows[] = {
 	{ TLS | RELAYS, TEXT("CAPA\r\n"),
 	    CAPA CODES
 	    "USER\r\nSASL PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER "
-	    "XOAUTH2 EXTERNAL GSSAPI\r\n" END },
+	    "XOAUTH2\r\n" END },
 	{ TLS | TOKENS, TEXT("CAPA\r\nUSER bob\r\n"),
 	    CAPA CODES "SASL XOAUTH2\r\n" END
 		       "-ERR Passwords are not taken here.\r\n" },

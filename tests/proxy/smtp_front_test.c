@@ -125,7 +125,7 @@ static const struct front_row rows[] = {
 		"EHLO me\r\nAUTH SCRAM-SHA-256 biwsbj1ib2Iscj14\r\nYz1iaXdz\r\n\r\n"
 		"*\r\nNOOP\r\n"),
 	    FIRST "250 AUTH PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER "
-		  "XOAUTH2 EXTERNAL GSSAPI\r\n"
+		  "XOAUTH2\r\n"
 		  "[LOGIN |bob|SCRAM-SHA-256 n,,n=bob,r=x]334 Yw==\r\n"
 		  "[RESPONSE c=biws]334 Yw==\r\n[RESPONSE ]334 Yw==\r\n"
 		  "501 5.7.0 Authentication cancelled.\r\n" OK },
