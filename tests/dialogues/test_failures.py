@@ -63,7 +63,8 @@ def test_the_answer_comes_later_and_later(started, servers):
     for times in (1, 2, 4, 4):
         began = time.monotonic()
         guess(proxy, servers)
-        assert time.monotonic() - began >= times * DELAY / 1000
+        # The relay counts whole milliseconds, from the turn of its loop.
+        assert time.monotonic() - began >= times * DELAY / 1000 - 0.02
     log_in(proxy, servers)
 
 
