@@ -72,7 +72,7 @@ def test_unknown_users_are_as_slow(started, servers):
     proxy = started(f"delay = {DELAY}")
     began = time.monotonic()
     Player(proxy, servers).play(UNTRIED.format(user="nobody"), "unknown")
-    assert time.monotonic() - began >= DELAY / 1000
+    assert time.monotonic() - began >= DELAY / 1000 - 0.02
     assert 'user="nobody"' in proxy.events("login_failed")[0]
 
 
