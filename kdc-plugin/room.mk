@@ -9,6 +9,8 @@ ifeq ($(SAN),)
 MODULES += postcell_hdb.so postcell_locate.so
 install_kdc += postcell_hdb.so
 install_krb5 += postcell_locate.so
+else
+PLAIN_MODULES += postcell_hdb.so postcell_locate.so
 endif
 postcell_hdb.so_SOURCES := kdc-plugin/hdb.c
 postcell_hdb.so_USES := libpostcell-kdc libpostcell-replica-daemon \

@@ -10,9 +10,9 @@ slapd-overlay_TEST_LIBS := $(heimdal_LIBS)
 
 # The module is built against the headers of the slapd that is installed;
 # `make SLAPD_OVERLAY=no` leaves it out. Sanitizers cannot be loaded into slapd.
-SLAPD_OVERLAY ?= $(if $(SAN),no,yes)
+SLAPD_OVERLAY ?= yes
 SLAPD_HEADERS ?= build/slapd-headers
-ifeq ($(SLAPD_OVERLAY),yes)
+ifeq ($(SLAPD_OVERLAY)$(SAN),yes)
 MODULES += postcell.so
 postcell.so_SOURCES := $(addprefix slapd-overlay/,module.c config.c directory.c \
 	hosts.c login.c map.c names.c passwords.c shown.c turns.c)
@@ -27,4 +27,6 @@ install_slapd += postcell.so
 $(addprefix $(BUILD)/,$(patsubst %.c,%.o,$(postcell.so_SOURCES))): | $(SLAPD_HEADERS)/version
 $(SLAPD_HEADERS)/version:
 	tools/slapd-headers $(SLAPD_HEADERS)
+else ifeq ($(SLAPD_OVERLAY),yes)
+PLAIN_MODULES += postcell.so
 endif
