@@ -11,7 +11,14 @@
 #include "kdc-plugin/principal.h"
 #include "lib/timestamp.h"
 
-#define ATTEMPTS_DAY (86400 * TIMESTAMP_SECOND)
+#define ATTEMPTS_DAY  (86400 * TIMESTAMP_SECOND)
+#define ATTEMPTS_TOLD 4096
+
+/* Whose login of the day was told to the directory already. */
+struct attempts_told {
+	uint64_t key;
+	int64_t day;
+};
 
 struct attempts {
 	const struct options *options; /* borrowed */
@@ -20,12 +27,14 @@ struct attempts {
 	struct lockout_policy policy;
 	struct lockout table;
 	void *map; /* owned; NULL: not yet */
+	struct attempts_told told[ATTEMPTS_TOLD];
 };
 
 struct attempt {
 	struct attempts *attempts; /* borrowed */
 	struct lockout_attempt counted;
 	int64_t now_us;
+	uint64_t key;
 	bool refused, wrong, right, new_day;
 	struct buf dn;
 };
@@ -121,13 +130,14 @@ attempts_begin(struct attempts *attempts, const struct account *account,
 		return NULL;
 	*attempt = (struct attempt){ .attempts = attempts,
 		.now_us = now_us,
+		.key = lockout_key(account->id),
 		.refused = !principal_may_act(account, now_us),
 		.new_day = attempts_is_new_day(account, now_us),
 		.dn = buf_bounded(account->dn.size) };
 	(void)buf_add_slice(&attempt->dn, account->dn);
 	if (!attempt->refused)
 		attempt->refused = !lockout_reserve(&attempts->table,
-		    lockout_key(account->id), &attempts->policy, now_us,
+		    attempt->key, &attempts->policy, now_us,
 		    attempts_forgiven(account, now_us), &attempt->counted);
 	*refused = attempt->refused;
 	return attempt;
@@ -145,6 +155,19 @@ attempt_is_right(struct attempt *attempt)
 	attempt->right = true;
 }
 
+/* Until the replica shows it, a busy account would be told of at each login. */
+static bool
+attempts_is_told(struct attempts *attempts, uint64_t key, int64_t now_us)
+{
+	struct attempts_told *told = &attempts->told[key % ATTEMPTS_TOLD];
+	int64_t day = now_us / ATTEMPTS_DAY;
+
+	if (told->key == key && told->day == day)
+		return true;
+	*told = (struct attempts_told){ key, day };
+	return false;
+}
+
 static void
 attempt_settle(struct attempt *attempt, bool checked)
 {
@@ -158,7 +181,8 @@ attempt_settle(struct attempt *attempt, bool checked)
 		    "the password was another one");
 	if (!attempt->wrong) {
 		lockout_release(&attempts->table, &attempt->counted);
-		if (attempt->right && checked && attempt->new_day)
+		if (attempt->right && checked && attempt->new_day &&
+		    !attempts_is_told(attempts, attempt->key, attempt->now_us))
 			code = courier_login(
 			    attempts->courier, dn, attempt->now_us, &why);
 	} else if (lockout_fail(&attempts->table, &attempts->policy,

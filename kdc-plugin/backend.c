@@ -207,7 +207,8 @@ backend_fill(krb5_context context, HDB *db, struct backend *backend,
 	struct principal_wish wish = {
 		.name = flags & HDB_F_CANON ? NULL : principal,
 		.kvno = flags & HDB_F_KVNO_SPECIFIED ? (uint32_t)kvno : 0,
-		.old_keys = !client,
+		/* Where a password is asked for, only the newest count. */
+		.old_keys = !(flags & HDB_F_FOR_AS_REQ),
 		.now_us = clock_realtime_us(),
 	};
 	hdb_entry *entry = COMPAT_ENTRY(ex);

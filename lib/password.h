@@ -11,7 +11,8 @@
 
 #include "lib/slice.h"
 
-#define PASSWORD_SIZE_MAX 1024 /* octets, where nothing else is configured */
+#define PASSWORD_SIZE_MAX   1024 /* octets, where nothing else is configured */
+#define PASSWORD_SIZE_BOUND 4096 /* octets that may be configured */
 
 /*
  * NULL; or why it is none (static text): empty, longer than size_max octets,

@@ -206,8 +206,12 @@ ask_server(struct delivery *delivery, const struct account *account,
 	struct slice name = buf_slice(&delivery->address);
 	char delimiter = delivery->relay->config->delivery.delimiter[0];
 
-	if (delivery->relay->config->backend.name == CONFIG_NAME_UID &&
-	    account->uid.size > 0)
+	/* SMTP knows no names without a domain. */
+	if (route->service == SERVICE_SMTP && account->address.size > 0)
+		name = account->address;
+	else if (route->service != SERVICE_SMTP &&
+		 delivery->relay->config->backend.name == CONFIG_NAME_UID &&
+		 account->uid.size > 0)
 		name = name_for_server(account, delimiter);
 	else
 		detail = slice_from("");

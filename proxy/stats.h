@@ -48,9 +48,9 @@ enum stats_counter {
 enum stats_phase {
 	STATS_PHASE_TLS,          /* the handshake with the client */
 	STATS_PHASE_AUTHENTICATE, /* from there, or from accept, until the
-				     credentials are complete, and verified
-				     where we do that */
-	STATS_PHASE_CONNECT,      /* until the back end is connected */
+				     credentials are complete */
+	STATS_PHASE_CONNECT,      /* until the back end is connected; the
+				     user was verified where we do that */
 	STATS_PHASE_LOGIN,        /* until it has let the user in */
 	STATS_PHASE_COUNT
 };

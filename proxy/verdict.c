@@ -119,22 +119,26 @@ send_request(struct verdict_channel *channel, const struct buf *request)
 
 /*
  * To the first that takes it, which is the last one to be asked next time.
- * Without any process it waits for one.
+ * Where none is alive it waits for one; that the end of a process was not seen
+ * yet makes no difference.
  */
 static void
 submit(struct verdict_query *query)
 {
 	struct verdicts *verdicts = query->verdicts;
 	struct verdict_channel *channel;
+	bool overwhelmed = false;
 
-	TAILQ_FOREACH (channel, &verdicts->channels, link)
+	TAILQ_FOREACH (channel, &verdicts->channels, link) {
 		if (send_request(channel, &query->request))
 			break;
+		overwhelmed |= errno == EAGAIN || errno == ENOBUFS;
+	}
 	query->channel = channel;
 	if (channel) {
 		TAILQ_REMOVE(&verdicts->channels, channel, link);
 		TAILQ_INSERT_TAIL(&verdicts->channels, channel, link);
-	} else if (!TAILQ_EMPTY(&verdicts->channels)) {
+	} else if (overwhelmed) {
 		fail_soon(query, "the auth processes are overwhelmed");
 	}
 }
@@ -335,6 +339,8 @@ verdicts_free(struct verdicts **verdicts)
 		return;
 	for (size_t i = 0; i < VERDICT_BUCKETS; i++)
 		while (!LIST_EMPTY(&old->buckets[i]))
+			/* Freeing takes it off the list. */
+			/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 			query_free(LIST_FIRST(&old->buckets[i]));
 	while ((channel = TAILQ_FIRST(&old->channels))) {
 		TAILQ_REMOVE(&old->channels, channel, link);

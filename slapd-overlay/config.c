@@ -19,8 +19,8 @@ enum kind {
 
 /* A row an option: what it is, where it goes, its default and bounds. */
 struct option {
-	enum kind kind;
 	size_t offset;
+	enum kind kind;
 	unsigned standard, least, most;
 };
 
@@ -49,31 +49,31 @@ enum option_number {
 };
 
 static const struct option options[OPTION_COUNT] = {
-	[OPTION_REALM] = { KIND_TEXT, FIELD(realm), 0, 0, 0 },
-	[OPTION_MASTER_KEY] = { KIND_TEXT, FIELD(master_key), 0, 0, 0 },
-	[OPTION_ENCTYPES] = { KIND_TEXT, FIELD(enctypes), 0, 0, 0 },
-	[OPTION_SCRAM] = { KIND_NUMBER, FIELD(scram), 0, KEYS_ITERATIONS_MIN,
+	[OPTION_REALM] = { FIELD(realm), KIND_TEXT, 0, 0, 0 },
+	[OPTION_MASTER_KEY] = { FIELD(master_key), KIND_TEXT, 0, 0, 0 },
+	[OPTION_ENCTYPES] = { FIELD(enctypes), KIND_TEXT, 0, 0, 0 },
+	[OPTION_SCRAM] = { FIELD(scram), KIND_NUMBER, 0, KEYS_ITERATIONS_MIN,
 	    KEYS_ITERATIONS_MAX },
-	[OPTION_PASSWORD_MAX] = { KIND_NUMBER, FIELD(password_max),
-	    PASSWORD_SIZE_MAX, 8, PASSWORD_SIZE_MAX * 4 },
-	[OPTION_TICKET_LIFE] = { KIND_NUMBER, FIELD(ticket_life), 604800, 1,
+	[OPTION_PASSWORD_MAX] = { FIELD(password_max), KIND_NUMBER,
+	    PASSWORD_SIZE_MAX, 8, PASSWORD_SIZE_BOUND },
+	[OPTION_TICKET_LIFE] = { FIELD(ticket_life), KIND_NUMBER, 604800, 1,
 	    31536000 },
-	[OPTION_MEMORY_SIZE] = { KIND_NUMBER, FIELD(memory_size), 10000, 1,
+	[OPTION_MEMORY_SIZE] = { FIELD(memory_size), KIND_NUMBER, 10000, 1,
 	    MEMORY_SIZE_MAX },
-	[OPTION_MEMORY_TIME] = { KIND_NUMBER, FIELD(memory_time), 60, 1, 600 },
-	[OPTION_LOCKOUT_FILE] = { KIND_TEXT, FIELD(lockout_file), 0, 0, 0 },
-	[OPTION_LOCKOUT_LIMIT] = { KIND_NUMBER, FIELD(lockout_limit),
+	[OPTION_MEMORY_TIME] = { FIELD(memory_time), KIND_NUMBER, 60, 1, 600 },
+	[OPTION_LOCKOUT_FILE] = { FIELD(lockout_file), KIND_TEXT, 0, 0, 0 },
+	[OPTION_LOCKOUT_LIMIT] = { FIELD(lockout_limit), KIND_NUMBER,
 	    LOCKOUT_LIMIT_STANDARD, 1, LOCKOUT_LIMIT_MAX },
-	[OPTION_LOCKOUT_WINDOW] = { KIND_NUMBER, FIELD(lockout_window), 300, 1,
+	[OPTION_LOCKOUT_WINDOW] = { FIELD(lockout_window), KIND_NUMBER, 300, 1,
 	    86400 },
-	[OPTION_LOCKOUT_TIME] = { KIND_NUMBER, FIELD(lockout_time), 900, 1,
+	[OPTION_LOCKOUT_TIME] = { FIELD(lockout_time), KIND_NUMBER, 900, 1,
 	    31536000 },
-	[OPTION_LAST_LOGIN] = { KIND_SWITCH, FIELD(last_login), 1, 0, 1 },
-	[OPTION_NAMES] = { KIND_SWITCH, FIELD(check_names), 1, 0, 1 },
-	[OPTION_REFERENCES] = { KIND_SWITCH, FIELD(check_references), 1, 0, 1 },
-	[OPTION_TRANSITIONS] = { KIND_SWITCH, FIELD(keep_transitions), 1, 0,
+	[OPTION_LAST_LOGIN] = { FIELD(last_login), KIND_SWITCH, 1, 0, 1 },
+	[OPTION_NAMES] = { FIELD(check_names), KIND_SWITCH, 1, 0, 1 },
+	[OPTION_REFERENCES] = { FIELD(check_references), KIND_SWITCH, 1, 0, 1 },
+	[OPTION_TRANSITIONS] = { FIELD(keep_transitions), KIND_SWITCH, 1, 0,
 	    1 },
-	[OPTION_SERVERS] = { KIND_SWITCH, FIELD(show_servers), 1, 0, 1 },
+	[OPTION_SERVERS] = { FIELD(show_servers), KIND_SWITCH, 1, 0, 1 },
 };
 
 static char **

@@ -270,7 +270,7 @@ directory_modify(
     Operation *op, struct berval *dn, struct berval *ndn, Modifications *mods)
 {
 	slap_callback callback = { NULL, ignore_reply, NULL, NULL, NULL };
-	SlapReply rs = { REP_RESULT };
+	SlapReply rs = { .sr_type = REP_RESULT };
 	Operation own;
 	int code;
 
@@ -292,7 +292,7 @@ directory_search(Operation *op, const char *filter, size_t most,
 {
 	struct search search = { each, data, false };
 	slap_callback callback = { NULL, take_entry, NULL, &search, NULL };
-	SlapReply rs = { REP_RESULT };
+	SlapReply rs = { .sr_type = REP_RESULT };
 	Operation own;
 	int code;
 

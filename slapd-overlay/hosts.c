@@ -82,15 +82,14 @@ append_change(
 {
 	AttributeDescription *transition = attribute(ATTRIBUTE_TRANSITION);
 	struct buf text = buf_bounded(VALUE_MAX);
+	size_t count = host->transitions ? host->transition_count : 0;
 
 	if (change->step == CHANGE_WAIT ||
 	    transition_format(&text, &change->value) < 0)
 		goto done;
 	mods_append(mods, mod_new(transition, LDAP_MOD_ADD, buf_slice(&text)));
-	for (size_t i = 0;
-	     change->step == CHANGE_WRITE && i < host->transition_count; i++)
-		if (i < change->passed ||
-		    i >= host->transition_count - change->ahead)
+	for (size_t i = 0; change->step == CHANGE_WRITE && i < count; i++)
+		if (i < change->passed || i >= count - change->ahead)
 			mods_append(mods, mod_new(transition, LDAP_MOD_DELETE,
 					      host->transitions[i].text));
 done:

@@ -2,6 +2,8 @@
 #ifndef SLAPD_OVERLAY_LDAP_CONFIG_H
 #define SLAPD_OVERLAY_LDAP_CONFIG_H
 
+#include <stddef.h> /* a header of macros alone would not compile alone */
+
 #define LDAP_DIRSEP     "/"
 #define LDAP_DATADIR    "/usr/share/ldap"
 #define LDAP_MODULEDIR  "/usr/lib/ldap"

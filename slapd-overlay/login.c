@@ -428,7 +428,7 @@ login_check_old(
     Operation *op, Entry *entry, struct slice password, const char **text)
 {
 	const struct overlay *overlay = overlay_of(op);
-	struct buf copy = buf_bounded(PASSWORD_SIZE_MAX * 4);
+	struct buf copy = buf_bounded(PASSWORD_SIZE_BOUND);
 	int code = LDAP_INVALID_CREDENTIALS;
 	struct berval value;
 	int64_t forgiven_us;

@@ -96,14 +96,14 @@ add_head(struct buf *record, Entry *entry)
 }
 
 static const struct {
-	enum class class;
 	const char *text;
+	enum class class;
 	enum host_kind kind;
 } kinds[] = {
-	{ CLASS_POOL, "pool", HOST_OTHER },
-	{ CLASS_SERVER, "server", HOST_SERVER },
-	{ CLASS_PROXY, "proxy", HOST_PROXY },
-	{ CLASS_HOST, "host", HOST_OTHER },
+	{ "pool", CLASS_POOL, HOST_OTHER },
+	{ "server", CLASS_SERVER, HOST_SERVER },
+	{ "proxy", CLASS_PROXY, HOST_PROXY },
+	{ "host", CLASS_HOST, HOST_OTHER },
 };
 
 struct reading {

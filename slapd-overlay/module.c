@@ -214,7 +214,8 @@ is_our_slapd(const char *version)
 	size_t size = sizeof(SLAPD_UPSTREAM) - 1;
 	char next;
 
-	if (!found || strncmp(found + sizeof(word) - 1, SLAPD_UPSTREAM, size))
+	if (!found ||
+	    strncmp(found + sizeof(word) - 1, SLAPD_UPSTREAM, size) != 0)
 		return false;
 	next = found[sizeof(word) - 1 + size];
 	return next != '.' && (next < '0' || next > '9');

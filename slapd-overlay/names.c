@@ -237,7 +237,7 @@ look_up(Operation *op, const struct given *given, struct berval *ndn)
 static const char *
 say_taken(Operation *op, struct slice name)
 {
-	struct buf text = buf_bounded(NAME_SIZE_MAX * 4);
+	struct buf text = buf_bounded((size_t)4 * NAME_SIZE_MAX);
 	char *copy;
 
 	buf_add_string(&text, "another entry has the name ");

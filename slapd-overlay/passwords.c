@@ -446,7 +446,7 @@ passwords_modify(Operation *op, SlapReply *rs, Entry *entry)
 		return follow_keys(op, entry, &asked);
 	if (!asked.changes)
 		return SLAP_CB_CONTINUE;
-	count = passwords_sets(entry, sets, SETS_MAX);
+	count = passwords_sets(entry, sets, ARRAY_SIZE(sets));
 	/* Without keys a hash may come, for a first bind to make keys of, and
 	 * go. */
 	if (count == 0 && !asked.raw_keys && !asked.is_exop &&
@@ -660,7 +660,7 @@ check_scheme(const struct berval *scheme, const struct berval *stored,
 	(void)scheme;
 	(void)text;
 	if (scheme_keys &&
-	    !password_fault(bv_slice(password), PASSWORD_SIZE_MAX * 4) &&
+	    !password_fault(bv_slice(password), PASSWORD_SIZE_BOUND) &&
 	    base64_decode(&der, bv_slice(stored)) == 0 &&
 	    keys_check_one(scheme_keys, buf_slice(&der), slice_from(""),
 		slice_from("-"), bv_slice(password)) == KEYS_RIGHT)
@@ -681,7 +681,7 @@ hash_scheme(const struct berval *scheme, const struct berval *password,
 	*text = "no key can be made of the password";
 	buf_add_string(&value, scheme_text);
 	if (scheme_keys &&
-	    !password_fault(bv_slice(password), PASSWORD_SIZE_MAX * 4) &&
+	    !password_fault(bv_slice(password), PASSWORD_SIZE_BOUND) &&
 	    keys_make_one(scheme_keys, bv_slice(password), &value) == 0) {
 		made = (struct berval){ value.size, value.data };
 		ber_dupbv(hash, &made);

@@ -3,14 +3,16 @@
 #
 #   make bench                  all of it: the figures of BENCHMARKS.md
 #   make bench BENCH=quick      a short form, some minutes
+#   make bench FIRST=1          on a busy machine, as root: before all else there
 #   make bench ONLY=login,tls   some of the measures, PEERS=... some of the proxies
 ROUNDS ?=
 ONLY ?=
 BENCH ?=
+FIRST ?=
 PEERS ?=
 BENCH_NET ?= 127.0.100
 
-bench_programs := tests/bench/sink tests/bench/load tests/bench/replica_bench
+bench_programs := tests/bench/asreq tests/bench/sink tests/bench/load tests/bench/replica_bench
 TESTS += $(bench_programs)
 tests/bench/sink_SOURCES := tests/bench/sink.c
 tests/bench/load_SOURCES := tests/bench/load.c
@@ -19,9 +21,18 @@ tests/bench/replica_bench_SOURCES := tests/bench/replica_bench.c
 tests/bench/replica_bench_USES := libpostcell-replica-reader libpostcell
 tests/bench/replica_bench_PACKAGES := lmdb $(libpostcell_PACKAGES)
 
-.PHONY: bench
+tests/bench/asreq_SOURCES := tests/bench/asreq.c
+tests/bench/asreq_PACKAGES := heimdal-krb5
+tests/bench/asreq_LIBS := -lasn1
+
+.PHONY: bench bench-kdc
+# Tickets by our back end and by Heimdal's own.
+bench-kdc: $(BUILD)/tests/bench/asreq all
+	tools/bootstrap build cell
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/kdc.py
 bench: $(addprefix $(BUILD)/,$(bench_programs)) all
 	tools/bootstrap build bench
 	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) --net $(BENCH_NET) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(PEERS),--peers $(PEERS)) $(if $(filter quick,$(BENCH)),--quick)
+		$(if $(PEERS),--peers $(PEERS)) $(if $(filter quick,$(BENCH)),--quick) \
+		$(if $(FIRST),--first)

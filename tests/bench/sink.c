@@ -57,8 +57,8 @@ struct peer {
 static const char *const protocol_names[] = { "imap", "pop3", "submission",
 	"lmtp" };
 static const char *const greetings[] = {
-	"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID IDLE AUTH=PLAIN] "
-	"ready\r\n",
+	("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID IDLE AUTH=PLAIN] "
+	 "ready\r\n"),
 	"+OK ready\r\n",
 	"220 sink ESMTP\r\n",
 	"220 sink LMTP\r\n",

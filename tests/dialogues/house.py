@@ -85,6 +85,11 @@ o"dd\(*) plain
 """
 
 
+# Dialogues fail logins on purpose, and from one address.
+PATIENT = "delay = 0\nsession_attempts = 1000\naccount_attempts = 0\n" \
+          "address_attempts = 0"
+
+
 def wait_until(condition, what, timeout=TIMEOUT):
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -171,12 +176,13 @@ class Replica:
 class Proxy:
     """One proxyd on an address of its own.
 
-    options, limits, backend, tls: more lines for those parts of its
+    options, limits, backend, tls, failures: more lines for those parts of its
     configuration.
     """
 
     def __init__(self, folder, address, replica, options="", limits="",
-                 backend="", tls="", relays=2, certificate=None):
+                 backend="", tls="", relays=2, certificate=None,
+                 failures=PATIENT):
         self.folder, self.address = folder, address
         self.service = replica.service
         self.relay_count = relays
@@ -211,10 +217,7 @@ limits {{
 	{limits}
 }}
 failures {{
-	delay = 0
-	session_attempts = 1000
-	account_attempts = 0
-	address_attempts = 0
+	{failures}
 }}
 """
         for name, port in LISTENERS.items():

@@ -27,8 +27,8 @@ import ssl
 import struct
 import time
 
-from house import (HUB_LISTENERS, LISTENERS, PORTS, SERVER, STRANGER,
-                   TIMEOUT)
+from house import (HUB_LISTENERS, LISTENERS, PORTS, SERVER, STRANGER, TIMEOUT,
+                   wait_until)
 
 ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))")
 PLAIN_ESCAPES = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"\\": b"\\"}
@@ -283,7 +283,8 @@ class Player:
         self.do_meets(name)
         if name not in self.begun:
             self.see(self.server, ":", "MAIL FROM:<a@example.org>")
-        self.see(self.server, ":", f"RCPT TO:<{uid}>")
+        asked = f"{uid}@example.org" if name == "mta" else uid
+        self.see(self.server, ":", f"RCPT TO:<{asked}>")
         if name not in self.begun:
             self.say(self.server, ":", "250 2.1.0 ok")
         self.begun.add(name)
@@ -332,6 +333,10 @@ class Player:
                 assert not line.endswith(b"<closed>"), f"saw {line[:500]!r}"
         elif action != "accepts":
             {"closes": server.close, "resets": server.reset}[action]()
+
+    def do_logged(self, event):
+        """Goes on when the proxy's log has such an event."""
+        wait_until(lambda: self.proxy.events(event), f"event={event}")
 
     def do_lines(self, count, *words):
         """The client sees so many equal lines."""

@@ -28,7 +28,7 @@ def rows():
     text = re.sub(r"\s+", " ", SOURCE.read_text())
     bounds = {row[1]: (row[2], *map(value, row[3:])) for row in [
         (None, *groups) for groups in re.findall(
-            r"\[(OPTION_\w+)\] = \{ KIND_(\w+), FIELD\(\w+\), "
+            r"\[(OPTION_\w+)\] = \{ FIELD\(\w+\), KIND_(\w+), "
             r"([\w* ]+), ([\w* ]+), ([\w* ]+) \}", text)]}
     found = {}
     for word, number, name in re.findall(

@@ -41,7 +41,7 @@ class Trace:
         return self
 
     def end(self):
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=TIMEOUT)
 
     def heard(self, session, who):

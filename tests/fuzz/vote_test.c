@@ -42,23 +42,26 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct slice name = slice_first(text, end);
 	struct slice vote = slice_from_offset(text, name.size + 1);
 	struct cell *cell;
-	const struct host *server, *proxy;
+	const struct host *server, *observer;
 
 	if (name.size == 0 || end == SIZE_MAX || size > 4096)
 		return 0;
 	cell = make_cell(name, vote);
 	server = cell_host(cell, HOST_SERVER, name);
-	proxy = cell_host(cell, HOST_PROXY, name);
-	if (server && proxy) {
+	observer = cell_host(cell, HOST_PROXY, name);
+	if (server && observer) {
 		for (unsigned i = VOTE_DOWN; i <= VOTE_SILENT; i++)
-			fuzz_require(!vote_says(cell, proxy, server,
+			fuzz_require(!vote_says(cell, observer, server,
 					 (enum vote_word)i) ||
-					 !vote_says(cell, proxy, proxy,
+					 !vote_says(cell, observer, observer,
 					     (enum vote_word)i),
 			    "one value is of one host");
 		for (unsigned i = 0; i < VOTE_FAMILY_COUNT; i++)
-			(void)vote_says_family(
-			    cell, proxy, server, (enum vote_family)i);
+			fuzz_require(!vote_says_family(cell, observer, server,
+					 (enum vote_family)i) ||
+					 !vote_says_family(cell, observer,
+					     observer, (enum vote_family)i),
+			    "one value is of one family of one host");
 	}
 	cell_free(&cell);
 	return 0;

@@ -36,7 +36,8 @@ set_up_front(struct front *front, const struct front_play *play, unsigned setup)
 	front->tls_offered = (setup & 7) == STARTTLS || (setup & 7) == EITHER;
 	front->plaintext = (setup & 7) == PLAIN || (setup & 7) == EITHER;
 	if (setup & RELAYS)
-		front->mechanisms = (1U << SASL_MECHANISM_COUNT) - 1;
+		front->mechanisms = ((1U << SASL_MECHANISM_COUNT) - 1) &
+				    ~(1U << SASL_EXTERNAL | 1U << SASL_GSSAPI);
 	if (setup & TOKENS)
 		front->mechanisms = 1U << SASL_XOAUTH2;
 }

@@ -52,6 +52,9 @@ def copy_of_the_tree(build, folder):
             copy = folder / "build" / path.relative_to(build)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
+    headers = ROOT / "build" / "slapd-headers"
+    if headers.is_dir():
+        shutil.copytree(headers, folder / "build" / "slapd-headers")
 
 
 def check_logs(folder):

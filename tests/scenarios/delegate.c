@@ -138,7 +138,7 @@ seal(EncTicketPart *part, const krb5_keytab_entry *entry,
 	Ticket ticket = { .tkt_vno = 5, .realm = service->realm };
 	krb5_crypto crypto;
 	unsigned char *buffer;
-	size_t length, size;
+	size_t length, size = 0;
 	int code;
 
 	ticket.sname.name_type = (NAME_TYPE)KRB5_NT_SRV_INST;

@@ -108,7 +108,7 @@ class Overlaid(Directory):
         """None, or the error that it raised."""
         connection = ldap.initialize(self.url)
         connection.set_option(ldap.OPT_NETWORK_TIMEOUT, 5)
-        connection.set_option(ldap.OPT_TIMEOUT, 20)
+        connection.set_option(ldap.OPT_TIMEOUT, 60)
         try:
             connection.simple_bind_s(dn or person_dn(uid), password)
         except ldap.LDAPError as error:
@@ -119,7 +119,7 @@ class Overlaid(Directory):
 
     def as_user(self, uid, password):
         connection = ldap.initialize(self.url)
-        connection.set_option(ldap.OPT_TIMEOUT, 20)
+        connection.set_option(ldap.OPT_TIMEOUT, 60)
         connection.simple_bind_s(person_dn(uid), password)
         return connection
 

@@ -282,10 +282,11 @@ def realm_ldif(people=0):
 class Realm:
     """All of it; each KDC has a replica of its own."""
 
-    def __init__(self, folder, make_directory=None, options=None):
+    def __init__(self, folder, make_directory=None, options=None, people=12,
+                 workers=2):
         self.folder = pathlib.Path(folder)
         self.master_key = self.folder / "master.key"
-        self.options = options
+        self.options, self.people, self.workers = options, people, workers
         self.running = []
         self.clients = 0
         try:
@@ -297,7 +298,7 @@ class Realm:
     def start(self, make_directory):
         make_master_key(self.master_key)
         self.directory = make_directory(self)
-        self.directory.load(realm_ldif(12))
+        self.directory.load(realm_ldif(self.people))
         self.running.append(self.directory)
         self.directory.start()
         self.replicad = self.replica("replica")
@@ -323,7 +324,8 @@ class Realm:
     def make_kdc(self, name, replicad, last=61, **more):
         made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
                    replicad, self.master_key,
-                   **{"options": self.options, **more})
+                   **{"options": self.options, "workers": self.workers,
+                      **more})
         self.running.append(made)
         return made
 

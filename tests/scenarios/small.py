@@ -146,6 +146,14 @@ class House:
     def output(self, name):
         return (self.folder / f"{name}.out").read_text(errors="replace")
 
+    def check_output(self, name):
+        """Nobody died that was not killed, and sanitizers found nothing."""
+        faults = [line for line in self.output(name).splitlines()
+                  if "event=child_died" in line and "Killed" not in line
+                  or "ERROR: " in line and "Sanitizer" in line
+                  or "runtime error:" in line]
+        assert not faults, "\n".join(faults)
+
     def stop(self):
         for process in reversed(self.running.values()):
             process.send_signal(signal.SIGCONT)

@@ -142,7 +142,8 @@ def test_life_of_a_cell(command):
     assert set(first) == {"ldap1", "ldap2", "dns1", "mbox1", "mbox2", "mbox3",
                           "replica1", "replica2", "replica3", "proxy1",
                           "proxy2", "observer1", "zone1", "zone2",
-                          "mx1"}
+                          "mx1", "kdc1", "kdc2", "kpasswd1", "kpasswd2",
+                          "replica-kdc1", "replica-kdc2"}
     log_in(facts)
     assert "down" not in command.succeed("status")
 
@@ -177,7 +178,7 @@ def test_a_new_build_replaces_the_daemons_that_run(command, tmp_path):
     new = tmp_path / "build"
     new.mkdir()
     for name in ("postcell-proxyd", "postcell-replicad", "postcell-zoned",
-                 "postcellctl"):
+                 "postcellctl", "postcell.so", "postcell_hdb.so"):
         shutil.copy(command.build / name, new)
     command.build = new
     command.succeed("start")
@@ -289,6 +290,7 @@ TOLD_SIGNS = {
     "imaps://": "INBOX",
     "pop3s://": "1 ",
     "s_client": "a OK",
+    "kinit": "krbtgt/CELL.TEST@CELL.TEST",
     "kdig": f"{NET}.1",
     "ldapadd": "adding new entry",
     "ldapmodify": "modifying entry",
@@ -302,7 +304,7 @@ def test_facts_are_those_of_the_design(command):
     assert set(facts) == {f"CELL_{name}" for name in """
         DOMAIN HOST IPS CA IMAP IMAPS POP3 POP3S SUBMISSION SUBMISSIONS SIEVE
         LMTP LDAP_URIS LDAP_SUFFIX PEOPLE ADMIN_DN ADMIN_PW DNS USERS SERVERS
-        CTL PIDS""".split()}
+        CTL PIDS REALM""".split()} | {"KRB5_CONFIG"}
     assert facts == Cell(command.folder).facts()
     assert len(facts["CELL_IPS"].split()) == 2
     assert os.path.isdir(facts["CELL_PIDS"])

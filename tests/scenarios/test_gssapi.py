@@ -262,6 +262,7 @@ def place(build):
     os.environ["KRB5_CONFIG"] = str(made.conf)
     try:
         yield made.begin()
+        made.check_output("proxyd")
     finally:
         if before is None:
             del os.environ["KRB5_CONFIG"]

@@ -218,12 +218,12 @@ def test_parallel_binds_do_not_grow(tmp_path, keys):
             return good is None and refused(bad)
 
         def load(rounds):
-            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
                 assert all(pool.map(work, range(rounds)))
 
-        load(600)  # threads, arenas and caches are there now
+        load(200)  # threads, arenas and caches are there now
         before = made.memory_kib()
-        load(1200)
+        load(400)
         assert made.memory_kib() - before < 6000, (before, made.memory_kib())
     finally:
         made.stop()

@@ -129,13 +129,17 @@ def served_by(cell, login, password):
 
 
 @both_proxies
-def test_fetchmail_fetches(cell, proxy, tmp_path):
+@pytest.mark.parametrize("protocol, port, how", [
+    ("pop3", "pop3", 'sslproto "tls1.2+"'), ("pop3", "pop3s", "ssl"),
+    ("imap", "imap", 'sslproto "tls1.2+"'), ("imap", "imaps", "ssl")],
+    ids=["pop3", "pop3s", "imap", "imaps"])
+def test_fetchmail_fetches(cell, proxy, protocol, port, how, tmp_path):
     put(cell, "felix", "felix-secret", b"fetchmail")
     conf = tmp_path / "fetchmailrc"
     conf.write_text(f"""
-poll {address(cell, proxy)} protocol pop3 service {PORTS['pop3']}
+poll {address(cell, proxy)} protocol {protocol} service {PORTS[port]}
   user felix password felix-secret keep fetchall
-  sslproto "tls1.2+" sslcertck sslcertfile {cell.layout.ca}
+  {how} sslcertck sslcertfile {cell.layout.ca}
   sslcommonname {HOST} mda "cat >>{tmp_path}/mail"
 """)
     conf.chmod(0o600)

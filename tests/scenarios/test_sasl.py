@@ -127,6 +127,7 @@ def place(build):
                     lambda: all(greets(PROXY, port)
                                 for port in PORTS.values()))
         yield folder
+        house.check_output("proxyd")
     finally:
         house.stop()
 

@@ -101,36 +101,41 @@ def test_curl_sends(cell, proxy, url, options, tmp_path):
 
 
 @both_proxies
-def test_msmtp_sends(cell, proxy, tmp_path):
+@pytest.mark.parametrize("port, starttls", [
+    ("submission", "on"), ("submissions", "off")])
+def test_msmtp_sends(cell, proxy, port, starttls, tmp_path):
+    subject = f"msmtp-{proxy}-{port}"
     conf = tmp_path / "msmtprc"
     conf.write_text(f"""
 account cell
 host {address(cell, proxy)}
-port {PORTS['submission']}
+port {PORTS[port]}
 auth plain
 user anna
 passwordeval "echo anna-secret"
 from anna@cell.test
 tls on
-tls_starttls on
+tls_starttls {starttls}
 tls_trust_file {cell.layout.ca}
 tls_host_override {HOST}
 """)
     conf.chmod(0o600)
     done = subprocess.run(
         ["msmtp", "-C", conf, "-a", "cell", "jakob@cell.test"],
-        input=message(f"msmtp-{proxy}"), capture_output=True, timeout=TIMEOUT)
+        input=message(subject), capture_output=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr.decode()
-    assert len(mails(cell, "jakob", f"msmtp-{proxy}")) == 1
+    assert len(mails(cell, "jakob", subject)) == 1
 
 
 @both_proxies
+@pytest.mark.parametrize("port, how", [
+    ("submission", "-tls"), ("submissions", "--tls-on-connect")])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_swaks_sends(cell, proxy, mechanism):
-    subject = f"swaks-{proxy}-{mechanism}"
+def test_swaks_sends(cell, proxy, port, how, mechanism):
+    subject = f"swaks-{proxy}-{port}-{mechanism}"
     done = subprocess.run(
         ["swaks", "--server", address(cell, proxy), "--port",
-         str(PORTS["submission"]), "-tls", "--tls-ca-path", cell.layout.ca,
+         str(PORTS[port]), how, "--tls-ca-path", cell.layout.ca,
          "--auth", mechanism, "--auth-user", "anna", "--auth-password",
          "anna-secret", "--from", "anna@cell.test", "--to",
          "karin@cell.test", "--header", f"Subject: {subject}", "--pipeline"],
