@@ -5,6 +5,7 @@
  * and the replica where there is one that it may read, and lets others answer
  * when it knows nothing. It never waits: no names, no network.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
