@@ -340,19 +340,49 @@ import_entry(struct import_run *run, size_t line, const struct entry *entry)
 	return import_person(run, line, &person);
 }
 
+/* Whether the line is none of an entry: empty, a comment, or the version. */
+static bool
+is_between(struct slice line)
+{
+	return line.size == 0 || line.data[0] == '#' || slice_is(line, "\r") ||
+	       slice_starts_nocase(line, "version:");
+}
+
+/* Where the next entry begins; a reader says where it ended. */
+static size_t
+next_line(const struct ldif *ldif)
+{
+	struct slice rest = ldif->rest;
+	size_t line = ldif->line + 1;
+
+	while (rest.size > 0) {
+		size_t end = slice_find(rest, '\n');
+
+		if (end == SIZE_MAX || !is_between(slice_first(rest, end)))
+			break;
+		rest = slice_from_offset(rest, end + 1);
+		line++;
+	}
+	return line;
+}
+
 static int
 import_entries(struct import_run *run)
 {
 	struct ldif ldif;
 	struct entry entry;
 	const char *why;
-	enum ldif_result result = LDIF_END;
+	enum ldif_result result = LDIF_ENTRY;
 
 	ldif_init(&ldif, buf_slice(&run->text));
-	while (!run->lost &&
-	       (result = ldif_next(&ldif, &entry, &why)) == LDIF_ENTRY)
-		count_outcome(
-		    run, import_entry(run, ldif.line, &entry), ldif.rest.size);
+	while (!run->lost && result == LDIF_ENTRY) {
+		size_t line = next_line(&ldif);
+
+		result = ldif_next(&ldif, &entry, &why);
+		if (result == LDIF_ENTRY)
+			count_outcome(run, import_entry(run, line, &entry),
+			    ldif.rest.size);
+	}
 	if (!run->lost && result == LDIF_BAD)
 		run->counts[fault(run, ldif.line, slice_from(""), why)]++;
 	buf_wipe(&ldif.text);

@@ -1,7 +1,7 @@
 # All but main is a library, so that tests can take the parts one by one.
 LIBRARIES += libpostcell-ctl
 libpostcell-ctl_SOURCES := $(filter-out ctl/main.c,$(sort $(wildcard ctl/*.c)))
-libpostcell-ctl_PACKAGES := ldap lber jansson
+libpostcell-ctl_PACKAGES := ldap lber jansson libutf8proc
 
 PROGRAMS += postcellctl
 postcellctl_SOURCES := ctl/main.c

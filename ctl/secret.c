@@ -28,7 +28,10 @@ read_line(struct buf *out)
 	return EX_NOINPUT;
 }
 
-/* Whoever interrupts must find the terminal as it was. */
+/*
+ * Whoever interrupts must find the terminal as it was; and nothing is asked
+ * before it is silent, for somebody may type at once.
+ */
 static int
 ask(struct buf *out, const char *user, const char *what)
 {
@@ -38,12 +41,12 @@ ask(struct buf *out, const char *user, const char *what)
 
 	if (tcgetattr(STDIN_FILENO, &before) < 0)
 		return read_line(out);
-	(void)fprintf(stderr, "%s for %s: ", what, user);
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)(ECHO);
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &mask);
 	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+	(void)fprintf(stderr, "%s for %s: ", what, user);
 	code = read_line(out);
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
 	(void)fputc('\n', stderr);

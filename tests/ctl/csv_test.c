@@ -94,8 +94,8 @@ test_nul(void **state)
 static void
 test_bounds(void **state)
 {
-	struct buf text = buf_bounded(4 * CSV_ROW_MAX);
-	struct buf got = buf_bounded(4 * CSV_ROW_MAX);
+	struct buf text = buf_bounded((size_t)4 * CSV_ROW_MAX);
+	struct buf got = buf_bounded((size_t)4 * CSV_ROW_MAX);
 
 	(void)state;
 	for (size_t i = 1; i < CSV_FIELDS_MAX; i++)

@@ -16,9 +16,12 @@ import pytest
 
 import daemons
 import imap
+import overlaid
 import slapd
+from directory import SUFFIX, Directory, base_ldif
 from layout import ADMIN_DN, PEOPLE
 from process import wait_until
+from sanitized import BUILD
 
 NO, USAGE, DATAERR, CANTCREAT, NOPERM = 1, 64, 65, 73, 77
 GOOD = "good password of a test"
@@ -380,6 +383,98 @@ def test_ldif(cell, ctl, directories, gone, tmp_path):
     entry = read(directories[0], "old")
     assert entry["telephoneNumber"] == [b"+49 1"]
     assert b"postcellAccount" in entry["objectClass"]
-    path.write_text("dn: uid=x,dc=old\nuid: x\nno colon\n", encoding="utf-8")
-    assert f"{path}:3: " in run_import(ctl, path, DATAERR, "--format",
-                                       "ldif")[1]
+    path.write_text("version: 1\n# none\n\ndn: uid=x,dc=old\nuid: x\n"
+                    "postcellStatus: asleep\n\ndn: uid=y\nno colon\n",
+                    encoding="utf-8")
+    answer, said = run_import(ctl, path, DATAERR, "--format", "ldif")
+    assert f"{path}:4: \"x\": the status" in said
+    assert f"{path}:9: " in said and counted(answer) == counts(faulty=2)
+
+
+def test_progress_on_a_terminal(ctl, fifty):
+    main, side = pty.openpty()
+    process = subprocess.Popen([*ctl.command, "account", "import", str(fifty)],
+                               stderr=side, stdout=subprocess.DEVNULL)
+    os.close(side)
+    said = read_until(main, b"100 %, 50 added")
+    assert b" 10 added" in said
+    assert process.wait() == 0
+    os.close(main)
+
+
+# -- other directories ---------------------------------------------------------
+
+
+class Plain(Ctl):
+    """postcellctl for one slapd alone, as an operator whom rules bind."""
+
+    OPERATOR = f"uid=operator,{overlaid.PEOPLE}"
+    ACL = (f'access to * by dn.exact="{OPERATOR}" write by anonymous auth'
+           " by * read")
+
+    def __init__(self, folder, server):
+        server.add_person("operator", userPassword="of the operator",
+                          objectClass=["inetOrgPerson"])
+        (folder / "password").write_text("of the operator\n")
+        conf = folder / "postcellctl.conf"
+        conf.write_text(f'replica = "{folder}/none"\ndirectory {{\n'
+                        f'uris = {{ "{server.url}" }}\nsuffix = "{SUFFIX}"\n'
+                        f'people = "{overlaid.PEOPLE}"\n'
+                        f'bind_dn = "{self.OPERATOR}"\ntls = none\n'
+                        f'password_file = "{folder}/password"\n}}\n')
+        self.command = [str(BUILD / "postcellctl"), "--config", str(conf)]
+
+
+def has(server, uid):
+    connection = server.connect()
+    try:
+        return connection.search_s(overlaid.PEOPLE, ldap.SCOPE_SUBTREE,
+                                   f"(uid={uid})", ["*", "+"])
+    finally:
+        connection.unbind_s()
+
+
+def test_a_refused_password_leaves_no_account(tmp_path):
+    server = overlaid.Overlaid(
+        tmp_path / "slapd", 41, overlaid.make_master_key(tmp_path),
+        acl=Plain.ACL, policy={"pwdCheckQuality": 2, "pwdMinLength": 12})
+    server.load()
+    server.start()
+    try:
+        ctl = Plain(tmp_path, server)
+        said = ctl.fail(NOPERM, "account", "add", "weak", input="short\n")
+        assert "quality" in said and not has(server, "weak")
+        path = tmp_path / "people.csv"
+        path.write_text("uid,password\nweak,short\nstrong,long enough it is\n",
+                        encoding="utf-8")
+        answer, said = run_import(ctl, path, DATAERR)
+        assert counted(answer) == counts(added=1, faulty=1)
+        assert f'{path}:2: "weak": ' in said and "quality" in said
+        assert not has(server, "weak")
+        assert server.bind("strong", "long enough it is") is None
+        ctl.fail(NOPERM, "account", "passwd", "strong", input="short\n")
+        assert server.bind("strong", "long enough it is") is None
+    finally:
+        server.stop()
+
+
+def test_a_directory_without_keys(tmp_path):
+    """Neither the overlay nor its schema: accounts with hashes."""
+    server = Directory(tmp_path / "slapd", f"{overlaid.NET}.42", 11389,
+                       acl=Plain.ACL)
+    server.load(base_ldif())
+    server.start()
+    try:
+        ctl = Plain(tmp_path, server)
+        ctl.succeed("account", "add", "hashed", input=GOOD)
+        (_, entry), = has(server, "hashed")
+        assert b"postcellLogin" not in entry["objectClass"]
+        assert entry["userPassword"][0].startswith(b"{SSHA}")
+        shown = ctl.show("hashed")
+        assert (shown["password"], shown["key_version"]) == ("hash", None)
+        assert not shown["replica"]["found"]
+        ctl.succeed("account", "disable", "hashed")
+        assert ctl.show("hashed")["status"] == "disabled"
+        assert "already" in ctl.succeed("account", "unlock", "hashed")
+    finally:
+        server.stop()
