@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,13 +301,13 @@ hex_digit(char c)
 
 /* An account's id, in hexadecimal. */
 static bool
-read_id(const char *text, char id[ACCOUNT_ID_SIZE])
+read_id(struct slice text, char id[ACCOUNT_ID_SIZE])
 {
-	if (strlen(text) != (size_t)2 * ACCOUNT_ID_SIZE)
+	if (text.size != (size_t)2 * ACCOUNT_ID_SIZE)
 		return false;
 	for (size_t i = 0; i < ACCOUNT_ID_SIZE; i++) {
-		int high = hex_digit(text[2 * i]);
-		int low = hex_digit(text[2 * i + 1]);
+		int high = hex_digit(text.data[2 * i]);
+		int low = hex_digit(text.data[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
@@ -325,7 +326,7 @@ answer_end(struct relay *relay, int fd, const char *question)
 
 	if (sscanf(question, "%7s %*u %255s", verb, argument) != 2)
 		return;
-	if (strcmp(verb, "kick") == 0 && read_id(argument, id))
+	if (strcmp(verb, "kick") == 0 && read_id(slice_from(argument), id))
 		ended = moves_end(relay, slice_of(id, sizeof(id)), nothing,
 		    "kicked by an administrator");
 	else if (strcmp(verb, "flush") == 0)
@@ -341,12 +342,15 @@ answer_end(struct relay *relay, int fd, const char *question)
 static void
 take_trace(struct relay *relay, int fd, const char *question)
 {
-	char argument[CONTROL_QUESTION_SIZE], id[ACCOUNT_ID_SIZE];
-	long seconds;
+	struct slice rest = slice_from(question), word, account;
+	char id[ACCOUNT_ID_SIZE];
+	uint64_t seconds;
 
-	if (sscanf(question, "trace %*u %255s %ld", argument, &seconds) == 2 &&
-	    read_id(argument, id))
-		trace_begin(relay, fd, slice_of(id, sizeof(id)), seconds);
+	if (slice_next_word(&rest, ' ', &word) &&
+	    slice_next_word(&rest, ' ', &word) &&
+	    slice_next_word(&rest, ' ', &account) && read_id(account, id) &&
+	    slice_to_uint(slice_trim(rest), LONG_MAX, &seconds) == 0)
+		trace_begin(relay, fd, slice_of(id, sizeof(id)), (long)seconds);
 	else
 		close(fd);
 }
