@@ -19,10 +19,11 @@
 
 #include <krb5.h>
 
-#define WINDOW     16
-#define USERS_MAX  10000
-#define SILENCE_MS 1000
-#define AS_REP     0x6b /* APPLICATION 11 */
+#define WINDOW      16
+#define SECONDS_MAX 3600
+#define USERS_MAX   10000
+#define SILENCE_MS  1000
+#define AS_REP      0x6b /* APPLICATION 11 */
 
 static krb5_context context;
 
@@ -108,12 +109,24 @@ make_request(char *realm, unsigned number, const char *password)
 	return out;
 }
 
+/* 0 for what is no number from 1 to max. */
+static unsigned long
+number(const char *text, unsigned long max)
+{
+	char *rest;
+	unsigned long value = strtoul(text, &rest, 10);
+
+	return *text == '\0' || *rest != '\0' || value > max ? 0 : value;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	krb5_data requests[USERS_MAX];
 	unsigned users, next = 0;
+	unsigned long seconds;
+	uint16_t port;
 	unsigned long replies = 0, faults = 0, lost = 0;
 	unsigned char reply[65536];
 	double begin, end;
@@ -121,19 +134,22 @@ main(int argc, char **argv)
 
 	if (argc != 7 || krb5_init_context(&context) != 0)
 		errx(64, "ADDRESS PORT REALM PASSWORD USERS SECONDS");
-	users = (unsigned)atoi(argv[5]);
-	if (users == 0 || users > USERS_MAX)
-		errx(64, "1 to %d users", USERS_MAX);
+	users = (unsigned)number(argv[5], USERS_MAX);
+	port = (uint16_t)number(argv[2], UINT16_MAX);
+	seconds = number(argv[6], SECONDS_MAX);
+	if (users == 0 || port == 0 || seconds == 0)
+		errx(64, "a port, 1 to %d users, 1 to %d seconds", USERS_MAX,
+		    SECONDS_MAX);
 	for (unsigned i = 0; i < users; i++)
 		requests[i] = make_request(argv[3], i, argv[4]);
-	address.sin_port = htons((uint16_t)atoi(argv[2]));
+	address.sin_port = htons(port);
 	(void)inet_pton(AF_INET, argv[1], &address.sin_addr);
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	if (fd < 0 ||
 	    connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
 		err(1, "%s", argv[1]);
 	begin = now();
-	end = begin + atof(argv[6]);
+	end = begin + (double)seconds;
 	for (int i = 0; i < WINDOW; i++, next = (next + 1) % users)
 		(void)send(fd, requests[next].data, requests[next].length, 0);
 	while (now() < end) {

@@ -8,7 +8,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice datagram = slice_of(data, size);
-	struct buf again = buf_bounded(AUTH_PROTOCOL_SIZE_MAX * 8);
+	struct buf again = buf_bounded((size_t)AUTH_PROTOCOL_SIZE_MAX * 8);
 	struct auth_request request;
 	struct auth_answer answer;
 
