@@ -342,13 +342,15 @@ answer_end(struct relay *relay, int fd, const char *question)
 static void
 take_trace(struct relay *relay, int fd, const char *question)
 {
-	struct slice rest = slice_from(question), word, account;
+	struct slice rest = slice_from(question), words[3];
 	char id[ACCOUNT_ID_SIZE];
 	uint64_t seconds;
+	size_t count = 0;
 
-	if (slice_next_word(&rest, ' ', &word) &&
-	    slice_next_word(&rest, ' ', &word) &&
-	    slice_next_word(&rest, ' ', &account) && read_id(account, id) &&
+	while (count < ARRAY_SIZE(words) &&
+	       slice_next_word(&rest, ' ', &words[count]))
+		count++;
+	if (count == ARRAY_SIZE(words) && read_id(words[2], id) &&
 	    slice_to_uint(slice_trim(rest), LONG_MAX, &seconds) == 0)
 		trace_begin(relay, fd, slice_of(id, sizeof(id)), (long)seconds);
 	else

@@ -41,7 +41,7 @@ main(int argc, char **argv)
 	(void)fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin))
 		return 1;
-	*COMPAT_ENTRY(&entry)->max_life = (unsigned)atoi(argv[2]);
+	*COMPAT_ENTRY(&entry)->max_life = (unsigned)strtoul(argv[2], NULL, 10);
 	code = db->hdb_store(context, db, HDB_F_REPLACE, &entry);
 	if (code != 0)
 		krb5_err(context, 1, code, "store");

@@ -118,8 +118,8 @@ static void
 test_bounds(void **state)
 {
 	(void)state;
-	assert_int_equal(parse_size(KEYSET_KEY_MAX / 3 * 4), 0);
-	assert_int_equal(parse_size(KEYSET_KEY_MAX / 3 * 4 + 4), -1);
+	assert_int_equal(parse_size((size_t)KEYSET_KEY_MAX / 3 * 4), 0);
+	assert_int_equal(parse_size((size_t)KEYSET_KEY_MAX / 3 * 4 + 4), -1);
 	assert_int_equal(parse_size(16384), -1);
 }
 

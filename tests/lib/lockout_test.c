@@ -14,9 +14,10 @@
 #include "lib/lockout.h"
 #include "lib/timestamp.h"
 
-#define NOW      INT64_C(1800000000000000)
-#define SECOND   TIMESTAMP_SECOND
-#define SMALL    (64 * 2 * sizeof(uint64_t)) /* a head and 63 accounts */
+#define NOW    INT64_C(1800000000000000)
+#define SECOND TIMESTAMP_SECOND
+/* A head and 63 accounts. */
+#define SMALL    ((size_t)64 * 2 * sizeof(uint64_t))
 #define GUESSERS 200
 
 static const struct lockout_policy policy = { 5, 60 * SECOND };
@@ -151,7 +152,7 @@ static void
 test_clock_back(void **state)
 {
 	struct lockout table = table_of(LOCKOUT_SIZE);
-	int64_t year = 365 * 86400 * SECOND;
+	int64_t year = (int64_t)365 * 86400 * SECOND;
 
 	(void)state;
 	for (int i = 0; i < 5; i++)

@@ -23,9 +23,13 @@
 #define LIFE 3600 /* s */
 
 /* libkrb5 exports it to the KDC, and no header of its own names it. */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,readability-identifier-naming)
+ */
 krb5_error_code _krb5_pac_sign(krb5_context context, krb5_pac pac,
     time_t authtime, krb5_principal principal, const krb5_keyblock *server,
     const krb5_keyblock *kdc, krb5_data *data);
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,readability-identifier-naming)
+ */
 
 static krb5_context context;
 
