@@ -54,13 +54,12 @@ print_median(double *runs)
 static struct slice
 put_name(char name[32], uint64_t number)
 {
-	char *at = name + 32;
-	size_t size = 0;
+	size_t at = 32, size = 0;
 
 	for (; number > 0 || size < 6; number /= 10, size++)
-		*--at = (char)('0' + number % 10);
-	*--at = 'u';
-	return slice_of(at, size + 1);
+		name[--at] = (char)('0' + number % 10);
+	name[--at] = 'u';
+	return slice_of(&name[at], size + 1);
 }
 
 static double

@@ -122,7 +122,7 @@ static void
 test_what_does_not_fit_fails(void **state)
 {
 	static char text[UINT16_MAX + 1];
-	struct buf out = buf_bounded(2 * AUTH_PROTOCOL_SIZE_MAX);
+	struct buf out = buf_bounded((size_t)2 * AUTH_PROTOCOL_SIZE_MAX);
 	struct auth_request large = { .message = { text, sizeof(text) } };
 
 	(void)state;
