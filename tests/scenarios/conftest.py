@@ -15,6 +15,7 @@ from cell import Cell  # noqa: E402
 from sanitized import BUILD  # noqa: E402
 
 NET = os.environ.get("CELL_NET", "127.0.32")
+FOLDER = os.environ.get("CELL_FOLDER", "scenarios")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def running_cell(folder, net, build):
 
 @pytest.fixture(scope="session")
 def cell(build):
-    with running_cell(build / "scenarios", NET, build) as running:
+    with running_cell(build / FOLDER, NET, build) as running:
         yield running
 
 
