@@ -63,8 +63,10 @@ def test_ids_of_sessions(started, servers):
     drawn = []
     for proxy in (started(), started()):
         log_in(proxy, servers)
+        ended = wait_until(lambda p=proxy: p.events("session_end"),
+                           "end of a session in the log")
         ids = [re.search(r"session=([0-9a-f]{27}) ", line)[1]
-               for line in proxy.events("session_end")]
+               for line in ended]
         drawn.append({each[8:16] for each in ids})
     assert all(drawn) and not drawn[0] & drawn[1]
 
