@@ -177,13 +177,25 @@ def test_postfix_delivers_to_everybody(cell, name, port):
         port == EXCHANGER_PORT
 
 
+def logged_in(cell, proxy):
+    """None while the server is not reached, as after it was killed."""
+    session = open_smtp(cell, proxy)
+    try:
+        session.login("anna", "anna-secret")
+    except smtplib.SMTPAuthenticationError as error:
+        session.close()
+        assert error.smtp_code == 454, error
+        return None
+    return session
+
+
 @needs_postfix
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_from_submission_to_the_mailbox(cell, name, proxy):
     """Proxy, Postfix, LMTP by a proxy, the recipient's own server."""
     people = list(one_for_each_server(cell).values())
-    session = open_smtp(cell, proxy)
-    session.login("anna", "anna-secret")
+    session = wait_until(lambda: logged_in(cell, proxy), TIMEOUT, 0.2)
+    assert session
     session.sendmail("anna@cell.test", [f"{uid}@cell.test" for uid in people],
                      message(name))
     session.quit()
