@@ -11,11 +11,15 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "cell"), str(ROOT / "tests")]
 
+import daemons  # noqa: E402
 from cell import Cell  # noqa: E402
 from sanitized import BUILD  # noqa: E402
 
 NET = os.environ.get("CELL_NET", "127.0.32")
 FOLDER = os.environ.get("CELL_FOLDER", "scenarios")
+# ms that a probe may take where no failure is the matter: on a busy machine a
+# server that answers late would be taken out, and tests want all of them.
+PATIENCE = 3000
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +32,13 @@ def running_cell(folder, net, build):
     """Runs, and works: Cell.start waits for a login. Its logs stay."""
     running = Cell(folder, net=net, build=build)
     running.stop()
+    before = daemons.PROBE_TIMEOUT
+    daemons.PROBE_TIMEOUT = PATIENCE
     try:
         running.start()
         yield running
     finally:
+        daemons.PROBE_TIMEOUT = before
         running.stop()
     check_logs(running.layout.log)
 
