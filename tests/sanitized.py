@@ -18,3 +18,6 @@ TIME = 3 if IS_SANITIZED else 1
 if IS_SANITIZED:
     os.environ["ASAN_OPTIONS"] = (os.environ.get("ASAN_OPTIONS", "")
                                   + ":quarantine_size_mb=1")
+# For programs that end at once, and leave to their end what they took.
+SHORT_LIVED = ({"ASAN_OPTIONS": os.environ["ASAN_OPTIONS"]
+                + ":detect_leaks=0"} if IS_SANITIZED else {})

@@ -19,6 +19,7 @@ from conftest import NET
 from directory import (ADMIN, PASSWORD, ROOT, SUFFIX, Directory,
                        base_ldif, wait_until)
 from replicad import BUILD, Replicad
+from sanitized import SHORT_LIVED
 
 REALM = "REPLICA.TEST"
 SERVERS = pathlib.Path("/usr/lib/heimdal-servers")
@@ -136,7 +137,8 @@ class Kdc:
         return done
 
     def environment(self, **more):
-        return {**os.environ, "KRB5_CONFIG": str(self.conf), **more}
+        return {**os.environ, **SHORT_LIVED, "KRB5_CONFIG": str(self.conf),
+                **more}
 
     def found(self):
         """Makes the realm: krbtgt and the services of the KDC itself."""
@@ -219,7 +221,8 @@ class Client:
         return subprocess.run(
             [str(word) for word in words], capture_output=True, text=True,
             errors="replace", input=text, timeout=timeout,
-            env={**os.environ, "KRB5_CONFIG": str(self.conf),
+            env={**os.environ, **SHORT_LIVED,
+                 "KRB5_CONFIG": str(self.conf),
                  "KRB5CCNAME": self.cache})
 
     def kinit(self, name, password, *words, timeout=60):
