@@ -269,6 +269,12 @@ void config_access(const struct config *config,
     const struct config_listener *listener, const union address *client,
     unsigned *mechanisms, bool *plaintext);
 
+/* Does it concern the listener of that title? */
+bool config_is_network_of(
+    const struct config_network *network, const char *title);
+/* What is offered there to anybody, wherever a client is. */
+unsigned config_mechanisms(
+    const struct config *config, const struct config_listener *listener);
 /* Is anybody offered a mechanism there that the back end has to take? */
 bool config_relays_mechanisms(
     const struct config *config, const struct config_listener *listener);
