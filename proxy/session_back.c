@@ -5,6 +5,7 @@
 #include "proxy/connect.h"
 #include "proxy/session_auth.h"
 #include "proxy/session_front.h"
+#include "proxy/session_relay.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
 
