@@ -307,7 +307,7 @@ supervise(struct parent *parent)
 			children_signal(parent, SIGKILL);
 			parent->start_from_ms = relay_now_ms() + STOP_TIME;
 		}
-		if (ready > 0 && (fds[1].revents & POLLIN))
+		if (ready > 0 && health && (fds[1].revents & POLLIN))
 			take_request(parent, health);
 		if (ready > 0 && (fds[0].revents & POLLIN))
 			take_signal(parent);
