@@ -25,7 +25,11 @@ tests/bench/asreq_SOURCES := tests/bench/asreq.c
 tests/bench/asreq_PACKAGES := heimdal-krb5
 tests/bench/asreq_LIBS := -lasn1
 
-.PHONY: bench bench-kdc
+.PHONY: bench bench-kdc bench-gssapi
+# Logins by ticket beside those by password.
+bench-gssapi: all
+	tools/bootstrap build cell check
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/gssapi.py
 # Tickets by our back end and by Heimdal's own.
 bench-kdc: $(BUILD)/tests/bench/asreq all
 	tools/bootstrap build cell
