@@ -28,7 +28,7 @@ tests/kdc-plugin/administer_SOURCES := tests/kdc-plugin/administer.c
 tests/kdc-plugin/administer_PACKAGES := heimdal-krb5
 tests/kdc-plugin/administer_LIBS := -lhdb
 scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
-	tests/kdc-plugin/administer
+	tests/kdc-plugin/administer tests/bench/asreq
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and

@@ -13,7 +13,8 @@ PEERS ?=
 BENCH_NET ?= 127.0.100
 
 bench_programs := tests/bench/asreq tests/bench/sink tests/bench/load tests/bench/replica_bench
-TESTS += $(bench_programs)
+# Scenarios measure with some of them.
+TESTS += $(filter-out $(scenario_programs),$(bench_programs))
 tests/bench/sink_SOURCES := tests/bench/sink.c
 tests/bench/load_SOURCES := tests/bench/load.c
 tests/bench/load_PACKAGES := openssl
