@@ -41,7 +41,6 @@ CONFIG = """\
 [realms]
 	{realm} = {{
 {kdcs}
-		kpasswd_server = {address}:{kpasswd_port}
 	}}
 [logging]
 	kdc = 0-/FILE:{folder}/kdc.log
@@ -108,6 +107,7 @@ class Kdc:
             "starttls": "no", "timeout": 2, "lockout_limit": 10, "modify_passwords": "no"}
         self.options.update(options or {})
         self.kdcs = []  # as its own clients see them
+        self.kpasswdds = []
         self.libdefaults = ""
         self.kdc = self.kpasswdd = None
         self.write_conf()
@@ -118,14 +118,17 @@ class Kdc:
 
     def write_conf(self, path=None, modules=("postcell_hdb.so",)):
         kdcs = self.kdcs or [f"{self.address}:{self.port}"]
+        kpasswdds = self.kpasswdds or [f"{self.address}:{self.kpasswd_port}"]
         (path or self.conf).write_text(CONFIG.format(
             realm=REALM, folder=self.folder, address=self.address,
-            port=self.port, kpasswd_port=self.kpasswd_port,
+            port=self.port,
             master_key=self.master_key, workers=self.workers,
             database=self.database, module=BUILD / "postcell_hdb.so",
             libdefaults=self.libdefaults,
             plugins=plugins(self.folder / "plugins", *modules),
-            kdcs="\n".join(f"\t\tkdc = {each}" for each in kdcs),
+            kdcs="\n".join([
+                *(f"\t\tkdc = {each}" for each in kdcs),
+                *(f"\t\tkpasswd_server = {each}" for each in kpasswdds)]),
             options="".join(f"\t{name} = {value}\n" for name, value
                             in self.options.items())))
 
@@ -188,7 +191,15 @@ class Kdc:
         return [line for line in self.log("postcell.log").splitlines()
                 if f"event={word}" in line]
 
+    def send(self, number, *programs):
+        """To all processes of the KDC, and of kpasswdd, or of one of them."""
+        for name in programs or ("kdc", "kpasswdd"):
+            process = getattr(self, name)
+            if process and process.poll() is None:
+                os.killpg(process.pid, number)
+
     def stop(self):
+        self.send(signal.SIGCONT)
         for process in (self.kdc, self.kpasswdd):
             if process and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
