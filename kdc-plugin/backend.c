@@ -156,7 +156,8 @@ backend_audit(
 
 	(void)context;
 	(void)db;
-	if (!entry->context)
+	/* There is no entry for who is unknown. */
+	if (!entry || !entry->context)
 		return 0;
 	if (number == KDC_AUTH_EVENT_CLIENT_AUTHORIZED)
 		attempt_is_right(entry->context);
