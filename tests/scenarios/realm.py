@@ -312,9 +312,12 @@ class Realm:
     def start(self, make_directory):
         make_master_key(self.master_key)
         self.directory = make_directory(self)
-        self.directory.load(realm_ldif(self.people))
-        self.running.append(self.directory)
-        self.directory.start()
+        ldif = realm_ldif(self.people)
+        for each in self.directories:
+            each.load(ldif)
+        for each in self.directories:
+            self.running.append(each)
+            each.start()
         self.replicad = self.replica("replica")
         self.kdc = self.make_kdc("kdc", self.replicad)
         self.kdc.found()
@@ -327,8 +330,13 @@ class Realm:
                          quiet_port(socket.SOCK_STREAM, address),
                          schemas=KERBEROS_SCHEMAS)
 
+    @property
+    def directories(self):
+        """In the order in which its hosts ask them."""
+        return [self.directory, *self.directory.peers]
+
     def replica(self, name, start=True, keys="yes"):
-        made = Replicad(self.folder / name, [self.directory],
+        made = Replicad(self.folder / name, self.directories,
                         {"keys": keys == "yes"})
         made.conf.write_text(re.sub("keys = .*", f"keys = {keys}",
                                     made.conf.read_text()))
@@ -336,7 +344,7 @@ class Realm:
         return made.start() if start else made
 
     def make_kdc(self, name, replicad, last=61, **more):
-        made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
+        made = Kdc(self.folder / name, f"{NET}.{last}", self.directories,
                    replicad, self.master_key,
                    **{"options": self.options, "workers": self.workers,
                       **more})
