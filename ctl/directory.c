@@ -178,15 +178,28 @@ read_password(const char *path, struct buf *password)
 	return EX_OK;
 }
 
+/* libldap takes what it only reads as if it wrote to it. */
+static char *
+writable(const char *text)
+{
+	union {
+		const char *given;
+		char *wanted;
+	} pointer = { .given = text };
+
+	return pointer.wanted;
+}
+
 static int
 log_in(struct directory *directory, struct buf *password)
 {
 	const struct config_directory *config = directory->config;
 	struct berval secret = { password->size, password->data };
 
+	/* Empty credentials, for without any the server asks for them. */
 	if (config->bind == CONFIG_BIND_EXTERNAL)
-		return ldap_sasl_bind_s(
-		    directory->ldap, "", "EXTERNAL", NULL, NULL, NULL, NULL);
+		return ldap_sasl_bind_s(directory->ldap, "", "EXTERNAL",
+		    &(struct berval){ 0, writable("") }, NULL, NULL, NULL);
 	return ldap_sasl_bind_s(directory->ldap, config->bind_dn,
 	    LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
 }
@@ -560,18 +573,6 @@ directory_find(struct directory *directory, const char *base, bool alone,
 }
 
 /* ---- writing ---- */
-
-/* libldap takes what it only reads as if it wrote to it. */
-static char *
-writable(const char *text)
-{
-	union {
-		const char *given;
-		char *wanted;
-	} pointer = { .given = text };
-
-	return pointer.wanted;
-}
 
 /* The parts as libldap wants them; they borrow from the caller's. */
 struct mods {
