@@ -19,6 +19,9 @@ TESTS += tests/simulator/simulator
 tests/scenarios/delegate_SOURCES := tests/scenarios/delegate.c
 tests/scenarios/delegate_PACKAGES := heimdal-krb5
 tests/scenarios/delegate_LIBS := -lasn1
+tests/scenarios/rogue_SOURCES := tests/scenarios/rogue.c
+tests/scenarios/rogue_PACKAGES := heimdal-krb5
+tests/scenarios/rogue_LIBS := -lasn1
 # The options of a module that has no command line.
 tests/kdc-plugin/describe_SOURCES := tests/kdc-plugin/describe.c
 tests/kdc-plugin/describe_USES := $(kdc-plugin_TEST_USES)
@@ -27,7 +30,7 @@ tests/kdc-plugin/describe_LIBS := $(kdc-plugin_TEST_LIBS)
 tests/kdc-plugin/administer_SOURCES := tests/kdc-plugin/administer.c
 tests/kdc-plugin/administer_PACKAGES := heimdal-krb5
 tests/kdc-plugin/administer_LIBS := -lhdb
-scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
+scenario_programs := tests/scenarios/delegate tests/scenarios/rogue tests/kdc-plugin/describe \
 	tests/kdc-plugin/administer tests/bench/asreq
 TESTS += $(scenario_programs)
 

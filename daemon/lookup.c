@@ -1,4 +1,4 @@
-#include "zones/lookup.h"
+#include "daemon/lookup.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>

@@ -1,4 +1,4 @@
-#include "proxy/query.h"
+#include "lib/query.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -83,4 +83,29 @@ query_check(enum service_kind kind, struct slice answer)
 		return QUERY_MORE;
 	return good_if(octet(answer, KDC_MESSAGE_AT) == KDC_AS_REP ||
 		       octet(answer, KDC_MESSAGE_AT) == KDC_ERROR);
+}
+
+/* Length, version, length of an AP-REQ, and that AP-REQ. */
+#define KPASSWD_QUERY    "\x00\x07\x00\x00\x00\x01\x00"
+#define KPASSWD_HEAD     6
+#define KPASSWD_SIZE_MAX UINT16_MAX
+
+struct slice
+query_datagram(enum service_kind kind)
+{
+	if (kind == SERVICE_KPASSWD)
+		return slice_of(KPASSWD_QUERY, sizeof(KPASSWD_QUERY) - 1);
+	return slice_from_offset(query_text(kind), KDC_MESSAGE_AT);
+}
+
+bool
+query_is_answer(enum service_kind kind, struct slice datagram)
+{
+	if (kind == SERVICE_KPASSWD)
+		return datagram.size > KPASSWD_HEAD &&
+		       datagram.size <= KPASSWD_SIZE_MAX &&
+		       (size_t)(octet(datagram, 0) << 8 | octet(datagram, 1)) ==
+			   datagram.size;
+	return datagram.size > 0 && (octet(datagram, 0) == KDC_AS_REP ||
+					octet(datagram, 0) == KDC_ERROR);
 }

@@ -1,4 +1,4 @@
-#include "zones/addresses.h"
+#include "daemon/addresses.h"
 
 #include <stdlib.h>
 #include <string.h>

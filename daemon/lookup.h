@@ -4,13 +4,13 @@
  *
  * By c-ares on the event loop; never blocks. A failure leaves what was known.
  */
-#ifndef ZONES_LOOKUP_H
-#define ZONES_LOOKUP_H
+#ifndef DAEMON_LOOKUP_H
+#define DAEMON_LOOKUP_H
 
 #include <event2/event.h>
 
+#include "daemon/addresses.h"
 #include "daemon/settings.h"
-#include "zones/addresses.h"
 
 struct lookup;
 

@@ -1,12 +1,12 @@
 /*
  * addresses: what is known of the addresses of host names.
  *
- * The plan says which names it needs, the lookup (zones/lookup.h) fills them
+ * The plan says which names it needs, the lookup (daemon/lookup.h) fills them
  * in. What was once found stays until a newer answer replaces it, so that a
  * name server that is down takes no host away. Owns its text.
  */
-#ifndef ZONES_ADDRESSES_H
-#define ZONES_ADDRESSES_H
+#ifndef DAEMON_ADDRESSES_H
+#define DAEMON_ADDRESSES_H
 
 #include <stdbool.h>
 #include <stddef.h>

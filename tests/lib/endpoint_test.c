@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "zones/endpoint.h"
+#include "lib/endpoint.h"
 
 static const struct {
 	const char *text;
@@ -64,10 +64,56 @@ test_rows(void **state)
 	}
 }
 
+static void
+test_format(void **state)
+{
+	static const char *const texts[] = { "192.0.2.1:5300",
+		"[2001:db8::1]:65535" };
+	struct endpoint endpoint, other;
+	struct buf out = buf_bounded(100);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		buf_clear(&out);
+		assert_int_equal(
+		    endpoint_parse(&endpoint, slice_from(texts[i]), 1), 0);
+		assert_int_equal(endpoint_format(&out, &endpoint), 0);
+		assert_string_equal(buf_string(&out), texts[i]);
+	}
+	buf_free(&out);
+	endpoint = (struct endpoint){ 0 };
+	assert_int_equal(endpoint_format(&out, &endpoint), -1);
+	(void)endpoint_parse(&other, slice_from(texts[0]), 1);
+	assert_false(endpoint_equal(&endpoint, &other));
+}
+
+static void
+test_equal(void **state)
+{
+	static const char *const texts[] = { "192.0.2.1:53", "192.0.2.1:54",
+		"192.0.2.2:53", "[2001:db8::1]:53", "[2001:db8::1]:54",
+		"[2001:db8::2]:53" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(texts); j++) {
+			struct endpoint a, b;
+
+			(void)endpoint_parse(&a, slice_from(texts[i]), 1);
+			(void)endpoint_parse(&b, slice_from(texts[j]), 1);
+			assert_int_equal(endpoint_equal(&a, &b), i == j);
+		}
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_equal),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,12 +5,15 @@
  * nothing but that somebody is at work there: a name server is asked for the
  * root's SOA (RFC 1035), a directory for an anonymous bind (RFC 4511), a KDC
  * for a ticket of a realm that nobody has (RFC 4120). Any answer of the
- * protocol is good, errors too. A kpasswd server is not asked: over UDP, which
- * is all that Heimdal's takes, only what looks like a request is answered, and
- * each fills its log with an error; its KDC speaks for it. Pure.
+ * protocol is good, errors too. Observers do not ask kpasswd servers: over UDP,
+ * which is all that Heimdal's takes, only what looks like a request is
+ * answered, and each fills its log with an error; its KDC speaks for it. Who is
+ * about to change a password may. Pure.
  */
-#ifndef PROXY_QUERY_H
-#define PROXY_QUERY_H
+#ifndef LIB_QUERY_H
+#define LIB_QUERY_H
+
+#include <stdbool.h>
 
 #include "lib/service.h"
 #include "lib/slice.h"
@@ -26,5 +29,13 @@ enum query_result {
 struct slice query_text(enum service_kind kind);
 /* Looks at what came until now. */
 enum query_result query_check(enum service_kind kind, struct slice answer);
+
+/*
+ * The same in one datagram, of SERVICE_KERBEROS and SERVICE_KPASSWD, static.
+ * The latter is a request of a version that is none (RFC 3244).
+ */
+struct slice query_datagram(enum service_kind kind);
+/* Whether that answers it. */
+bool query_is_answer(enum service_kind kind, struct slice datagram);
 
 #endif

@@ -1,4 +1,4 @@
-#include "zones/endpoint.h"
+#include "lib/endpoint.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -59,4 +59,43 @@ endpoint_parse(struct endpoint *endpoint, struct slice text, uint16_t port)
 		return 0;
 	}
 	return -1;
+}
+
+int
+endpoint_format(struct buf *out, const struct endpoint *endpoint)
+{
+	const struct sockaddr_in *v4 =
+	    (const struct sockaddr_in *)&endpoint->address;
+	const struct sockaddr_in6 *v6 =
+	    (const struct sockaddr_in6 *)&endpoint->address;
+	bool four = endpoint->address.ss_family == AF_INET;
+	char text[INET6_ADDRSTRLEN];
+
+	if (!inet_ntop(endpoint->address.ss_family,
+		four ? (const void *)&v4->sin_addr
+		     : (const void *)&v6->sin6_addr,
+		text, sizeof(text)))
+		return -1;
+	return buf_printf(out, "%s%s%s:%u", four ? "" : "[", text,
+	    four ? "" : "]", ntohs(four ? v4->sin_port : v6->sin6_port));
+}
+
+bool
+endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	const struct sockaddr_in *a4 = (const struct sockaddr_in *)&a->address;
+	const struct sockaddr_in *b4 = (const struct sockaddr_in *)&b->address;
+	const struct sockaddr_in6 *a6 =
+	    (const struct sockaddr_in6 *)&a->address;
+	const struct sockaddr_in6 *b6 =
+	    (const struct sockaddr_in6 *)&b->address;
+
+	if (a->address.ss_family != b->address.ss_family)
+		return false;
+	if (a->address.ss_family == AF_INET)
+		return a4->sin_port == b4->sin_port &&
+		       a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return a6->sin6_port == b6->sin6_port &&
+	       memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) ==
+		   0;
 }

@@ -1,4 +1,4 @@
-#include "proxy/query.h"
+#include "lib/query.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,6 +60,35 @@ test_answers(void **state)
 		    query_check(rows[i].kind, rows[i].answer), rows[i].result);
 }
 
+static void
+test_datagrams(void **state)
+{
+	struct slice kdc = query_datagram(SERVICE_KERBEROS);
+	struct slice kpasswd = query_datagram(SERVICE_KPASSWD);
+
+	static const struct {
+		enum service_kind kind;
+		struct slice answer;
+		bool is;
+	} rows[] = {
+		{ SERVICE_KERBEROS, { "\x7e\x4e", 2 }, true },
+		{ SERVICE_KERBEROS, { "\x6b\x4e", 2 }, true },
+		{ SERVICE_KERBEROS, { "\0\0\0\x50\x7e", 5 }, false },
+		{ SERVICE_KERBEROS, { "", 0 }, false },
+		{ SERVICE_KPASSWD, { "\0\7\0\1\0\0\x7e", 7 }, true },
+		{ SERVICE_KPASSWD, { "\0\x08\0\1\0\0\x7e", 7 }, false },
+		{ SERVICE_KPASSWD, { "\0\6\0\1\0\0", 6 }, false },
+	};
+
+	(void)state;
+	assert_int_equal((uint8_t)kdc.data[0], 0x6a);
+	assert_int_equal((uint8_t)kdc.data[1], kdc.size - 2);
+	assert_int_equal((uint8_t)kpasswd.data[1], kpasswd.size);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(
+		    query_is_answer(rows[i].kind, rows[i].answer), rows[i].is);
+}
+
 int
 main(void)
 {
@@ -67,6 +96,7 @@ main(void)
 		cmocka_unit_test(test_who_is_asked),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_datagrams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
