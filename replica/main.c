@@ -28,6 +28,7 @@
 #define MAIN_NAME       "postcell-replicad"
 #define MAIN_TICK_MS    100
 #define MAIN_READERS_MS 60000
+#define MAIN_AGAIN_MS   60000 /* until what failed is tried again */
 #define MAIN_FILTER_MAX 65536
 #define MAIN_ERRORS_MAX 65536
 #define MAIN_WHY_SIZE   LDIF_SOURCE_WHY_SIZE
@@ -48,6 +49,8 @@ struct daemon {
 	struct ldif_source *ldif;    /* or that */
 	struct decider *decider;     /* NULL: others decide */
 	struct event *terminate, *interrupt, *hangup, *tick;
+	struct event *shortcut; /* one step of making it */
+	long long shortcut_after_ms;
 	struct buf filter;
 	bool told_ready;
 	long long readers_checked_ms;
@@ -315,6 +318,31 @@ daemon_hangup(evutil_socket_t fd, short what, void *context)
 		providers_hurry(daemon->providers);
 }
 
+/* A step, and then whoever else has something to do gets his turn. */
+static void
+daemon_make_shortcut(evutil_socket_t fd, short what, void *context)
+{
+	struct daemon *daemon = context;
+	struct timeval none = { 0, 0 };
+	bool more = false;
+	const char *why;
+
+	(void)fd;
+	(void)what;
+	if (!store_wants_shortcut(daemon->store))
+		return;
+	if (store_make_shortcut(daemon->store, &more, &why) != 0) {
+		log_why(&daemon->log, LOG_LEVEL_ERROR, "shortcut_failed", why);
+		daemon->shortcut_after_ms =
+		    clock_monotonic_ms() + MAIN_AGAIN_MS;
+	} else if (more) {
+		(void)evtimer_add(daemon->shortcut, &none);
+	} else {
+		log_why(&daemon->log, LOG_LEVEL_DEBUG, "shortcut",
+		    "look-ups are fast from here on");
+	}
+}
+
 static void
 daemon_tick(evutil_socket_t fd, short what, void *context)
 {
@@ -329,6 +357,8 @@ daemon_tick(evutil_socket_t fd, short what, void *context)
 		log_why(&daemon->log, LOG_LEVEL_INFO, "ready",
 		    "the replica is complete");
 	}
+	if (daemon->status.complete && now_ms >= daemon->shortcut_after_ms)
+		event_active(daemon->shortcut, EV_TIMEOUT, 0);
 	if (now_ms - daemon->readers_checked_ms < MAIN_READERS_MS)
 		return;
 	daemon->readers_checked_ms = now_ms;
@@ -348,8 +378,10 @@ daemon_add_events(struct daemon *daemon)
 	    evsignal_new(daemon->base, SIGHUP, daemon_hangup, daemon);
 	daemon->tick =
 	    event_new(daemon->base, -1, EV_PERSIST, daemon_tick, daemon);
+	daemon->shortcut =
+	    evtimer_new(daemon->base, daemon_make_shortcut, daemon);
 	return daemon->terminate && daemon->interrupt && daemon->hangup &&
-		       daemon->tick &&
+		       daemon->tick && daemon->shortcut &&
 		       event_add(daemon->terminate, NULL) == 0 &&
 		       event_add(daemon->interrupt, NULL) == 0 &&
 		       event_add(daemon->hangup, NULL) == 0 &&
@@ -390,7 +422,7 @@ static void
 daemon_free(struct daemon *daemon)
 {
 	struct event *events[] = { daemon->terminate, daemon->interrupt,
-		daemon->hangup, daemon->tick };
+		daemon->hangup, daemon->tick, daemon->shortcut };
 
 	decider_free(&daemon->decider);
 	ldif_source_free(&daemon->ldif);

@@ -80,6 +80,15 @@ bool store_is_full(const struct store *store);
 int store_check_readers(struct store *store);
 
 /*
+ * The shortcut of readers (shortcut.h) is made from what is committed, in
+ * steps of some milliseconds: whether there is reason to, and one step;
+ * *more: it goes on. After -1 it may be begun anew later. The store keeps it
+ * true by itself.
+ */
+bool store_wants_shortcut(const struct store *store);
+int store_make_shortcut(struct store *store, bool *more, const char **why);
+
+/*
  * All below need an open transaction. ids have LAYOUT_ID_SIZE octets.
  */
 

@@ -28,7 +28,7 @@ tests/kdc-plugin/administer_SOURCES := tests/kdc-plugin/administer.c
 tests/kdc-plugin/administer_PACKAGES := heimdal-krb5
 tests/kdc-plugin/administer_LIBS := -lhdb
 scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
-	tests/kdc-plugin/administer
+	tests/kdc-plugin/administer tests/bench/asreq
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
@@ -36,6 +36,7 @@ TESTS += $(scenario_programs)
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
 fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
 fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
+fuzz_TEST_LIBS := $(postcell-proxyd_LIBS)
 FUZZ_TIME ?= 60
 
 define unit

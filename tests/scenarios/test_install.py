@@ -38,6 +38,11 @@ def test_all_is_there_and_nothing_elsewhere(installed):
         expected[f"{prefix}/share/postcell/{path.relative_to(tree)}"] = 0o644
     for path in tree.glob("examples/*"):
         expected[f"{prefix}/share/doc/postcell/examples/{path.name}"] = 0o644
+    for path in tree.glob("dist/systemd/*.in"):
+        expected[f"{prefix}/lib/systemd/system/{path.stem}"] = 0o644
+    expected[f"{prefix}/lib/sysusers.d/postcell.conf"] = 0o644
+    for name in ("postcell.conf", "postcell-slapd.conf"):
+        expected[f"{prefix}/lib/tmpfiles.d/{name}"] = 0o644
     modules = {name: mode for name, mode in found.items()
                if name.endswith(".so")}
     assert len(expected) > 15
