@@ -32,11 +32,12 @@ scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
-# `make fuzz-NAME` lets libFuzzer look for more of them for FUZZ_TIME seconds.
+# `make fuzz` has libFuzzer look for more of them (tools/fuzz).
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
 fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
 fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
 FUZZ_TIME ?= 60
+fuzz_CC ?= clang
 
 define unit
 $(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
@@ -60,13 +61,16 @@ check-dialogues: all
 check-scenarios: all $(patsubst %,$(BUILD)/%,$(scenario_programs))
 	tools/check --build $(BUILD) scenarios
 
-.PHONY: fuzz-%
-fuzz-%: tests/fuzz/%_test.c
+# make fuzz: all targets, FUZZ_TIME seconds each, two at a time; FUZZ_ONLY="NAME ...":
+# these. make fuzz-NAME: one.
+fuzz_names := $(if $(FUZZ_ONLY),$(FUZZ_ONLY),$(patsubst tests/fuzz/%_test.c,%,$(sort $(wildcard tests/fuzz/*_test.c))))
+.PHONY: fuzz
+fuzz:
 	@tools/bootstrap build lint
-	@mkdir -p build-fuzz/corpus/$*
-	$(MAKE) CC=clang BUILD=build-fuzz SAN=address,undefined FUZZ=1 DEV= \
+	$(MAKE) CC="$(fuzz_CC)" BUILD=build-fuzz SAN=address,undefined FUZZ=1 DEV= \
 		CFLAGS='-g -fsanitize=fuzzer-no-link' LDFLAGS=-fsanitize=fuzzer \
-		build-fuzz/tests/fuzz/$*_test
-	build-fuzz/tests/fuzz/$*_test -max_total_time=$(FUZZ_TIME) -timeout=10 \
-		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$* tests/fuzz/corpus/$*
+		$(fuzz_names:%=build-fuzz/tests/fuzz/%_test)
+	tools/fuzz --build build-fuzz --time $(FUZZ_TIME) $(fuzz_names)
+fuzz-%: tests/fuzz/%_test.c
+	@$(MAKE) --no-print-directory fuzz FUZZ_ONLY=$*
 include tests/bench/room.mk
