@@ -1,6 +1,7 @@
 # Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
 # its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES,
-# ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES.
+# ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES; one
+# program in tests/ROOM/NAME_test_MORE and _MORE_LIBS.
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
@@ -36,14 +37,22 @@ TESTS += $(scenario_programs)
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
 fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
 fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
+# Those that play whole sessions: connections to servers are theirs.
+stage_sources := $(addprefix tests/fuzz/,script.c stage.c stage_clock.c stage_peer.c stage_world.c)
+stage_LIBS := -Wl,--wrap=connect_next
+tests/fuzz/delivery_test_MORE := $(stage_sources) tests/fuzz/mail_hub.c tests/fuzz/mail_server.c
+tests/fuzz/delivery_test_MORE_LIBS := $(stage_LIBS)
+tests/fuzz/session_test_MORE := $(stage_sources) tests/fuzz/login_server.c
+tests/fuzz/session_test_MORE_LIBS := $(stage_LIBS) \
+	$(addprefix -Wl$(comma)--wrap=,front_input stream_fill session_begin_relay)
 FUZZ_TIME ?= 60
 fuzz_CC ?= clang
 
 define unit
-$(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
+$(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES) $$($(1)_MORE)
 $(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
 $(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
-$(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS)
+$(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS) $$($(1)_MORE_LIBS)
 endef
 $(foreach name,$(unit_programs),$(eval $(call unit,$(name))))
 TESTS += $(unit_programs)
