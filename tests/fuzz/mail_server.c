@@ -345,9 +345,13 @@ mail_server_turn(struct mail_server *server)
 	read_heard(server);
 	while (server->obeys && server->owed_count > 0 && peer->fd >= 0) {
 		enum mail_owed kind = server->owed[0].kind;
+		size_t before = server->owed_count;
 
 		answer(server, kind);
 		read_said(server);
+		/* Behind the beginning of something else it is no answer. */
+		if (server->owed_count >= before)
+			break;
 		answered = true;
 		if (kind == MAIL_OWES_TLS) {
 			/* What is said goes out before TLS begins. */

@@ -1,5 +1,7 @@
 #include "tests/fuzz/script.h"
 
+#include <sys/socket.h>
+
 #include "proxy/delivery.h"
 #include "proxy/session.h"
 #include "tests/fuzz/fuzz.h"
@@ -44,10 +46,8 @@ script_next(struct stage *stage, struct slice *rest, struct script_line *line)
 }
 
 static void
-say_octets(struct stage_peer *peer, struct slice text)
+add_octets(struct buf *octets, struct slice text)
 {
-	struct buf octets = buf_bounded(SAID_MAX);
-
 	for (size_t i = 0; i < text.size; i++) {
 		char c = text.data[i];
 
@@ -56,9 +56,21 @@ say_octets(struct stage_peer *peer, struct slice text)
 			c = c == 'r' ? '\r' : c == 'n' ? '\n' : c;
 			c = c == '0' ? '\0' : c;
 		}
-		buf_add_char(&octets, c);
+		buf_add_char(octets, c);
 	}
-	stage_say(peer, buf_slice(&octets));
+}
+
+static void
+say_octets(struct stage_peer *peer, struct slice text, bool beneath)
+{
+	struct buf octets = buf_bounded(SAID_MAX);
+
+	add_octets(&octets, text);
+	if (!beneath)
+		stage_say(peer, buf_slice(&octets));
+	else if (peer->fd >= 0 && peer->ssl)
+		(void)send(peer->fd, octets.data, octets.size,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
 	buf_free(&octets);
 }
 
@@ -86,7 +98,8 @@ run_peer(struct stage *stage, const struct script_line *line)
 		stage_say(peer, slice_from("\r\n"));
 		return true;
 	case ';':
-		say_octets(peer, line->text);
+	case '$':
+		say_octets(peer, line->text, line->what == '$');
 		return true;
 	case '%':
 		fill(peer, line->text.size > 0 ? line->text.data[0] : '0');

@@ -88,6 +88,16 @@ on_reap(evutil_socket_t fd, short what, void *context)
 }
 
 static void
+on_guard(evutil_socket_t fd, short what, void *context)
+{
+	struct stage *stage = context;
+
+	(void)fd;
+	(void)what;
+	event_base_loopbreak(stage->relay.base);
+}
+
+static void
 open_relay(struct stage *stage)
 {
 	struct stage_world *world = stage_world();
@@ -115,7 +125,8 @@ open_relay(struct stage *stage)
 	relay->resolver =
 	    resolver_new(relay->base, &world->config->dns_servers, &why);
 	relay->reaper = event_new(relay->base, -1, EV_PERSIST, on_reap, relay);
-	if (!relay->resolver || !relay->reaper)
+	stage->guard = event_new(relay->base, -1, EV_PERSIST, on_guard, stage);
+	if (!relay->resolver || !relay->reaper || !stage->guard)
 		abort();
 	relay->accepting = true;
 	relay->now_s = relay_now_ms() / 1000;
@@ -189,6 +200,9 @@ stage_turn(struct stage *stage)
 	bool moved = true;
 
 	while (moved) {
+		/* What makes itself active again would never let us have ours.
+		 */
+		event_active(stage->guard, EV_TIMEOUT, 1);
 		moved = event_base_loop(base, EVLOOP_NONBLOCK) == 0 &&
 			event_base_get_num_events(
 			    base, EVENT_BASE_COUNT_ACTIVE) > 0;
@@ -261,12 +275,15 @@ forget_failures(struct stage *stage)
 }
 
 static void
-close_relay(struct relay *relay)
+close_relay(struct stage *stage)
 {
+	struct relay *relay = &stage->relay;
+
 	moves_close(relay);
 	offers_free(&relay->offers);
 	resolver_free(&relay->resolver);
 	event_free(relay->reaper);
+	event_free(stage->guard);
 	pump_close(&relay->pump);
 	stage_world()->router = relay->router;
 	event_base_free(relay->base);
@@ -299,7 +316,7 @@ stage_close(struct stage *stage)
 		fuzz_require(LIST_EMPTY(&relay->moves.buckets[i]),
 		    "nobody follows who has ended");
 	forget_failures(stage);
-	close_relay(relay);
+	close_relay(stage);
 	stage_peer_close(&stage->client);
 	for (size_t i = 0; i < stage->server_count; i++)
 		stage_peer_close(&stage->servers[i]);
