@@ -14,9 +14,9 @@
 #include "lib/buf.h"
 #include "tests/fuzz/stage.h"
 
-#define MAIL_QUEUE_MAX  512 /* replies that a server owes, or said too early */
+#define MAIL_QUEUE_MAX  128 /* replies that a server owes, or said too early */
 #define MAIL_USERS_MAX  128 /* recipients of one message */
-#define MAIL_COPIES_MAX 512 /* results that servers gave */
+#define MAIL_COPIES_MAX 256 /* results that servers gave */
 
 /* A message that a server has got whole, for one recipient of its. */
 struct mail_copy {

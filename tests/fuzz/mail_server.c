@@ -39,12 +39,15 @@ mail_copies_free(struct mail_copies *copies)
 size_t
 mail_find_end(struct slice text)
 {
+	static const char end[] = "\r\n.\r\n";
+	const char *found;
+
 	if (text.size >= 3 && memcmp(text.data, ".\r\n", 3) == 0)
 		return 3;
-	for (size_t i = 0; i + 5 <= text.size; i++)
-		if (memcmp(text.data + i, "\r\n.\r\n", 5) == 0)
-			return i + 5;
-	return SIZE_MAX;
+	found = text.size > 0
+		    ? memmem(text.data, text.size, end, sizeof(end) - 1)
+		    : NULL;
+	return found ? (size_t)(found - text.data) + sizeof(end) - 1 : SIZE_MAX;
 }
 
 /* ---- what it says ---- */

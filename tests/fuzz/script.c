@@ -6,7 +6,7 @@
 #include "proxy/session.h"
 #include "tests/fuzz/fuzz.h"
 
-#define SAID_MAX ((size_t)1 << 20) /* octets that one peer says */
+#define SAID_MAX ((size_t)1 << 18) /* octets that one peer says */
 #define FILL     16384
 
 static struct stage_peer *

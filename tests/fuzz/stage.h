@@ -18,7 +18,7 @@
 #include "proxy/relay.h"
 
 #define STAGE_SERVERS   3
-#define STAGE_PEERS_MAX 64 /* connections to servers in one play */
+#define STAGE_PEERS_MAX 16 /* connections to servers in one play */
 
 /* The other end of one connection of the relay. */
 struct stage_peer {

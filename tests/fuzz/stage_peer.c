@@ -132,7 +132,7 @@ say_more(struct stage_peer *peer)
 static bool
 hear_more(struct stage_peer *peer)
 {
-	char octets[16384];
+	static char octets[16384];
 	ssize_t got;
 
 	if (peer->paused || peer->ended)
