@@ -1,7 +1,7 @@
 # Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
 # its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES,
 # ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES; one
-# program in tests/ROOM/NAME_test_MORE and _MORE_LIBS.
+# program in tests/ROOM/NAME_test_MORE, _MORE_USES and _MORE_LIBS.
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
@@ -45,12 +45,19 @@ tests/fuzz/delivery_test_MORE_LIBS := $(stage_LIBS)
 tests/fuzz/session_test_MORE := $(stage_sources) tests/fuzz/login_server.c
 tests/fuzz/session_test_MORE_LIBS := $(stage_LIBS) \
 	$(addprefix -Wl$(comma)--wrap=,front_input stream_fill session_begin_relay)
+tests/fuzz/ask_test_MORE := $(stage_sources) tests/fuzz/login_server.c
+tests/fuzz/ask_test_MORE_LIBS := $(stage_LIBS)
+tests/fuzz/table_test_MORE_USES := libpostcell-ctl
+tests/fuzz/keys_test_MORE_USES := libpostcell-keys
+tests/fuzz/keys_test_MORE_LIBS := $(heimdal_LIBS)
+tests/fuzz/principal_test_MORE_USES := libpostcell-kdc
+tests/fuzz/principal_test_MORE_LIBS := $(postcell_hdb.so_LIBS)
 FUZZ_TIME ?= 60
 fuzz_CC ?= clang
 
 define unit
 $(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES) $$($(1)_MORE)
-$(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
+$(1)_USES := $$($(1)_MORE_USES) $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
 $(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
 $(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS) $$($(1)_MORE_LIBS)
 endef

@@ -47,7 +47,7 @@ struct stage {
 	unsigned secured; /* and for each that begins with TLS */
 	size_t room; /* octets that a socket holds; 0: as the system has it */
 	struct event *guard; /* owned: ends a turn of the loop */
-	int64_t ahead_ms; /* time that has passed by stage_advance() */
+	int64_t ahead_ms;    /* time that has passed by stage_advance() */
 };
 
 /* A stage of its own for each play; the caller sets numbers of its config. */
