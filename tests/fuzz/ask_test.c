@@ -35,7 +35,7 @@ on_done(void *context, enum probe_result result, const char *why)
 	(void)context;
 	play.done++;
 	fuzz_require(why, "a probe tells why");
-	fuzz_require(result != PROBE_GOOD || play.server_count > 0,
+	fuzz_require(result != PROBE_GOOD || play.stage.server_count > 0,
 	    "nothing is good that nobody has said");
 	probe_free(&play.probe);
 }

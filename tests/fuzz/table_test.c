@@ -62,7 +62,9 @@ read_table(struct slice text)
 			struct slice name =
 			    slice_first(csv.fields[column_count], COLUMN_MAX);
 
-			memcpy(names[column_count], name.data, name.size);
+			if (name.size > 0)
+				memcpy(
+				    names[column_count], name.data, name.size);
 			columns[column_count] =
 			    slice_of(names[column_count], name.size);
 		}
