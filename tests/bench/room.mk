@@ -30,12 +30,16 @@ tests/bench/derive_USES := $(slapd-overlay_TEST_USES)
 tests/bench/derive_PACKAGES := $(slapd-overlay_TEST_PACKAGES)
 tests/bench/derive_LIBS := $(slapd-overlay_TEST_LIBS)
 
-.PHONY: bench bench-bind bench-kdc
+.PHONY: bench bench-bind bench-kdc bench-gssapi
 # A bind, beside the key that is derived for it.
 bench-bind: $(BUILD)/tests/bench/derive all
 	tools/bootstrap build cell
 	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/bind.py \
 		$(if $(FIRST),--first) $(if $(ROUNDS),--rounds $(ROUNDS))
+# Logins by ticket beside those by password.
+bench-gssapi: all
+	tools/bootstrap build cell check
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/tickets.py
 # Tickets by our back end and by Heimdal's own.
 bench-kdc: $(BUILD)/tests/bench/asreq all
 	tools/bootstrap build cell
