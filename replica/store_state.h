@@ -14,6 +14,10 @@ struct store {
 	MDB_txn *txn; /* owned; NULL between transactions */
 	MDB_dbi meta, names, journal;
 	MDB_dbi tables[STORE_TABLE_COUNT];
+	/* Of the transaction, and gone with it; NULL until needed. They stay
+	 * where they are, for what is near is found at once from there. */
+	MDB_cursor *names_cursor, *walks[STORE_TABLE_COUNT];
+	bool complete;     /* was filled once: others may follow its changes */
 	bool cell_changed; /* in this transaction, for readers */
 	bool cell_touched; /* in whatever way */
 	int failure;       /* the last code of LMDB that was not good */
@@ -25,7 +29,7 @@ struct store {
 	void *context;
 	store_cell_changed *on_cell;
 	void *cell_context;
-	struct buf old_names, new_names, scratch;
+	struct buf old_names, new_names, key, scratch;
 };
 
 /* Notes the code of LMDB or libc, and returns -1. */
