@@ -85,7 +85,7 @@ store_forget_cursors(struct store *store)
 {
 	store->names_cursor = NULL;
 	for (size_t i = 0; i < STORE_TABLE_COUNT; i++)
-		store->walks[i] = NULL;
+		store->cursors[i] = NULL;
 }
 
 /*
@@ -327,8 +327,12 @@ store_get(struct store *store, enum store_table table, struct slice id,
     struct slice *record, const char **why)
 {
 	MDB_val key = layout_value(id), value;
-	int code = mdb_get(store->txn, store->tables[table], &key, &value);
+	int code =
+	    store_cursor(store, store->tables[table], &store->cursors[table]);
 
+	if (code == 0)
+		code = mdb_cursor_get(
+		    store->cursors[table], &key, &value, MDB_SET);
 	*record = code == 0 ? layout_slice(value) : slice_from("");
 	return code == 0 || code == MDB_NOTFOUND ? 0
 						 : store_fail(store, code, why);
@@ -588,8 +592,10 @@ store_replace(struct store *store, const struct store_place *place,
 	if (table == STORE_ACCOUNTS && code == 0)
 		code = store_journal(store, id);
 	if (code == 0)
-		code =
-		    mdb_put(store->txn, store->tables[table], &key, &value, 0);
+		code = store_cursor(
+		    store, store->tables[table], &store->cursors[table]);
+	if (code == 0)
+		code = mdb_cursor_put(store->cursors[table], &key, &value, 0);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 
@@ -640,14 +646,14 @@ store_next(struct store *store, enum store_table table, struct slice id,
 {
 	MDB_val key, value;
 	int code =
-	    store_cursor(store, store->tables[table], &store->walks[table]);
+	    store_cursor(store, store->tables[table], &store->cursors[table]);
 
 	*found_id = *record = slice_from("");
 	if (code == 0 && id.size == 0)
 		code = mdb_cursor_get(
-		    store->walks[table], &key, &value, MDB_FIRST);
+		    store->cursors[table], &key, &value, MDB_FIRST);
 	else if (code == 0)
-		code = store_step(store->walks[table], id, &key, &value);
+		code = store_step(store->cursors[table], id, &key, &value);
 	if (code == 0) {
 		*found_id = layout_slice(key);
 		*record = layout_slice(value);

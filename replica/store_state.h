@@ -16,7 +16,7 @@ struct store {
 	MDB_dbi tables[STORE_TABLE_COUNT];
 	/* Of the transaction, and gone with it; NULL until needed. They stay
 	 * where they are, for what is near is found at once from there. */
-	MDB_cursor *names_cursor, *walks[STORE_TABLE_COUNT];
+	MDB_cursor *names_cursor, *cursors[STORE_TABLE_COUNT];
 	bool complete;     /* was filled once: others may follow its changes */
 	bool cell_changed; /* in this transaction, for readers */
 	bool cell_touched; /* in whatever way */
