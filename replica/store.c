@@ -1,5 +1,6 @@
 #include "replica/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -254,8 +255,32 @@ store_on_ambiguous(
 void
 store_on_cell(struct store *store, store_cell_changed *changed, void *context)
 {
-	store->on_cell = changed;
-	store->cell_context = context;
+	size_t free_one = 0;
+
+	while (free_one < STORE_LISTENERS_MAX &&
+	       store->listeners[free_one].changed)
+		free_one++;
+	assert(free_one < STORE_LISTENERS_MAX);
+	store->listeners[free_one] =
+	    (struct store_listener){ changed, context };
+}
+
+void
+store_off_cell(struct store *store, const void *context)
+{
+	for (size_t i = 0; i < STORE_LISTENERS_MAX; i++)
+		if (store->listeners[i].context == context)
+			store->listeners[i] =
+			    (struct store_listener){ NULL, NULL };
+}
+
+static void
+store_tell_cell(const struct store *store)
+{
+	for (size_t i = 0; i < STORE_LISTENERS_MAX; i++)
+		if (store->listeners[i].changed)
+			store->listeners[i].changed(
+			    store->listeners[i].context);
 }
 
 int
@@ -287,8 +312,8 @@ store_commit(struct store *store, const char **why)
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
 	store_forget_cursors(store);
-	if (code == 0 && store->cell_touched && store->on_cell)
-		store->on_cell(store->cell_context);
+	if (code == 0 && store->cell_touched)
+		store_tell_cell(store);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 

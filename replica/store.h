@@ -20,7 +20,8 @@
 #include "replica/csn.h"
 #include "replica/layout.h"
 
-#define STORE_FOLDER_MODE 0750
+#define STORE_FOLDER_MODE   0750
+#define STORE_LISTENERS_MAX 2
 
 struct store;
 
@@ -66,9 +67,10 @@ int store_open(struct store **store, const char *path, size_t size_max,
 void store_free(struct store **store);
 void store_on_ambiguous(
     struct store *store, store_ambiguous *ambiguous, void *context);
-/* changed: NULL for nobody. It must not touch the store. */
+/* At most STORE_LISTENERS_MAX are told. They must not touch the store then. */
 void store_on_cell(
     struct store *store, store_cell_changed *changed, void *context);
+void store_off_cell(struct store *store, const void *context);
 
 int store_begin(struct store *store, const char **why);
 int store_commit(struct store *store, const char **why);

@@ -9,6 +9,11 @@
 #include "replica/shortcut_make.h"
 #include "replica/store.h"
 
+struct store_listener {
+	store_cell_changed *changed; /* NULL: free */
+	void *context;
+};
+
 struct store {
 	MDB_env *env; /* owned */
 	MDB_txn *txn; /* owned; NULL between transactions */
@@ -27,8 +32,7 @@ struct store {
 	bool any_reached;
 	store_ambiguous *ambiguous;
 	void *context;
-	store_cell_changed *on_cell;
-	void *cell_context;
+	struct store_listener listeners[STORE_LISTENERS_MAX];
 	struct buf old_names, new_names, key, scratch;
 };
 
