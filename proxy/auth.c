@@ -241,6 +241,7 @@ step_gss(struct auth_exchange *exchange, struct slice message)
 		answer.verdict = AUTH_ACCEPTED;
 		answer.name = gss_exchange_name(exchange->gss);
 		answer.authorise = gss_exchange_authorise(exchange->gss);
+		answer.message = gss_exchange_uid(exchange->gss);
 		break;
 	case GSS_FAILED:
 		answer.verdict = AUTH_REFUSED;

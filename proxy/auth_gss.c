@@ -29,6 +29,7 @@ struct gss_exchange {
 	gss_ctx_id_t context;            /* owned */
 	gss_name_t server;               /* owned: initiators */
 	struct buf name, authorise, why; /* owned */
+	struct buf uid;                  /* owned: acceptors */
 };
 
 const char *
@@ -141,22 +142,48 @@ unwrap(struct gss_exchange *exchange, struct slice message, struct buf *plain)
 
 /* ---- server ---- */
 
+/* The client's principal without the realm, if that is the target's too. */
+static void
+read_uid(struct gss_exchange *exchange, const char *target)
+{
+	krb5_context kerberos = NULL;
+	krb5_principal client = NULL, service = NULL;
+
+	if (krb5_init_context(&kerberos) != 0)
+		return;
+	if (krb5_parse_name(kerberos, buf_string(&exchange->name), &client) ==
+		0 &&
+	    krb5_parse_name(kerberos, target, &service) == 0 &&
+	    krb5_realm_compare(kerberos, client, service) &&
+	    krb5_principal_get_num_comp(kerberos, client) == 1)
+		buf_add_string(&exchange->uid,
+		    krb5_principal_get_comp_string(kerberos, client, 0));
+	krb5_free_principal(kerberos, client);
+	krb5_free_principal(kerberos, service);
+	krb5_free_context(kerberos);
+}
+
 /* The ticket has to be for the service that is spoken here. */
-static bool
-is_for_service(struct gss_exchange *exchange)
+static enum gss_result
+take_names(struct gss_exchange *exchange, gss_name_t client)
 {
 	const char *service = gss_service_name(exchange->service);
 	struct buf text = buf_bounded(NAME_SIZE);
 	gss_name_t target = GSS_C_NO_NAME;
 	OM_uint32 minor;
-	bool result = false;
+	enum gss_result result = GSS_CONTINUE;
 
 	if (gss_inquire_context(&minor, exchange->context, NULL, &target, NULL,
-		NULL, NULL, NULL, NULL) == GSS_S_COMPLETE &&
-	    target != GSS_C_NO_NAME && read_name(target, &text) == 0)
-		result = slice_is_nocase(slice_first(buf_slice(&text),
-					     slice_find(buf_slice(&text), '/')),
-		    service);
+		NULL, NULL, NULL, NULL) != GSS_S_COMPLETE ||
+	    target == GSS_C_NO_NAME || read_name(target, &text) < 0 ||
+	    !slice_is_nocase(slice_first(buf_slice(&text),
+				 slice_find(buf_slice(&text), '/')),
+		service))
+		result = fail(exchange, "the ticket is for another service");
+	else if (read_name(client, &exchange->name) < 0)
+		result = fail(exchange, "the ticket names nobody");
+	else
+		read_uid(exchange, buf_string(&text));
 	(void)gss_release_name(&minor, &target);
 	buf_free(&text);
 	return result;
@@ -189,15 +216,14 @@ accept_token(
 	buf_add_slice(out, slice_of_buffer(&output));
 	if (GSS_ERROR(major))
 		result = fail_code(exchange, major, minor);
-	else if (major == GSS_S_COMPLETE && !is_for_service(exchange))
-		result = fail(exchange, "the ticket is for another service");
-	else if (major == GSS_S_COMPLETE &&
-		 read_name(client, &exchange->name) < 0)
-		result = fail(exchange, "the ticket names nobody");
-	else if (major == GSS_S_COMPLETE && output.length > 0)
-		exchange->step = STEP_OFFER;
 	else if (major == GSS_S_COMPLETE)
-		result = offer_layers(exchange, out);
+		result = take_names(exchange, client);
+	if (major == GSS_S_COMPLETE && result == GSS_CONTINUE) {
+		if (output.length > 0)
+			exchange->step = STEP_OFFER;
+		else
+			result = offer_layers(exchange, out);
+	}
 	(void)gss_release_name(&ignored, &client);
 	(void)gss_release_buffer(&ignored, &output);
 	buf_free(&copy);
@@ -322,6 +348,7 @@ exchange_new(void)
 		abort();
 	exchange->context = GSS_C_NO_CONTEXT;
 	exchange->name = buf_bounded(NAME_SIZE);
+	exchange->uid = buf_bounded(NAME_SIZE);
 	exchange->authorise = buf_bounded(NAME_SIZE);
 	exchange->why = buf_bounded(WHY_SIZE);
 	return exchange;
@@ -409,6 +436,7 @@ gss_exchange_free(struct gss_exchange **exchange)
 	if (old->server != GSS_C_NO_NAME)
 		(void)gss_release_name(&minor, &old->server);
 	buf_free(&old->name);
+	buf_free(&old->uid);
 	buf_free(&old->authorise);
 	buf_free(&old->why);
 	free(old);
@@ -424,4 +452,10 @@ struct slice
 gss_exchange_authorise(const struct gss_exchange *exchange)
 {
 	return buf_slice(&exchange->authorise);
+}
+
+struct slice
+gss_exchange_uid(const struct gss_exchange *exchange)
+{
+	return buf_slice(&exchange->uid);
 }

@@ -38,6 +38,10 @@ enum gss_result gss_exchange_step(struct gss_exchange *exchange,
 /* FINISHED, of an acceptor: principal, and authzid or empty. Borrowed. */
 struct slice gss_exchange_name(const struct gss_exchange *exchange);
 struct slice gss_exchange_authorise(const struct gss_exchange *exchange);
+/* The uid that the principal stands for where no account has it as its own:
+ * the same name without the service's realm. Empty for principals of another
+ * realm, or of several parts. Borrowed. */
+struct slice gss_exchange_uid(const struct gss_exchange *exchange);
 
 /* "imap", "pop", "smtp", "sieve": in principals; NULL for others. */
 const char *gss_service_name(enum service_kind service);

@@ -31,7 +31,9 @@ enum auth_kind {
 	 * known already, to the mailbox of `authorise`? */
 	AUTH_GRANT,
 	/* A client's GSSAPI: `message` is its first; ACCEPTED tells its
-	 * principal as `name` and whose mailbox it wants as `authorise`. */
+	 * principal as `name`, whose mailbox it wants as `authorise`, and as
+	 * `message` the uid of the account that it is if none has that
+	 * principal, where there may be one. */
 	AUTH_ACCEPT,
 	/* GSSAPI at the back end `host`, for the mailbox of `authorise`:
 	 * CHALLENGE has what we say to it. */
@@ -78,7 +80,7 @@ struct auth_answer {
 	struct slice name;
 	struct slice authorise;
 	struct slice password; /* secret */
-	struct slice message;  /* CHALLENGE: for the other side */
+	struct slice message;  /* CHALLENGE: for the other side; see ACCEPT */
 	struct slice why;      /* for the log */
 };
 

@@ -498,6 +498,28 @@ session_offer_external(struct session *session)
 	buf_free(&name);
 }
 
+/* As KDCs know accounts: by their principal, or by uid those that have none,
+ * letter by letter. */
+static enum replica_result
+find_principal(
+    struct session *session, const struct auth_answer *answer, const char **why)
+{
+	struct login *login = session->login;
+	struct replica *replica = session->relay->router.replica;
+	enum replica_result result = replica_find(replica, NAME_PRINCIPAL,
+	    answer->name, &login->account_store, &login->account, why);
+
+	if (result != REPLICA_UNKNOWN || answer->message.size == 0)
+		return result;
+	result = replica_find(replica, NAME_UID, answer->message,
+	    &login->account_store, &login->account, why);
+	if (result == REPLICA_FOUND &&
+	    (login->account.principal.size > 0 ||
+		!slice_equal(login->account.uid, answer->message)))
+		return REPLICA_UNKNOWN;
+	return result;
+}
+
 /* A ticket says who it is; now as with a certificate. */
 static void
 take_principal(struct session *session, const struct auth_answer *answer)
@@ -506,9 +528,7 @@ take_principal(struct session *session, const struct auth_answer *answer)
 	struct credentials *credentials = &login->front.credentials;
 	struct slice user = answer->name;
 	const char *why = NULL;
-	enum replica_result result =
-	    replica_find(session->relay->router.replica, NAME_PRINCIPAL, user,
-		&login->account_store, &login->account, &why);
+	enum replica_result result = find_principal(session, answer, &why);
 
 	login->challenged = false;
 	buf_clear(&credentials->user);
