@@ -30,6 +30,7 @@ import time
 
 sys.dont_write_bytecode = True
 
+import balancer
 import daemons
 import dovecot
 import exchanger
@@ -37,12 +38,13 @@ import imap
 import kerberos
 import knot
 import postfix
+import proxies
 import slapd
 import tls
 import users
 from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, KDCS, OBSERVERS,
-                    PEOPLE, PORTS, PROXIES, PUBLISHERS, REALM,
-                    REPLICAS, ROOT, SERVERS, SUFFIX,
+                    HUB_PORT, METRICS_PORT, PEOPLE, PORTS, PROXIES, PUBLISHERS,
+                    REALM, REPLICAS, ROOT, SERVERS, SSO_PORTS, SUFFIX, WEB_PORT,
                     Layout)
 from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
@@ -79,20 +81,26 @@ class Cell:
                 self.end()
                 self.clear()
                 self.make()
-                self.start_servers(self.servers())
+                self.start_all()
                 published = len(PROXIES)
-            self.found_realm()
             self.wait_for_login(published)
             self.log_everybody_in()
-            kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
+            self.wait_for_ticket()
             self.write_env()
 
-    def found_realm(self):
-        """Once in the life of a cell."""
-        if "realm" not in self.settings:
-            kerberos.found(self.layout)
-            self.settings["realm"] = REALM
-            save_settings(self.layout.folder, self.settings)
+    def start_all(self):
+        """The realm is founded while other servers begin; whoever has a keytab
+        reads it when it is asked for."""
+        servers = self.servers()
+        directories = [server for server in servers
+                       if server.name in DIRECTORIES]
+        self.launch(servers)
+        self.await_servers(directories)
+        kerberos.found(self.layout, servers)
+        self.await_servers([server for server in servers
+                            if server not in directories])
+        self.settings["realm"] = REALM
+        save_settings(self.layout.folder, self.settings)
 
     def stop(self):
         if not self.layout.folder.exists():
@@ -142,9 +150,9 @@ class Cell:
                     for name in SERVERS]
         replicas = [daemons.Replica(self.layout, self.settings, name)
                     for name in REPLICAS]
-        proxies = [daemons.Proxy(self.layout, self.settings, name)
-                   for name in PROXIES]
-        observers = [daemons.Observer(self.layout, self.settings, name)
+        fronts = [proxies.Proxy(self.layout, self.settings, name)
+                  for name in PROXIES]
+        observers = [proxies.Observer(self.layout, self.settings, name)
                      for name in OBSERVERS]
         publishers = [daemons.Publisher(self.layout, self.settings, name)
                       for name in PUBLISHERS]
@@ -152,8 +160,12 @@ class Cell:
                  for kind in (kerberos.KeyReplica, kerberos.Kdc,
                               kerberos.Kpasswdd) for host in KDCS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *realm, *proxies, *observers, *publishers,
-                self.exchanger()]
+                *backends, *replicas, *realm, *fronts, *observers, *publishers,
+                self.exchanger(), *self.balancers()]
+
+    def balancers(self):
+        return ([balancer.Balancer(self.layout, self.settings)]
+                if balancer.is_used() else [])
 
     def exchanger(self):
         kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
@@ -205,12 +217,16 @@ class Cell:
         self.make_run_folder()
         self.make_certificates()
         self.settings = new_settings(layout)
+        kerberos.write_client_conf(layout, layout.servers_krb5_conf)
+        kerberos.write_people_conf(layout)
         for server in self.servers():
             server.make()
         dovecot.make_store(layout)
         slapd.fill([server for server in self.servers()
                     if isinstance(server, slapd.Slapd)], self.settings)
         users.write_list(layout.users)
+        layout.hosts.write_text("".join(
+            f"{layout.addresses[name]} {HOST}\n" for name in PROXIES))
         # The last file: with it the folder is whole.
         save_settings(layout.folder, self.settings)
 
@@ -237,8 +253,14 @@ class Cell:
 
     def make_certificates(self):
         layout = self.layout
+        layout.tls.mkdir(mode=0o700)
         tls.make_authority(layout.tls, layout.ca)
         shutil.copy(layout.ca, layout.run / "ca.pem")
+        people = layout.tls / "people.pem"
+        tls.make_authority(layout.tls, people, "people")
+        tls.make_personal_certificate(layout.tls, people,
+                                      users.all_users()[0].uid,
+                                      layout.certificate)
         for name in (*PROXIES, *SERVERS, *DIRECTORIES):
             own = f"{name}.{DOMAIN}"
             host, names = (HOST, [own]) if name in PROXIES else (own, [])
@@ -250,6 +272,7 @@ class Cell:
     def is_complete(self):
         """Nothing is missing but processes, and some of these are there."""
         return (self.settings.get("net") == self.layout.net
+                and "realm" in self.settings
                 and (self.layout.folder / "run" / RUN_MARK).exists()
                 and any(self.processes.pid(server.name)
                         for server in self.servers()))
@@ -270,6 +293,10 @@ class Cell:
         self.start_servers(missing)
 
     def start_servers(self, servers):
+        self.launch(servers)
+        self.await_servers(servers)
+
+    def launch(self, servers):
         for server in servers:
             # What a killed server forked may still hold its ports.
             self.processes.stop([server.name])
@@ -279,6 +306,8 @@ class Cell:
         for server in servers:
             self.processes.start(server.name, server.command(), server.log,
                                  server.environment)
+
+    def await_servers(self, servers):
         for server in servers:
             self.wait_for_server(server)
 
@@ -340,13 +369,36 @@ class Cell:
         self.say(f"{len(everybody) - len(faults)} of {len(everybody)} users "
                  "logged in")
 
-    def login(self, address, user, password, **options):
+    def wait_for_ticket(self):
+        """A user's, and then the proxies' own, by which they log in whom they
+        have verified."""
+        user = users.all_users()[0]
+        kerberos.wait_for_ticket(self.layout, user, LOGIN_TIME)
+        fault = [None]
+
+        def works(address):
+            try:
+                self.login(address, user.login, user.password,
+                           ports=SSO_PORTS, timeout=LOGIN_TIME).logout()
+                return True
+            except (OSError, imap.Imap.error) as error:
+                fault[0] = error
+                return False
+
+        for name in PROXIES:
+            if not wait_until(lambda: works(self.layout.addresses[name]),
+                              LOGIN_TIME, pause=0.1):
+                raise Trouble(f"no login by {name}'s own ticket within "
+                              f"{LOGIN_TIME} s ({fault[0]}); the logs are in "
+                              f"{self.layout.log}")
+
+    def login(self, address, user, password, ports=None, **options):
         """A session on a proxy, or on a server by its own address."""
         host = HOST
         for name in SERVERS:
             if self.layout.addresses[name] == address:
                 host = f"{name}.{DOMAIN}"
-        port = PORTS["imaps" if options.get("implicit") else "imap"]
+        port = (ports or PORTS)["imaps" if options.get("implicit") else "imap"]
         session = imap.Imap(address, port, host, self.layout.ca, **options)
         try:
             session.login_plain(user, password)
@@ -365,9 +417,17 @@ class Cell:
             "CELL_IPS": " ".join(layout.addresses[name] for name in PROXIES),
             "CELL_CA": layout.ca,
         }
-        facts.update((f"CELL_{kind.upper()}", port)
-                     for kind, port in PORTS.items())
+        for prefix, ports in ("", PORTS), ("SSO_", SSO_PORTS):
+            facts.update((f"CELL_{prefix}{kind.upper()}", port)
+                         for kind, port in ports.items())
         facts.update({
+            "CELL_SMTP": HUB_PORT,
+            "CELL_METRICS": METRICS_PORT,
+            "CELL_WEB": WEB_PORT,
+            "CELL_BALANCERS": " ".join(each.address
+                                       for each in self.balancers()),
+            "CELL_HOSTS": layout.hosts,
+            "CELL_CERTIFICATE": layout.certificate,
             "CELL_LDAP_URIS": " ".join(layout.ldap_uris),
             "CELL_LDAP_SUFFIX": SUFFIX,
             "CELL_PEOPLE": PEOPLE,
@@ -375,6 +435,7 @@ class Cell:
             "CELL_ADMIN_PW": self.settings["admin_password"],
             "CELL_REALM": REALM,
             "KRB5_CONFIG": layout.krb5_conf,
+            "KRB5CCNAME": f"FILE:{layout.folder / 'ccache'}",
             "CELL_DNS": layout.dns,
             "CELL_USERS": layout.users,
             "CELL_SERVERS": " ".join(SERVERS),
@@ -417,10 +478,10 @@ def shown(path):
 
 
 def new_settings(layout):
-    names = ["admin", "sync", "probe", *slapd.identities()]
     settings = {f"{name}_password": secrets.token_hex(12)
-                for name in names}
-    settings["tsig"] = secrets.token_bytes(32).hex()
+                for name in ("admin", "probe", *slapd.identities())}
+    settings.update({f"{name}_tsig": secrets.token_bytes(32).hex()
+                     for name in PUBLISHERS})
     return dict(settings, net=layout.net, build=str(layout.build))
 
 

@@ -3,11 +3,13 @@
 import grp
 import os
 import pwd
+import shutil
 import socket
 
-from layout import (DAEMONS, DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
-                    PORTS)
+import kerberos
 import postfix
+from layout import (DAEMONS, DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
+                    PORTS, PROXIES, REALM)
 from process import Trouble
 from server import Server, find_program
 
@@ -27,6 +29,15 @@ class Dovecot(Server):
                           if not (postfix.is_used()
                                   and kind.startswith("submission"))]
         self.conf = layout.conf / f"{name}.conf"
+        self.keytab = layout.run / name / "keytab"
+
+    def keytabs(self):
+        return [(self.keytab, kerberos.services(f"{self.name}.{DOMAIN}"))]
+
+    def own_keytab(self, path):
+        super().own_keytab(path)
+        if os.getuid() == 0:
+            shutil.chown(path, identities()["internal_user"])
 
     def make(self):
         run = self.layout.run / self.name
@@ -46,6 +57,8 @@ class Dovecot(Server):
             exchanger_port=EXCHANGER_PORT,
             mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
                                                name=self.name),
+            keytab=self.keytab, krb5_conf=self.layout.servers_krb5_conf,
+            proxies=",".join(f"{name}@{REALM}" for name in PROXIES),
             submission_protocol="" if postfix.is_used() else "submission",
             postfix_auth=postfix.auth_socket(self.layout, self.name),
             **identities(), **PORTS)

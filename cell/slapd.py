@@ -7,11 +7,14 @@ import ldap
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
                     DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
-                    POOL, PORTS, PROXIES, REALM, ROOT, SERVERS, SUFFIX)
+                    POLICY, POOL, PORTS, PROXIES, REALM, REPLICAS,
+                    ROOT, SERVERS, SUFFIX)
 from server import Server, find_program, run
 
 # Heimdal's, which hdb's own entries and ours are made of.
 HDB_SCHEMA = "/etc/ldap/schema/hdb.schema"
+PASSWORD_MIN = "8"  # characters
+PASSWORD_HISTORY = "3"  # passwords that may not come back
 
 
 class Slapd(Server):
@@ -23,7 +26,9 @@ class Slapd(Server):
         self.conf = layout.conf / f"{name}.conf"
         # Its own, for Heimdal loads all plugins that the machine's names.
         self.krb5_conf = layout.conf / "slapd-krb5.conf"
-        self.environment = {"KRB5_CONFIG": str(self.krb5_conf)}
+        self.keytab = layout.conf / f"{name}.keytab"
+        self.environment = {"KRB5_CONFIG": str(self.krb5_conf),
+                            "KRB5_KTNAME": f"FILE:{self.keytab}"}
 
     @property
     def url(self):
@@ -48,8 +53,13 @@ class Slapd(Server):
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", data=data,
             suffix=SUFFIX, admin_dn=ADMIN_DN, other=other,
-            admin_password=self.settings["admin_password"],
-            sync_password=self.settings["sync_password"])
+            admin_password=self.settings["admin_password"], name=self.name,
+            own_password=self.settings[f"{self.name}_password"],
+            domain=DOMAIN, cell=REALM.lower(), policy=POLICY)
+
+    def keytabs(self):
+        return [(self.keytab, [f"{service}/{self.name}.{DOMAIN}"
+                               for service in ("host", "ldap")])]
 
     def command(self):
         # Level "none" keeps it in the foreground and shows what is urgent.
@@ -104,8 +114,8 @@ def slapadd(directory, ldif):
 
 def identities():
     """Daemons that the directory knows, each by a name of its own."""
-    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(),
-            *KDCS]
+    return [*REPLICAS, *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(),
+            *KDCS, *DIRECTORIES]
 
 
 def entries(layout, settings):
@@ -113,9 +123,13 @@ def entries(layout, settings):
     yield SUFFIX, attributes(["dcObject", "organization"], dc="cell",
                              o="The demo cell")
     for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons",
-                 "principals"):
+                 "principals", "policies"):
         yield f"ou={unit},{SUFFIX}", attributes(["organizationalUnit"], ou=unit)
-    for name in ("sync", *identities()):
+    yield POLICY, attributes(
+        ["device", "pwdPolicy"], cn="default", pwdAttribute="userPassword",
+        pwdCheckQuality="2", pwdMinLength=PASSWORD_MIN,
+        pwdInHistory=PASSWORD_HISTORY)
+    for name in identities():
         yield f"cn={name},{DAEMONS}", attributes(
             ["applicationProcess", "simpleSecurityObject"], cn=name,
             userPassword=users.hash_password(settings[f"{name}_password"]))

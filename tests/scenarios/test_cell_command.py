@@ -304,7 +304,9 @@ def test_facts_are_those_of_the_design(command):
     assert set(facts) == {f"CELL_{name}" for name in """
         DOMAIN HOST IPS CA IMAP IMAPS POP3 POP3S SUBMISSION SUBMISSIONS SIEVE
         LMTP LDAP_URIS LDAP_SUFFIX PEOPLE ADMIN_DN ADMIN_PW DNS USERS SERVERS
-        CTL PIDS REALM""".split()} | {"KRB5_CONFIG"}
+        CTL PIDS REALM SMTP METRICS WEB BALANCERS HOSTS CERTIFICATE
+        SSO_IMAP SSO_IMAPS SSO_POP3 SSO_POP3S SSO_SUBMISSION SSO_SUBMISSIONS
+        SSO_SIEVE""".split()} | {"KRB5_CONFIG", "KRB5CCNAME"}
     assert facts == Cell(command.folder).facts()
     assert len(facts["CELL_IPS"].split()) == 2
     assert os.path.isdir(facts["CELL_PIDS"])

@@ -6,13 +6,13 @@ import pytest
 
 import slapd
 import users
-from layout import DAEMONS, DIRECTORIES, KDCS, PEOPLE, SUFFIX
+from layout import ADMIN_DN, DAEMONS, DIRECTORIES, KDCS, PEOPLE
 
 from directory import wait_until
 
 
 def connect(cell, name, url=None):
-    dn, password = ((f"cn=admin,{SUFFIX}", cell.settings["admin_password"])
+    dn, password = ((ADMIN_DN, cell.settings["admin_password"])
                     if name == "admin" else
                     (f"cn={name},{DAEMONS}", cell.settings[f"{name}_password"]))
     return slapd.connect(url or cell.layout.ldap_uris[0], cell.layout.ca, dn,
@@ -61,7 +61,10 @@ def test_a_changed_password_works_at_the_mail_servers(cell):
             slapd.connect(cell.layout.ldap_uris[0], cell.layout.ca, dn,
                           user.password)
     finally:
-        other.passwd_s(dn, "changed for a while", user.password)
+        # The owner could not, for it was the last one.
+        with pytest.raises(ldap.CONSTRAINT_VIOLATION):
+            other.passwd_s(dn, "changed for a while", user.password)
+        connect(cell, "admin").passwd_s(dn, None, user.password)
     wait_until(lambda: binds(cell, dn, user.password),
                what="the old password at both")
 
@@ -75,7 +78,19 @@ def binds(cell, dn, password):
         return False
 
 
-@pytest.mark.parametrize("name", [*slapd.identities(), "sync", "a user"])
+@pytest.mark.parametrize("password", ["2 short", "", "long enough\0"])
+def test_what_is_no_good_password(cell, password):
+    user = users.all_users()[3]
+    dn, _ = users.entry(user)
+    own = slapd.connect(cell.layout.ldap_uris[0], cell.layout.ca, dn,
+                        user.password)
+    with pytest.raises(ldap.LDAPError):
+        own.modify_s(dn, [(ldap.MOD_REPLACE, "userPassword",
+                           [password.encode()])])
+    assert binds(cell, dn, user.password)
+
+
+@pytest.mark.parametrize("name", [*slapd.identities(), "a user"])
 def test_who_reads_keys(cell, name):
     """A stolen identity reads no key, unless it is a KDC's or replicates."""
     user = users.all_users()[0]
@@ -89,12 +104,13 @@ def test_who_reads_keys(cell, name):
     except ldap.NO_SUCH_OBJECT:
         found = []
     seen = {attribute for _, values in found for attribute in values}
-    assert ("postcellKeys" in seen) == (name in (*KDCS, "sync"))
-    assert ("userPassword" in seen) == (name == "sync")
+    assert ("postcellKeys" in seen) == (name in (*KDCS, *DIRECTORIES))
+    assert ("userPassword" in seen) == (name in DIRECTORIES)
+    assert ("pwdHistory" in seen) <= (name in DIRECTORIES)
     # Nor by guessing at them, nor in the log of changes.
-    if name not in (*KDCS, "sync"):
+    if name not in (*KDCS, *DIRECTORIES):
         assert not finds(connection, PEOPLE, "(postcellKeys=*)")
-    if name != "sync":
+    if name not in DIRECTORIES:
         assert not finds(connection, "cn=log", "(objectClass=*)")
 
 
