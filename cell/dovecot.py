@@ -15,6 +15,10 @@ from server import Server, find_program
 
 # Owns the mail when root starts the cell; no account needs to be behind it.
 MAIL_ID = 31143
+# Dovecot 2.3 remembers what it looked up by the name in the ticket, which is the
+# proxy's: the second user would get the first one's mailbox. A lookup with something
+# of each session in it is never remembered.
+BY_TICKET = ", =nopassword=y, =event_session=%{session}"
 # Where mail and indexes are; mail: the shared store, name: the server's.
 MAIL_LOCATION = "maildir:~/Maildir"
 
@@ -42,17 +46,14 @@ class Dovecot(Server):
     def make(self):
         run = self.layout.run / self.name
         run.mkdir(mode=0o755)
-        ldap_conf = self.write_conf(
-            "dovecot-ldap.conf.in", f"{self.name}-ldap.conf",
-            uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
-            dn=f"cn={self.name},{DAEMONS}", base=PEOPLE,
-            password=self.settings[f"{self.name}_password"],
-            mail=self.layout.mail)
         self.write_conf(
             "dovecot.conf.in", self.conf.name, run=run, name=self.name,
             log=self.log, address=self.address, domain=DOMAIN,
             certificate=self.layout.tls / f"{self.name}.pem",
-            key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
+            key=self.layout.tls / f"{self.name}.key",
+            ldap_conf=self.write_ldap_conf("ldap", bind="yes", more=""),
+            ticket_conf=self.write_ldap_conf("ticket", bind="no",
+                                             more=BY_TICKET),
             exchanger=self.layout.addresses[next(iter(EXCHANGERS))],
             exchanger_port=EXCHANGER_PORT,
             mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
@@ -62,6 +63,14 @@ class Dovecot(Server):
             submission_protocol="" if postfix.is_used() else "submission",
             postfix_auth=postfix.auth_socket(self.layout, self.name),
             **identities(), **PORTS)
+
+    def write_ldap_conf(self, kind, **values):
+        return self.write_conf(
+            "dovecot-ldap.conf.in", f"{self.name}-{kind}.conf",
+            uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
+            dn=f"cn={self.name},{DAEMONS}", base=PEOPLE,
+            password=self.settings[f"{self.name}_password"],
+            mail=self.layout.mail, **values)
 
     def prepare(self):
         """Dovecot believes a pid file even when that process is a zombie."""
