@@ -42,10 +42,10 @@ import proxies
 import slapd
 import tls
 import users
-from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, KDCS, OBSERVERS,
-                    HUB_PORT, METRICS_PORT, PEOPLE, PORTS, PROXIES, PUBLISHERS,
-                    REALM, REPLICAS, ROOT, SERVERS, SSO_PORTS, SUFFIX, WEB_PORT,
-                    Layout)
+from layout import (ADMIN_DN, BALANCERS, DIRECTORIES, DOMAIN, EXCHANGERS, HOST,
+                    HUB_PORT, KDCS, METRICS_PORT, OBSERVERS, PEOPLE, PORTS,
+                    PROXIES, PUBLISHERS, REALM, REPLICAS, ROOT, SERVERS,
+                    SSO_PORTS, SUFFIX, WEB_PORT, Layout)
 from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
 
@@ -81,24 +81,30 @@ class Cell:
                 self.end()
                 self.clear()
                 self.make()
-                self.start_all()
+                self.launch(self.servers())
                 published = len(PROXIES)
-            self.wait_for_login(published)
-            self.log_everybody_in()
+            self.found_realm_beside(lambda: self.welcome(published))
             self.wait_for_ticket()
             self.write_env()
 
-    def start_all(self):
-        """The realm is founded while other servers begin; whoever has a keytab
-        reads it when it is asked for."""
+    def welcome(self, published):
+        self.await_servers(self.servers())
+        self.wait_for_login(published)
+        self.log_everybody_in()
+
+    def found_realm_beside(self, work):
+        """Once in the life of a cell, and while other servers begin: passwords
+        need no realm, and whoever has a keytab reads it when it is asked for."""
+        if "realm" in self.settings:
+            work()
+            return
         servers = self.servers()
-        directories = [server for server in servers
-                       if server.name in DIRECTORIES]
-        self.launch(servers)
-        self.await_servers(directories)
-        kerberos.found(self.layout, servers)
         self.await_servers([server for server in servers
-                            if server not in directories])
+                            if server.name in DIRECTORIES])
+        with concurrent.futures.ThreadPoolExecutor(1) as aside:
+            founding = aside.submit(kerberos.found, self.layout, servers)
+            work()
+            founding.result()
         self.settings["realm"] = REALM
         save_settings(self.layout.folder, self.settings)
 
@@ -115,7 +121,9 @@ class Cell:
         """Also what a crashed cell left."""
         self.layout.env.unlink(missing_ok=True)
         names = self.processes.names()
-        for stage in ((*PROXIES, *OBSERVERS, *PUBLISHERS), REPLICAS, SERVERS, names):
+        # Clients before servers: Dovecot waits for those of its sockets.
+        for stage in ((*BALANCERS, *PROXIES, *OBSERVERS, *PUBLISHERS),
+                      (*REPLICAS, *EXCHANGERS), SERVERS, names):
             self.processes.stop([name for name in names if name in stage])
         self.remove_run_folder()
 
@@ -253,7 +261,7 @@ class Cell:
 
     def make_certificates(self):
         layout = self.layout
-        layout.tls.mkdir(mode=0o700)
+        tls.begin(layout.tls)
         tls.make_authority(layout.tls, layout.ca)
         shutil.copy(layout.ca, layout.run / "ca.pem")
         people = layout.tls / "people.pem"
@@ -290,7 +298,7 @@ class Cell:
                 missing.append(server)
         self.say("the cell runs already" if not missing else
                  "the cell runs in part")
-        self.start_servers(missing)
+        self.launch(missing)
 
     def start_servers(self, servers):
         self.launch(servers)
@@ -453,15 +461,16 @@ class Cell:
         partial.write_text(text)
         partial.replace(self.layout.env)
 
-    def how_to(self):
+    def how_to(self, *templates):
         user = users.all_users()[0]
-        template = (ROOT / "cell" / "howto.in").read_text()
-        return template.format(**self.facts(), user=user.login,
-                               password=user.password,
-                               count=len(users.all_users()),
-                               env=shown(self.layout.env),
-                               log=shown(self.layout.log),
-                               cell=self.command_line())
+        text = "".join((ROOT / "cell" / f"{name}.in").read_text()
+                       for name in templates)
+        return text.format(**self.facts(), user=user.login,
+                           password=user.password,
+                           count=len(users.all_users()),
+                           env=shown(self.layout.env),
+                           log=shown(self.layout.log),
+                           cell=self.command_line())
 
     def command_line(self):
         """This program for this cell, as short as it can be typed."""
@@ -522,7 +531,13 @@ def start_all(cell):
             cell.stop()
         raise
     cell.say(f"the cell is up after {time.monotonic() - begin:.1f} s")
-    print(cell.how_to(), end="")
+    print(cell.how_to("howto"), end="")
+    print(f"More to try, Kerberos among it:\n    {cell.command_line()} help")
+
+
+def show_help(cell):
+    cell.require_cell()
+    print(cell.how_to("howto", "more"), end="")
 
 
 def show_status(cell):
@@ -538,7 +553,7 @@ COMMANDS = {
     "stop": (Cell.stop, Cell.stop_server),
     "restart": (None, Cell.restart_server),
     "status": (show_status, None),
-    "help": (lambda cell: print(cell.how_to(), end=""), None),
+    "help": (show_help, None),
 }
 
 

@@ -44,8 +44,7 @@ class Knot(Server):
 
     def keytabs(self):
         return [(self.layout.conf / f"{self.name}.keytab",
-                 [f"{service}/{self.name}.{DOMAIN}"
-                  for service in ("host", "DNS")])]
+                 [f"DNS/{self.name}.{DOMAIN}"])]
 
     def zone(self):
         lines = [f"$ORIGIN {DOMAIN}.", f"$TTL {TTL}",

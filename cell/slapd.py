@@ -58,8 +58,7 @@ class Slapd(Server):
             domain=DOMAIN, cell=REALM.lower(), policy=POLICY)
 
     def keytabs(self):
-        return [(self.keytab, [f"{service}/{self.name}.{DOMAIN}"
-                               for service in ("host", "ldap")])]
+        return [(self.keytab, [f"ldap/{self.name}.{DOMAIN}"])]
 
     def command(self):
         # Level "none" keeps it in the foreground and shows what is urgent.
