@@ -3,8 +3,8 @@
 import os
 import shutil
 
-from layout import (DAEMONS, DECIDERS, DOMAIN, HOST, PROXIES, PUBLISHERS,
-                    REALM, REPLICAS, SUFFIX, WEB_PORT)
+from layout import (DECIDERS, DOMAIN, HOST, PROXIES, PUBLISHERS, REALM,
+                    REPLICAS, SUFFIX, WEB_PORT, identity_dn)
 from process import Trouble
 from server import Server
 
@@ -59,6 +59,15 @@ decider {{
 """
 
 
+LOCATOR = """
+locator {{
+	realm = "{realm}"
+	file = "{file}"
+	dns_servers = {{ "{dns}" }}
+}}
+"""
+
+
 class Replica(Daemon):
     program = "postcell-replicad"
 
@@ -74,10 +83,11 @@ class Replica(Daemon):
         password = self.write_password(f"{self.name}.password", self.identity)
         self.write_conf(
             "replicad.conf.in", self.conf.name, replica=replica, user=USER,
-            providers=self.quoted_uris(), suffix=SUFFIX,
-            bind_dn=f"cn={self.identity},{DAEMONS}",
+            map_size=256, providers=self.quoted_uris(), suffix=SUFFIX,
+            bind_dn=identity_dn(self.identity),
             password_file=password, keys=self.keys,
-            ca=self.layout.run / "ca.pem", decider=self.decider())
+            ca=self.layout.run / "ca.pem",
+            decider=self.decider() + self.locator())
 
     def decider(self):
         """Its section, where it is one."""
@@ -86,10 +96,17 @@ class Replica(Daemon):
             return ""
         password = self.write_password(f"{identity}.password", identity)
         delay = list(DECIDERS).index(self.name) * DECIDER_DELAY
-        return DECIDER.format(dn=f"cn={identity},{DAEMONS}",
+        return DECIDER.format(dn=identity_dn(identity),
                               password=password, delay=delay,
                               return_after=RETURN_AFTER,
                               on_move=self.layout.run / ON_MOVE if ON_MOVE else "")
+
+    def locator(self):
+        """One of them tells the people at this host which KDC to ask."""
+        if self.host != FIRST:
+            return ""
+        return LOCATOR.format(realm=REALM, file=self.layout.kdcs,
+                              dns=self.layout.dns)
 
     def is_up(self):
         """It has made its database, which the proxy opens."""

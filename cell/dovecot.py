@@ -8,8 +8,8 @@ import socket
 
 import kerberos
 import postfix
-from layout import (DAEMONS, DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
-                    PORTS, PROXIES, REALM)
+from layout import (DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE, PORTS, PROXIES,
+                    REALM, identity_dn)
 from process import Trouble
 from server import Server, find_program
 
@@ -68,7 +68,7 @@ class Dovecot(Server):
         return self.write_conf(
             "dovecot-ldap.conf.in", f"{self.name}-{kind}.conf",
             uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
-            dn=f"cn={self.name},{DAEMONS}", base=PEOPLE,
+            dn=identity_dn(self.name), base=PEOPLE,
             password=self.settings[f"{self.name}_password"],
             mail=self.layout.mail, **values)
 

@@ -6,9 +6,10 @@ import secrets
 import socket
 import subprocess
 
-from daemons import FIRST, Replica, make_host_folder
-from layout import (DAEMONS, DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, POLICY,
-                    REALM, SERVERS, SUFFIX)
+import slapd
+from daemons import Replica, make_host_folder
+from layout import (DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, POLICY, REALM,
+                    SERVERS, SUFFIX, identity_dn)
 from process import Trouble, wait_until
 from server import Server, find_program, run
 
@@ -19,6 +20,11 @@ LIFE = ["--max-ticket-life=1d", "--max-renewable-life=1w", "--attributes=",
         "--policy=default"]
 # kadmin takes these for patterns, and Kerberos for parts of names.
 AWKWARD = "\\/@*?[] \t"
+
+LISTEN = """\
+	addresses = {address}
+	ports = {port}
+	num-kdc-processes = 2"""
 
 CLIENT = """\
 [libdefaults]
@@ -40,8 +46,8 @@ CLIENT = """\
 LOCATOR = """\
 [postcell]
 	kdcs = {kdcs}
-	replica = {replica}
 	site = here
+	memory = {memory}
 """
 
 
@@ -101,13 +107,15 @@ class Kdc(Kerberos):
         (plugins / module.name).symlink_to(module)
         self.write_conf(
             "kdc.conf.in", self.conf.name, realm=REALM, plugins=plugins,
-            address=self.address, port=KDC_PORT, log=self.layout.log,
-            name=self.host, master_key=self.layout.master_key, module=module,
+            kdc=f"{self.address}:{KDC_PORT}", listen=LISTEN.format(
+                address=self.address, port=KDC_PORT), log=self.layout.log / self.host,
+            lockout_limit=slapd.LOCKOUT_LIMIT, policy=f"\tpolicy = {POLICY}",
+            master_key=self.layout.master_key, module=module,
             replica=self.layout.replica(self.host),
             lockout=self.layout.run / "lockout",
             uris=" ".join(self.layout.ldap_uris), suffix=SUFFIX,
-            bind_dn=f"cn={self.host},{DAEMONS}", password=password,
-            policy=POLICY, ca=self.layout.ca)
+            bind_dn=identity_dn(self.host), password=password,
+            ca=self.layout.ca)
 
     def keytabs(self):
         return [(self.layout.conf / f"{self.host}.keytab",
@@ -153,13 +161,10 @@ def write_people_conf(layout):
     module = layout.build / "postcell_locate.so"
     (plugins / module.name).symlink_to(module)
     write_client_conf(layout, layout.krb5_conf, plugins)
-    kdcs = layout.conf / "kdcs"
-    kdcs.write_text("".join(
-        f"{service} {REALM} {layout.addresses[host]} {port} {host} here\n"
-        for service, port in (("kdc", KDC_PORT), ("kpasswd", KPASSWD_PORT))
-        for host in KDCS))
+    memory = layout.folder / "who-answered"
+    memory.mkdir(mode=0o700)
     with open(layout.krb5_conf, "a", encoding="utf-8") as conf:
-        conf.write(LOCATOR.format(kdcs=kdcs, replica=layout.replica(FIRST)))
+        conf.write(LOCATOR.format(kdcs=layout.kdcs, memory=memory))
 
 
 def kadmin(layout, commands):

@@ -57,7 +57,19 @@ PUBLISHERS = {"zone1": "proxy1", "zone2": "proxy2"}
 # Replicas that decide as well, in the order in which they have their say.
 DECIDERS = {"replica1": "decider1", "replica2": "decider2"}
 
+# Daemons with rights of their own, by the group of identities that has them.
+GROUPS = {"sync": DIRECTORIES, "kdcs": KDCS, "deciders": DECIDERS.values(),
+          "replicas": REPLICAS}
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def identity_dn(name):
+    """Whom a daemon binds as."""
+    for group, names in GROUPS.items():
+        if name in names:
+            return f"cn={name},ou={group},{DAEMONS}"
+    return f"cn={name},{DAEMONS}"
 
 
 class Layout:
@@ -94,6 +106,11 @@ class Layout:
     def servers_krb5_conf(self):
         """Of proxies and mail servers, whoever they become."""
         return self.run / "krb5.conf"
+
+    @property
+    def kdcs(self):
+        """Which are up, by the map of the cell."""
+        return self.run / "realm" / "kdcs"
 
     @property
     def mail(self):

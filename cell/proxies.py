@@ -6,9 +6,9 @@ import socket
 import daemons
 import kerberos
 from daemons import Daemon, make_host_folder
-from layout import (ADMIN_DN, BALANCED_PORTS, BALANCERS, DAEMONS, HOST,
-                    HUB_PORT, METRICS_PORT, PORTS, PROXIES, REALM, SSO_PORTS,
-                    SUFFIX)
+from layout import (ADMIN_DN, BALANCED_PORTS, BALANCERS, HOST, HUB_PORT,
+                    METRICS_PORT, PORTS, PROXIES, REALM, SSO_PORTS, SUFFIX,
+                    identity_dn)
 
 LISTENER = """
 listen {title} {{
@@ -46,6 +46,7 @@ network "127.0.0.1/32" {{
 
 auth {{
 	keytab = "{front}"
+	realm = "{realm}"
 }}
 
 # Whoever it was, the servers hear of it by this proxy's own ticket.
@@ -84,7 +85,7 @@ class Proxy(Daemon):
             key=self.layout.tls / f"{certificate}.key",
             client_ca=self.layout.tls / "people.pem",
             ca=self.layout.run / "ca.pem", listeners=self.listeners(),
-            uris=self.quoted_uris(), bind_dn=f"cn={self.name},{DAEMONS}",
+            uris=self.quoted_uris(), bind_dn=identity_dn(self.name),
             directory_password=self.write_password(
                 f"{self.name}.password", self.name), name=self.name,
             address=self.address, metrics=METRICS_PORT,

@@ -6,15 +6,46 @@ import ldap
 
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
-                    DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
-                    POLICY, POOL, PORTS, PROXIES, REALM, REPLICAS,
-                    ROOT, SERVERS, SUFFIX)
+                    DOMAIN, GROUPS, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT,
+                    OBSERVERS, POLICY, POOL, PORTS, PROXIES, REALM, REPLICAS,
+                    ROOT, SERVERS, SUFFIX, identity_dn)
 from server import Server, find_program, run
 
 # Heimdal's, which hdb's own entries and ours are made of.
 HDB_SCHEMA = "/etc/ldap/schema/hdb.schema"
 PASSWORD_MIN = "8"  # characters
 PASSWORD_HISTORY = "3"  # passwords that may not come back
+
+# Wrong passwords until an account is locked: all clients of a cell of tests
+# are one host.
+LOCKOUT_LIMIT = 50
+
+# What is written outlives who wrote it; a demo need not outlive the machine.
+UNSYNCED = "envflags nosync"
+
+# Whoever has a ticket is who it says.
+TICKETS = """\
+sasl-host {name}.{domain}
+sasl-realm {realm}
+authz-regexp "uid=([^,/]+),(cn={cell},)?cn=gssapi,cn=auth" "uid=$1,ou=people,{suffix}"
+"""
+
+POLICED = """
+overlay ppolicy
+ppolicy_default "{policy}"
+"""
+
+# Who is followed, and as whom.
+PEER = """\
+syncrepl rid={rid:03} provider={provider}
+	type=refreshAndPersist retry="1 10 5 +" keepalive=60:5:5
+	searchbase="{suffix}"
+	bindmethod=simple binddn="{dn}" credentials="{password}"
+	starttls=critical tls_cacert="{ca}" tls_reqcert=demand
+	logbase=cn=log logfilter="(&(objectClass=auditWriteObject)(reqResult=0))"
+	syncdata=accesslog
+multiprovider on
+"""
 
 
 class Slapd(Server):
@@ -44,18 +75,25 @@ class Slapd(Server):
                         plugins=self.layout.conf / "none")
         other, = [uri for uri in self.layout.ldap_uris if uri != self.url]
         self.write_conf(
-            "slapd.conf.in", self.conf.name, id=number, rid=f"{number:03}",
-            hdb_schema=HDB_SCHEMA, schema=ROOT / "schema" / "postcell.schema",
-            kerberos_schema=ROOT / "schema" / "postcell-kerberos.schema",
-            build=self.layout.build, realm=REALM,
+            "slapd.conf.in", self.conf.name, id=number,
+            hdb_schema=HDB_SCHEMA, schemas=ROOT / "schema",
+            modules=f"/usr/lib/ldap:{self.layout.build}", realm=REALM,
+            administration=TICKETS.format(name=self.name, domain=DOMAIN,
+                                          realm=REALM, cell=REALM.lower(),
+                                          suffix=SUFFIX),
+            policy=POLICED.format(policy=POLICY),
+            size=f"{256 << 20}\n{UNSYNCED}",
             master_key=self.layout.master_key,
-            lockout=self.layout.run / "lockout", ca=self.layout.ca,
+            lockout=self.layout.run / "lockout",
+            lockout_limit=LOCKOUT_LIMIT, ca=self.layout.ca,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", data=data,
-            suffix=SUFFIX, admin_dn=ADMIN_DN, other=other,
-            admin_password=self.settings["admin_password"], name=self.name,
-            own_password=self.settings[f"{self.name}_password"],
-            domain=DOMAIN, cell=REALM.lower(), policy=POLICY)
+            suffix=SUFFIX, admin_dn=ADMIN_DN,
+            root_password=f'rootpw "{self.settings["admin_password"]}"',
+            peers=PEER.format(
+                rid=number, provider=other, suffix=SUFFIX, ca=self.layout.ca,
+                dn=identity_dn(self.name),
+                password=self.settings[f"{self.name}_password"]))
 
     def keytabs(self):
         return [(self.keytab, [f"ldap/{self.name}.{DOMAIN}"])]
@@ -128,8 +166,11 @@ def entries(layout, settings):
         ["device", "pwdPolicy"], cn="default", pwdAttribute="userPassword",
         pwdCheckQuality="2", pwdMinLength=PASSWORD_MIN,
         pwdInHistory=PASSWORD_HISTORY)
+    for group in GROUPS:
+        yield f"ou={group},{DAEMONS}", attributes(["organizationalUnit"],
+                                                  ou=group)
     for name in identities():
-        yield f"cn={name},{DAEMONS}", attributes(
+        yield identity_dn(name), attributes(
             ["applicationProcess", "simpleSecurityObject"], cn=name,
             userPassword=users.hash_password(settings[f"{name}_password"]))
     yield f"cn={POOL},ou=pools,{SUFFIX}", attributes(

@@ -6,7 +6,7 @@ import pytest
 
 import slapd
 import users
-from layout import ADMIN_DN, DAEMONS, DIRECTORIES, KDCS, PEOPLE
+from layout import ADMIN_DN, DIRECTORIES, KDCS, PEOPLE, identity_dn
 
 from directory import wait_until
 
@@ -14,7 +14,7 @@ from directory import wait_until
 def connect(cell, name, url=None):
     dn, password = ((ADMIN_DN, cell.settings["admin_password"])
                     if name == "admin" else
-                    (f"cn={name},{DAEMONS}", cell.settings[f"{name}_password"]))
+                    (identity_dn(name), cell.settings[f"{name}_password"]))
     return slapd.connect(url or cell.layout.ldap_uris[0], cell.layout.ca, dn,
                          password)
 
@@ -106,19 +106,21 @@ def test_who_reads_keys(cell, name):
     seen = {attribute for _, values in found for attribute in values}
     assert ("postcellKeys" in seen) == (name in (*KDCS, *DIRECTORIES))
     assert ("userPassword" in seen) == (name in DIRECTORIES)
-    assert ("pwdHistory" in seen) <= (name in DIRECTORIES)
+    assert ("pwdHistory" in seen) <= (name in (*KDCS, *DIRECTORIES))
     # Nor by guessing at them, nor in the log of changes.
     if name not in (*KDCS, *DIRECTORIES):
         assert not finds(connection, PEOPLE, "(postcellKeys=*)")
-    if name not in DIRECTORIES:
-        assert not finds(connection, "cn=log", "(objectClass=*)")
+    assert finds(connection, "cn=log", "(reqDN=*)") == (name in DIRECTORIES)
+    assert finds(connection, "cn=log", "(reqMod=postcellKeys*)") == (
+        name in DIRECTORIES)
 
 
 def finds(connection, base, text):
     try:
-        return connection.search_s(base, ldap.SCOPE_SUBTREE, text, ["1.1"])
+        return bool(connection.search_s(base, ldap.SCOPE_SUBTREE, text,
+                                        ["1.1"]))
     except (ldap.NO_SUCH_OBJECT, ldap.INSUFFICIENT_ACCESS):
-        return []
+        return False
 
 
 @pytest.mark.parametrize("name", [n for n in slapd.identities()
