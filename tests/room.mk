@@ -20,6 +20,9 @@ TESTS += tests/simulator/simulator
 tests/scenarios/delegate_SOURCES := tests/scenarios/delegate.c
 tests/scenarios/delegate_PACKAGES := heimdal-krb5
 tests/scenarios/delegate_LIBS := -lasn1
+tests/scenarios/rogue_SOURCES := tests/scenarios/rogue.c
+tests/scenarios/rogue_PACKAGES := heimdal-krb5
+tests/scenarios/rogue_LIBS := -lasn1
 # The options of a module that has no command line.
 tests/kdc-plugin/describe_SOURCES := tests/kdc-plugin/describe.c
 tests/kdc-plugin/describe_USES := $(kdc-plugin_TEST_USES)
@@ -28,8 +31,8 @@ tests/kdc-plugin/describe_LIBS := $(kdc-plugin_TEST_LIBS)
 tests/kdc-plugin/administer_SOURCES := tests/kdc-plugin/administer.c
 tests/kdc-plugin/administer_PACKAGES := heimdal-krb5
 tests/kdc-plugin/administer_LIBS := -lhdb
-scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
-	tests/kdc-plugin/administer
+scenario_programs := tests/scenarios/delegate tests/scenarios/rogue tests/kdc-plugin/describe \
+	tests/kdc-plugin/administer tests/bench/asreq
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
@@ -37,6 +40,7 @@ TESTS += $(scenario_programs)
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
 fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
 fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
+fuzz_TEST_LIBS := $(postcell-proxyd_LIBS)
 # Those that play whole sessions: connections to servers are theirs.
 stage_sources := $(addprefix tests/fuzz/,script.c stage.c stage_clock.c stage_peer.c stage_world.c)
 stage_LIBS := -Wl,--wrap=connect_next

@@ -12,8 +12,11 @@ static const struct auth_request request = {
 	.id = 0xfedcba98,
 	.kind = AUTH_PASSWORD,
 	.service = SERVICE_SIEVE,
+	.kept = 0x01020304,
+	.stamp = 0xfedcba9876543210,
 	.name = { "bob", 3 },
 	.dn = { "uid=bob,o=x", 11 },
+	.principal = { "bob@X", 5 },
 	.pool = { "main", 4 },
 	.message = { "a\0b", 3 },
 };
@@ -48,8 +51,11 @@ test_what_is_written_is_read(void **state)
 	assert_int_equal(asked.id, request.id);
 	assert_int_equal(asked.kind, request.kind);
 	assert_int_equal(asked.service, request.service);
+	assert_int_equal(asked.kept, request.kept);
+	assert_true(asked.stamp == request.stamp);
 	assert_text(asked.name, request.name);
 	assert_text(asked.dn, request.dn);
+	assert_text(asked.principal, request.principal);
 	assert_text(asked.authorise, request.authorise);
 	assert_text(asked.pool, request.pool);
 	assert_text(asked.host, request.host);
