@@ -21,8 +21,9 @@ sys.path.insert(0, str(ROOT / "tests/scenarios"))
 
 from conftest import BUILD  # noqa: E402
 from small import Client  # noqa: E402
+from ticket import Ticket  # noqa: E402
 from ticketed import (DOVECOT, PLAIN_PORT, PORTS, PROXY, REALM,  # noqa: E402
-                      STRICT, WORD, Place, Ticket)
+                      STRICT, WORD, Place)
 
 
 class Way:

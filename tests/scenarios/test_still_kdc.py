@@ -16,7 +16,8 @@ import echo
 from clients import TIMEOUT
 from directory import wait_until
 from small import greets
-from ticketed import ECHO, PORTS, PROXY, REALM, WORD, Place, Ticket
+from ticket import Ticket
+from ticketed import ECHO, PORTS, PROXY, REALM, WORD, Place
 
 HANGING = 40     # logins at once, more than processes may ask
 DEADLINE = 4     # s that the proxy gives them

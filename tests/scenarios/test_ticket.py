@@ -14,8 +14,9 @@ from clients import TIMEOUT
 from directory import wait_until
 from realm import BUILD, REALM
 from small import KINDS
-from ticketed import (DOVECOT, NAMES, PROXY, STRICT, WORD, Place, Ticket,
-                      leftovers, person)
+from ticket import Ticket
+from ticketed import (DOVECOT, NAMES, PROXY, STRICT, WORD, Place, leftovers,
+                      person)
 
 DELEGATE = BUILD / "tests/scenarios/delegate"
 WRONG = "a NO [AUTHENTICATIONFAILED] Authentication failed."
