@@ -84,6 +84,12 @@ advice_further(const json_t *facts)
 }
 
 void
+advice_restored(const json_t *facts)
+{
+	print(facts, services, ARRAY_SIZE(services));
+}
+
+void
 advice_prepared(const json_t *facts)
 {
 	print(facts, prepared, ARRAY_SIZE(prepared));

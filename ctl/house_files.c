@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "ctl/facts.h"
 #include "ctl/file.h"
@@ -130,6 +131,26 @@ house_write(
 }
 
 int
+house_make_way(struct house *house, const char *name)
+{
+	struct slice text = slice_from(name);
+	struct buf path = buf_bounded(PATH_SIZE);
+	int code = EX_OK;
+
+	for (size_t i = 1; i < text.size && code == EX_OK; i++) {
+		if (text.data[i] != '/')
+			continue;
+		buf_clear(&path);
+		(void)buf_printf(&path, "%s/%.*s",
+		    facts_get(house->staged, "etc"), (int)i, text.data);
+		if (access(buf_string(&path), F_OK) != 0)
+			code = file_make_folder(buf_string(&path), 0755);
+	}
+	buf_free(&path);
+	return code;
+}
+
+int
 house_take_secrets(json_t *to, const json_t *from)
 {
 	int code = EX_OK;
@@ -166,6 +187,23 @@ house_make_secrets(json_t *facts)
 		buf_wipe(&password);
 		buf_free(&hash);
 	}
+}
+
+int
+house_read_password(json_t *facts)
+{
+	struct buf path = buf_bounded(PATH_SIZE);
+	struct buf password = buf_bounded(PATH_SIZE * 4);
+	int code;
+
+	house_path(facts, "etc", "sync.password", &path);
+	code = file_read(buf_string(&path), &password);
+	while (password.size > 0 && password.data[password.size - 1] == '\n')
+		password.data[--password.size] = '\0';
+	facts_set(facts, "sync_password", buf_string(&password));
+	buf_free(&path);
+	buf_wipe(&password);
+	return code;
 }
 
 static int
@@ -222,8 +260,8 @@ write_secret(struct house *house, const char *name)
 	return code;
 }
 
-static int
-write_facts(struct house *house)
+int
+house_write_facts(struct house *house)
 {
 	json_t *kept = facts_kept(house->facts);
 	char *text = json_dumps(kept, JSON_INDENT(2) | JSON_SORT_KEYS);
@@ -240,7 +278,7 @@ write_facts(struct house *house)
 int
 house_write_files(struct house *house, void *context)
 {
-	int code = write_facts(house);
+	int code = house_write_facts(house);
 
 	(void)context;
 	for (size_t i = 0; i < ARRAY_SIZE(file_rows) && code == EX_OK; i++)
