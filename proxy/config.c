@@ -133,6 +133,7 @@ static const struct setting auth_rows[] = {
 	{ "certificate_name", SETTING_CHOICE, AUTH(certificate_name), "cn", 0,
 	    0, certificate_name_words },
 	{ "keytab", SETTING_TEXT, AUTH(keytab), NULL, 0, 0, NULL },
+	{ "realm", SETTING_TEXT, AUTH(realm), NULL, 0, 0, NULL },
 	{ "passwords", SETTING_CHOICE, AUTH(passwords), "directory", 0, 0,
 	    passwords_words },
 	{ "tickets", SETTING_NUMBER, AUTH(tickets), "10000", 0, 1000000, NULL },

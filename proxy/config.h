@@ -128,6 +128,7 @@ struct config_auth {
 	const char *master_separator; /* USER*MASTER; "": none */
 	int certificate_name;         /* enum config_certificate_name */
 	const char *keytab;           /* of this proxy's services; NULL: none */
+	const char *realm;            /* of accounts' uids; NULL: none */
 	int passwords;                /* enum config_passwords */
 	long tickets;          /* of users, kept by each process; 0: none */
 	long ticket_time;      /* s that they are kept; 0: not at all */

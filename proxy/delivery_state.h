@@ -57,7 +57,8 @@ struct delivery {
 	struct event *sweeper; /* owned: servers that failed are freed */
 	struct buf in, out;
 	bool tls, greeted, retiring;
-	bool taking; /* commands are being taken */
+	bool taking;  /* commands are being taken */
+	bool read_up; /* all that TLS can make of its octets was read */
 	struct buf
 	    mail; /* owned: "MAIL FROM:<...> ..."; empty: no transaction */
 	struct lmtp_back *backs[DELIVERY_BACKS_MAX]; /* owned */

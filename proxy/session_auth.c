@@ -4,6 +4,7 @@
 
 #include <xxhash.h>
 
+#include "proxy/principal.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -537,8 +538,9 @@ take_principal(struct session *session, const struct auth_answer *answer)
 	struct slice user = answer->name;
 	const char *why = NULL;
 	enum replica_result result =
-	    replica_find(session->relay->router.replica, NAME_PRINCIPAL, user,
-		&login->account_store, &login->account, &why);
+	    principal_find(session->relay->router.replica, user,
+		session->relay->config->auth.realm, &login->account_store,
+		&login->account, &why);
 
 	login->challenged = false;
 	buf_clear(&credentials->user);

@@ -20,6 +20,12 @@ struct config_decider {
 	struct buf password;
 };
 
+/* locator { }: the file of the realm's servers, when it has a realm. */
+struct config_locator {
+	const char *realm, *file;
+	struct setting_list dns_servers;
+};
+
 /* Text is never NULL, and empty when not set; the settings own it. */
 struct config {
 	struct settings *settings; /* owned */
@@ -38,6 +44,7 @@ struct config {
 	int log_level;       /* enum log_level */
 	struct buf password; /* what password_file holds */
 	struct config_decider decider;
+	struct config_locator locator;
 };
 
 enum config_tls {

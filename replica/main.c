@@ -21,6 +21,7 @@
 #include "replica/decider.h"
 #include "replica/intake.h"
 #include "replica/ldif_source.h"
+#include "replica/locator.h"
 #include "replica/providers.h"
 #include "replica/status.h"
 #include "replica/store.h"
@@ -48,6 +49,7 @@ struct daemon {
 	struct providers *providers; /* either this */
 	struct ldif_source *ldif;    /* or that */
 	struct decider *decider;     /* NULL: others decide */
+	struct locator *locator;     /* NULL: no realm is configured */
 	struct event *terminate, *interrupt, *hangup, *tick;
 	struct event *shortcut; /* one step of making it */
 	long long shortcut_after_ms;
@@ -150,21 +152,49 @@ main_check(const struct config *config)
 	return EX_OK;
 }
 
-/* Started as root: the folder is the user's, and so is the process. */
+/* Makes a folder, where there is none, that belongs to the user. */
+static int
+main_make_folder(const char *path, mode_t mode, const struct jail *jail)
+{
+	if (mkdir(path, mode) != 0)
+		return 0;
+	/* Whatever the mask says. */
+	if (chmod(path, mode) != 0)
+		return -1;
+	return jail ? chown(path, jail->uid, jail->gid) : 0;
+}
+
+/* The folder of a file that every program of the host reads. */
+static int
+main_make_public_folder(const char *file, const struct jail *jail)
+{
+	const char *end = strrchr(file, '/');
+	char *path = strndup(file, (size_t)(end - file));
+	int code = path ? main_make_folder(path, 0755, jail) : -1;
+
+	free(path);
+	return code;
+}
+
+/* Started as root: folders are the user's, and so is the process. */
 static int
 main_drop_root(const struct config *config, const char **why)
 {
+	bool drop = geteuid() == 0 && config->user[0] != '\0';
 	struct jail jail;
 
-	if (geteuid() != 0 || config->user[0] == '\0')
-		return EX_OK;
-	if (jail_prepare(&jail, config->user, NULL, why) != 0)
+	if (drop && jail_prepare(&jail, config->user, NULL, why) != 0)
 		return EX_NOUSER;
-	if (mkdir(config->replica, STORE_FOLDER_MODE) == 0 &&
-	    chown(config->replica, jail.uid, jail.gid) != 0) {
+	if ((drop && main_make_folder(
+			 config->replica, STORE_FOLDER_MODE, &jail) != 0) ||
+	    (config->locator.realm[0] != '\0' &&
+		main_make_public_folder(
+		    config->locator.file, drop ? &jail : NULL) != 0)) {
 		*why = strerror(errno);
 		return EX_CANTCREAT;
 	}
+	if (!drop)
+		return EX_OK;
 	return jail_enter(&jail, why) == 0 ? EX_OK : EX_NOPERM;
 }
 
@@ -271,6 +301,25 @@ daemon_decide(struct daemon *daemon)
 	daemon->decider =
 	    decider_new(daemon->base, &options, daemon->store, &daemon->status);
 	return daemon->decider ? EX_OK : EX_OSERR;
+}
+
+static int
+daemon_locate(struct daemon *daemon)
+{
+	const struct config_locator *config = &daemon->config.locator;
+	struct locator_options options = { .file = config->file,
+		.realm = config->realm,
+		.dns_servers = &config->dns_servers };
+	const char *why;
+
+	if (config->realm[0] == '\0')
+		return EX_OK;
+	daemon->locator = locator_new(
+	    daemon->base, &options, daemon->store, &daemon->status, &why);
+	if (daemon->locator)
+		return EX_OK;
+	log_why(&daemon->log, LOG_LEVEL_ERROR, "not_started", why);
+	return EX_CONFIG;
 }
 
 static int
@@ -406,6 +455,8 @@ daemon_run(struct daemon *daemon, bool trust)
 	code = daemon_follow(daemon, trust);
 	if (code == EX_OK)
 		code = daemon_decide(daemon);
+	if (code == EX_OK)
+		code = daemon_locate(daemon);
 	if (code != EX_OK)
 		return code;
 	if (event_base_dispatch(daemon->base) < 0)
@@ -425,6 +476,7 @@ daemon_free(struct daemon *daemon)
 		daemon->hangup, daemon->tick, daemon->shortcut };
 
 	decider_free(&daemon->decider);
+	locator_free(&daemon->locator);
 	ldif_source_free(&daemon->ldif);
 	providers_free(&daemon->providers);
 	intake_free(&daemon->intake);
