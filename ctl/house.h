@@ -19,8 +19,9 @@ struct house {
 	const struct ctl *ctl;
 	json_t *facts;  /* of the places where all is to be; borrowed */
 	json_t *staged; /* owned: of where it is made */
-	struct stage etc, state;
-	struct buf work; /* folder of what is needed meanwhile */
+	struct stage etc, data;
+	struct stage spare[2]; /* folders that may be there already */
+	struct buf work;       /* folder of what is needed meanwhile */
 	struct tool_server slapd;
 	struct buf config; /* cn=config as LDIF; empty: it is made anew */
 };

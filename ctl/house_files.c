@@ -38,12 +38,12 @@ static const struct file_row file_rows[] = {
 	    { { "log", "${log}/postcell-kdc" },
 		{ "plugins", "${heimdal_modules}/kdc" },
 		{ "module", "${heimdal_modules}/kdc/postcell_hdb.so" },
-		{ "replica", "${state}/kdc/replica" },
+		{ "replica", "${state}/kdc-replica" },
 		{ "bind_dn", DAEMON("ou=kdcs,") },
 		{ "password", "${etc}/kdc.password" },
 		{ "policy", "\tpolicy = cn=default,ou=policies,${suffix}" } } },
 	{ "replicad.conf.in", "kdc-replicad.conf",
-	    { { "replica", "${state}/kdc/replica" },
+	    { { "replica", "${state}/kdc-replica" },
 		{ "bind_dn", DAEMON("ou=kdcs,") },
 		{ "password_file", "${etc}/kdc.password" }, { "keys", "yes" },
 		{ "decider",
@@ -66,7 +66,6 @@ void
 house_preview(const json_t *facts)
 {
 	const char *etc = facts_get(facts, "etc");
-	const char *state = facts_get(facts, "state");
 
 	printf("realm %s, mail domain %s, suffix %s\n",
 	    facts_get(facts, "realm"), facts_get(facts, "domain"),
@@ -83,7 +82,7 @@ house_preview(const json_t *facts)
 		printf("  %s/%s\n", etc, file_rows[i].name);
 	for (size_t i = 0; i < ARRAY_SIZE(secret_names); i++)
 		printf("  %s/%s.password\n", etc, secret_names[i]);
-	printf("  %s/ldap/\n  %s/empty/\n  %s/lockout\n", state, state, state);
+	printf("  %s/\n", facts_get(facts, "data"));
 }
 
 /* ---- pieces ---- */

@@ -27,8 +27,7 @@ static const struct pair pairs[] = {
 	{ "certificate", "${etc}/tls/slapd.pem" },
 	{ "key", "${etc}/tls/slapd.key" },
 	{ "master_key", "${etc}/master.key" },
-	{ "lockout", "${state}/lockout" },
-	{ "data", "${state}/ldap" },
+	{ "lockout", "${run}/lockout" },
 	{ "size", "4294967296" }, /* of files that grow as they are filled */
 	{ "map_size", "4096" },
 	{ "lockout_limit", "20" },
@@ -170,16 +169,14 @@ house_write_config(struct house *house)
 static void
 stage_config(const struct house *house, struct buf *out)
 {
-	struct buf etc = buf_bounded(FILE_SIZE_MAX);
+	static const char *const names[] = { "etc", "data", "run" };
 	struct buf moved = buf_bounded(FILE_SIZE_MAX);
 	struct slice rest, line;
 
-	template_replace(&etc, buf_slice(&house->config),
-	    slice_from(facts_get(house->facts, "etc")),
-	    slice_from(facts_get(house->staged, "etc")));
-	template_replace(&moved, buf_slice(&etc),
-	    slice_from(facts_get(house->facts, "state")),
-	    slice_from(facts_get(house->staged, "state")));
+	(void)buf_add_slice(&moved, buf_slice(&house->config));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		template_move(&moved, facts_get(house->facts, names[i]),
+		    facts_get(house->staged, names[i]));
 	rest = buf_slice(&moved);
 	while (rest.size > 0) {
 		size_t end = slice_find(rest, '\n');
@@ -190,7 +187,6 @@ stage_config(const struct house *house, struct buf *out)
 		    !slice_starts_nocase(line, "olcMultiProvider:"))
 			(void)buf_add_slice(out, line);
 	}
-	buf_wipe(&etc);
 	buf_wipe(&moved);
 }
 

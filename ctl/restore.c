@@ -93,7 +93,7 @@ take_facts(
 		if (!here.options.prefix && prefix[0])
 			here.options.prefix = prefix;
 		if (ctl->options.user)
-			facts_set(facts, "user", ctl->options.user);
+			facts_set_users(facts, ctl->options.user);
 		facts_set(facts, "peers", "");
 		code = facts_set_place(facts, &here);
 	}
@@ -113,17 +113,9 @@ move_text(const struct restoring *restoring, const json_t *facts,
 		"local_uri" };
 
 	(void)buf_add_slice(out, text);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		struct buf before = *out;
-
-		if (is_same(restoring->manifest, facts, names[i]))
-			continue;
-		*out = buf_bounded(before.size_max);
-		template_replace(out, buf_slice(&before),
-		    slice_from(facts_get(restoring->manifest, names[i])),
-		    slice_from(facts_get(facts, names[i])));
-		buf_wipe(&before);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		template_move(out, facts_get(restoring->manifest, names[i]),
+		    facts_get(facts, names[i]));
 }
 
 /* ---- steps ---- */
@@ -247,14 +239,14 @@ tell(const struct ctl *ctl, const json_t *facts, const json_t *manifest)
 {
 	if (ctl->json)
 		return output_json(json_pack("{s:s, s:s, s:s, s:s}", "done",
-		    "restored", "etc", facts_get(facts, "etc"), "state",
-		    facts_get(facts, "state"), "time",
+		    "restored", "etc", facts_get(facts, "etc"), "data",
+		    facts_get(facts, "data"), "time",
 		    facts_get(manifest, "time")));
 	printf("Restored as of %s: %s, %s.\n"
 	       "What came later follows from other providers once slapd "
 	       "runs.\n\n",
 	    facts_get(manifest, "time"), facts_get(facts, "etc"),
-	    facts_get(facts, "state"));
+	    facts_get(facts, "data"));
 	advice_restored(facts);
 	return EX_OK;
 }

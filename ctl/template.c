@@ -82,3 +82,16 @@ template_replace(
 		    slice_from_offset(text, before + (found ? from.size : 0));
 	}
 }
+
+void
+template_move(struct buf *text, const char *from, const char *to)
+{
+	struct buf before = *text;
+
+	if (strcmp(from, to) == 0)
+		return;
+	*text = buf_bounded(before.size_max);
+	template_replace(
+	    text, buf_slice(&before), slice_from(from), slice_from(to));
+	buf_wipe(&before);
+}

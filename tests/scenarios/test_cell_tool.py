@@ -52,7 +52,7 @@ class Host:
     def ctl(self, *words, text="", **options):
         return subprocess.run(
             [BUILD / "postcellctl", *words], input=text, capture_output=True,
-            text=True, timeout=120, **options)
+            text=True, errors="replace", timeout=120, **options)
 
     def place(self):
         return "--root", self.root, "--prefix", self.prefix
@@ -323,6 +323,9 @@ def test_each_identity_may_what_it_may(first):
     (["--uri", "ldapi:///"], "a URI looks like"),
     (["--uri", "ldap://a/dc=x"], "a URI looks like"),
     (["--name", "a,b"], "letters, digits"),
+    (["--name", b"\xff\xfe"], "letters, digits"),
+    (["--suffix", b"dc=\xff"], "a suffix looks like"),
+    (["--suffix", "dc=a, dc=b"], "a suffix looks like"),
     (["--admin", "-x"], "a uid of"),
     (["--kdc-port", "0"], "1 to 65535"),
     (["--root", "relative"], "absolute path"),
@@ -760,8 +763,8 @@ def test_without_the_master_key_it_says_what_is_missing(saved, gone, first,
 
 def test_neither_overwrites_anything(saved, gone, first):
     _, safe, _, _, _ = saved
-    gone.state.mkdir(parents=True)
-    (gone.state / "mine").write_text("mine\n")
+    (gone.state / "ldap").mkdir(parents=True)
+    (gone.state / "ldap" / "mine").write_text("mine\n")
     done = restore(gone, safe)
     assert done.returncode == CANTCREAT
     assert "nothing is overwritten" in done.stderr
