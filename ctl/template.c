@@ -33,9 +33,11 @@ add_value(
 	    name.size == 0 ? NULL
 			   : json_object_getn(values, name.data, name.size);
 
-	if (json_is_string(value))
-		return buf_add(
+	if (json_is_string(value)) {
+		(void)buf_add(
 		    out, json_string_value(value), json_string_length(value));
+		return 0;
+	}
 	(void)buf_printf(
 	    why, "nothing is known for the name \"%.*s\"", SLICE_ARGS(name));
 	return -1;

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -358,6 +359,41 @@ def test_a_look_changes_nothing(host):
     assert f"realm {REALM}" in done.stdout
     assert str(host.etc / "slapd.d") in done.stdout
     assert not host.root.exists()
+
+
+def test_it_asks_at_a_terminal(host):
+    """What follows from the rest is in brackets; passwords are not shown."""
+    answers = {"URI of this": host.uri, "Name of this": "ldap7",
+               "Mail domain": DOMAIN, "Kerberos realm [TOOL.TEST]": "",
+               "Suffix of the directory [dc=tool,dc=test]": "",
+               "uid of the administrator [admin]": "chief",
+               "Name that mail programs connect to [mail.tool.test]": "",
+               "New password for chief:": GOOD, "Again for chief:": GOOD}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(BUILD / "postcellctl", [
+            "postcellctl", "cell", "init", *map(str, host.place()),
+            *host.services()])
+    said, left = b"", dict(answers)
+    try:
+        while True:
+            said += os.read(terminal, 4096)
+            asked = said.rpartition(b"\n")[2].decode(errors="replace")
+            if left and asked.startswith(next(iter(left))) \
+                    and asked.endswith(": "):
+                os.write(terminal, left.pop(next(iter(left))).encode() + b"\n")
+                said += b"\n"
+    except OSError:  # it ended
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said.decode()
+    assert not left
+    assert GOOD.encode() not in said
+    facts = json.loads((host.etc / "cell.json").read_text())
+    assert (facts["name"], facts["admin"], facts["suffix"]) == (
+        "ldap7", "chief", SUFFIX)
+    host.start_slapd()
+    assert host.bind("chief", GOOD)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a program")
