@@ -41,8 +41,9 @@ enum config_recipients {
 
 struct config_tls {
 	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
-	const char *certificates;      /* folder of more of them; NULL: none */
-	int protocol_min;              /* 0 TLSv1.2, 1 TLSv1.3 */
+	const char *alt_certificate, *alt_key; /* of another kind of key */
+	const char *certificates; /* folder of more of them; NULL: none */
+	int protocol_min;         /* 0 TLSv1.2, 1 TLSv1.3 */
 	const char *ciphers; /* OpenSSL's list for TLSv1.2; NULL: its own */
 	const char *ciphersuites; /* likewise for TLSv1.3 */
 	const char *ticket_keys;  /* file; NULL: random ones */
@@ -184,15 +185,22 @@ enum config_directory_tls {
 	CONFIG_DIRECTORY_STARTTLS
 };
 
+enum config_directory_bind {
+	CONFIG_DIRECTORY_SIMPLE,
+	CONFIG_DIRECTORY_EXTERNAL /* by certificate, or as who we are */
+};
+
 /*
  * The directory's servers: auth processes ask them about passwords, and with a
  * name this proxy writes there what it observes.
  */
 struct config_directory {
 	struct setting_list uris;
+	int bind; /* enum config_directory_bind */
 	const char *bind_dn, *password_file;
-	const char *ca_file; /* NULL: the system's */
-	int tls;             /* enum config_directory_tls */
+	const char *ca_file;           /* NULL: the system's */
+	const char *certificate, *key; /* our own; NULL: none */
+	int tls;                       /* enum config_directory_tls */
 	const char *name; /* cn of the proxy's own entry; NULL: no observer */
 	const char *user; /* whom the auth process becomes */
 	long timeout;     /* s */

@@ -203,6 +203,14 @@ daemon_open_store(struct daemon *daemon)
 	return daemon->intake ? EX_OK : EX_OSERR;
 }
 
+static struct connection_tls_files
+main_tls_files(const struct config *config)
+{
+	return (struct connection_tls_files){ .ca_file = config->ca_file,
+		.certificate = config->certificate,
+		.key = config->key };
+}
+
 static int
 daemon_follow_ldap(struct daemon *daemon, bool trust)
 {
@@ -214,9 +222,7 @@ daemon_follow_ldap(struct daemon *daemon, bool trust)
 			.bind_dn = config->bind_dn,
 			.password = buf_slice(&config->password),
 			.starttls = config->tls == CONFIG_TLS_STARTTLS,
-			.ca_file = config->ca_file,
-			.certificate = config->certificate,
-			.key = config->key,
+			.tls_files = main_tls_files(config),
 			.timeout_ms = (int)config->timeout * 1000,
 		},
 		.suffix = config->suffix,
@@ -245,9 +251,7 @@ daemon_decide(struct daemon *daemon)
 			.bind_dn = config->decider.bind_dn,
 			.password = buf_slice(&config->decider.password),
 			.starttls = config->tls == CONFIG_TLS_STARTTLS,
-			.ca_file = config->ca_file,
-			.certificate = "",
-			.key = "",
+			.tls_files = main_tls_files(config),
 			.timeout_ms = (int)config->timeout * 1000,
 		},
 		.urls = config->providers.items,

@@ -9,9 +9,9 @@ libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/dec
 	replica/entry.c replica/hook.c replica/intake.c replica/intake_end.c \
 	replica/ldif.c replica/ldif_source.c replica/providers.c replica/status.c \
 	replica/store.c replica/sync_value.c replica/syncrepl.c replica/watch.c
-libpostcell-replica-connection_SOURCES := replica/connection.c
-libpostcell-replica-connection_PACKAGES := ldap lber libevent
-libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
+libpostcell-replica-connection_SOURCES := replica/connection.c replica/connection_tls.c
+libpostcell-replica-connection_PACKAGES := ldap lber libevent openssl
+libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent openssl libxxhash
 
 PROGRAMS += postcell-replicad
 postcell-replicad_SOURCES := replica/main.c

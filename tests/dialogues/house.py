@@ -100,11 +100,15 @@ def wait_until(condition, what, timeout=TIMEOUT):
     raise AssertionError(f"in {timeout} s there was no {what}")
 
 
-def make_certificate(folder, name, addresses):
+EC_KEY = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+RSA_KEY = ("rsa:2048",)
+
+
+def make_certificate(folder, name, addresses, key_kind=EC_KEY):
     """folder/NAME.pem and NAME.key, signed by itself."""
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        ["openssl", "req", "-x509", "-newkey", *key_kind, "-nodes",
+         "-days", "30",
          "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key",
          "-out", folder / f"{name}.pem", "-addext",
          "subjectAltName=" + ",".join(f"IP:{each}" for each in addresses)],
