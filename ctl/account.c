@@ -10,6 +10,7 @@
 #include "lib/name.h"
 #include "lib/password.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define TEXT_MAX  4096
 #define PARTS_MAX (CTL_ACCOUNT_LOCKS_MAX + 2)
@@ -399,7 +400,7 @@ change_lock(const struct work *work, struct slice wanted, bool *changed)
 	struct locked value = { .is_locked = false };
 	struct directory_part parts[PARTS_MAX];
 	struct buf text = buf_bounded(LOCKED_SIZE_MAX);
-	int64_t now_us = view_now();
+	int64_t now_us = clock_realtime_us();
 	enum directory_result result;
 
 	(void)wanted;

@@ -9,6 +9,7 @@
 #include "ctl/view.h"
 #include "lib/keyset.h"
 #include "lib/placement.h"
+#include "replica/clock.h"
 
 #define KEYSETS_MAX 64
 
@@ -288,7 +289,7 @@ ctl_account_show(const struct ctl *ctl, int count, char **words)
 	struct show show = { .ctl = ctl,
 		.user = words[0],
 		.record = buf_bounded(VIEW_RECORD_MAX),
-		.now_us = view_now() };
+		.now_us = clock_realtime_us() };
 	json_t *answer;
 	int code = open_show(&show);
 

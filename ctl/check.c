@@ -8,6 +8,7 @@
 #include "ctl/view.h"
 #include "lib/name.h"
 #include "lib/placement.h"
+#include "replica/clock.h"
 
 #define LINE_MAX_SIZE 4096
 
@@ -212,9 +213,9 @@ ctl_check(const struct ctl *ctl, int count, char **words)
 {
 	struct view view;
 	int code = view_open(&view, ctl);
-	struct check check = {
-		.view = &view, .now_us = view_now(), .faults = json_array()
-	};
+	struct check check = { .view = &view,
+		.now_us = clock_realtime_us(),
+		.faults = json_array() };
 
 	(void)count;
 	(void)words;

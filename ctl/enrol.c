@@ -10,6 +10,7 @@
 #include "ctl/view.h"
 #include "lib/change.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define PARTS_MAX 64
 #define TEXT_MAX  1024
@@ -120,7 +121,7 @@ static enum directory_result
 add_entry(const struct enrolment *enrolment, const struct pool *pool)
 {
 	const struct ctl_options *options = &enrolment->ctl->options;
-	struct transition first = { .time_us = view_now(),
+	struct transition first = { .time_us = clock_realtime_us(),
 		.ramp = options->ramp == CTL_ABSENT ? pool->ramp
 						    : (uint32_t)options->ramp,
 		.state = HOST_UP,
@@ -206,7 +207,7 @@ check_settled(const struct enrolment *enrolment)
 		ctl_complain(enrolment->name, "there is none of that name");
 		return CTL_NO;
 	}
-	if (change_is_settled(host, view_now()))
+	if (change_is_settled(host, clock_realtime_us()))
 		return EX_OK;
 	if (!newest || newest->state != HOST_DOWN) {
 		(void)buf_printf(&why,
@@ -218,7 +219,7 @@ check_settled(const struct enrolment *enrolment)
 
 		(void)buf_printf(&why,
 		    "it is not down for long enough; again in %.0f s",
-		    (double)(end_us - view_now()) / 1e6 + 1);
+		    (double)(end_us - clock_realtime_us()) / 1e6 + 1);
 		code = EX_TEMPFAIL;
 	}
 	ctl_complain(enrolment->name, buf_string(&why));

@@ -10,6 +10,7 @@
 #include "lib/placement.h"
 #include "lib/timestamp.h"
 #include "lib/vote.h"
+#include "replica/clock.h"
 
 #define TEXT_MAX 64
 
@@ -226,7 +227,7 @@ hosts_list(const struct ctl *ctl, int count, char **words)
 	(void)count;
 	(void)words;
 	if (code == EX_OK)
-		hosts = hosts_describe(&view, ctl->kind, view_now());
+		hosts = hosts_describe(&view, ctl->kind, clock_realtime_us());
 	if (code == EX_OK && !hosts)
 		code = EX_TEMPFAIL;
 	else if (hosts && ctl->json)
@@ -304,7 +305,7 @@ describe_one(const struct view *view, const struct ctl *ctl, const char *name)
 {
 	const struct host *host =
 	    cell_host(view->cell, ctl->kind, slice_from(name));
-	int64_t now_us = view_now();
+	int64_t now_us = clock_realtime_us();
 	json_t *all, *one, *found = NULL;
 	size_t i;
 

@@ -9,6 +9,7 @@
 #include "ctl/output.h"
 #include "ctl/view.h"
 #include "lib/placement.h"
+#include "replica/clock.h"
 
 /* All that the answer is made of; freed as one. */
 struct map {
@@ -131,7 +132,7 @@ map_user(const struct ctl *ctl, struct map *map, const char *user)
 		code = view_find(&map->view, user, &map->store, &map->account);
 	if (code != EX_OK)
 		return code;
-	map->now_us = view_now();
+	map->now_us = clock_realtime_us();
 	map->placed = placement(&map->account, map->view.cell, map->now_us);
 	if (ctl->options.host)
 		return print_host(map, user);

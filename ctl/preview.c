@@ -10,6 +10,7 @@
 #include "ctl/server.h"
 #include "ctl/view.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 /* One change that is thought of; freed as one. */
 struct preview {
@@ -177,7 +178,7 @@ run(struct preview *preview, const char *name)
 		ctl_complain(name, "there is no server of that name");
 		return CTL_NO;
 	}
-	preview->now_us = view_now();
+	preview->now_us = clock_realtime_us();
 	code = open_plan(preview);
 	if (code == EX_OK)
 		code = view_accounts(

@@ -10,6 +10,7 @@
 #include "ctl/view.h"
 #include "lib/placement.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define LAG_MAX  (10 * TIMESTAMP_SECOND) /* for the replica to have it */
 #define INTERVAL 100                     /* ms */
@@ -97,12 +98,12 @@ compare_moments(const void *a, const void *b)
 static int
 wait_for_replica(struct progress *progress, enum host_kind kind)
 {
-	int64_t deadline_us = view_now() + LAG_MAX;
+	int64_t deadline_us = clock_realtime_us() + LAG_MAX;
 	int code = view_refresh(&progress->view);
 
 	while (code == EX_OK &&
 	       find_standing(progress, kind) == STANDING_UNSEEN &&
-	       view_now() < deadline_us) {
+	       clock_realtime_us() < deadline_us) {
 		pause_ms(10);
 		code = view_refresh(&progress->view);
 	}
@@ -132,7 +133,8 @@ watch_moves(struct progress *progress, enum host_kind kind)
 	int code = EX_OK;
 	int64_t now_us;
 
-	while (code == EX_OK && (now_us = view_now()) < progress->end_us) {
+	while (code == EX_OK &&
+	       (now_us = clock_realtime_us()) < progress->end_us) {
 		if (terminal)
 			(void)fprintf(stderr,
 			    "\r%s: %zu of %zu users still to move, %.0f s left \033[K",

@@ -13,6 +13,7 @@
 #include "ctl/view.h"
 #include "lib/change.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define TRIES_MAX 16 /* races with other writers, and steps, in all */
 #define PARTS_MAX 64
@@ -128,7 +129,7 @@ record_value(struct slice record, uint8_t tag)
 static void
 sleep_until(int64_t moment_us)
 {
-	int64_t wait_us = moment_us - view_now();
+	int64_t wait_us = moment_us - clock_realtime_us();
 	struct timespec time = { wait_us / 1000000,
 		(wait_us % 1000000) * 1000 };
 
@@ -140,7 +141,7 @@ sleep_until(int64_t moment_us)
 static void
 wait_for_base(const struct writing *writing)
 {
-	int64_t wait_us = writing->change.again_us - view_now();
+	int64_t wait_us = writing->change.again_us - clock_realtime_us();
 
 	(void)fprintf(stderr,
 	    "%s: has no history yet; waiting %.1f s until every proxy knows its first value\n",
@@ -260,7 +261,7 @@ make_step(struct writing *writing)
 {
 	const struct pool *pool = server_pool(writing->cell, writing->host);
 	const struct transition *wanted = &writing->complete.wanted;
-	int64_t now_us = view_now();
+	int64_t now_us = clock_realtime_us();
 
 	writing->complete = writing->wish;
 	server_wish_complete(&writing->complete, writing->host, pool, now_us);

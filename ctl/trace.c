@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -18,6 +17,7 @@
 #include "ctl/user.h"
 #include "lib/buf.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define PIECE_MAX   65536
 #define TEXT_MAX    1024
@@ -77,15 +77,6 @@ open_channel(const struct ctl *ctl, const char *id, int64_t seconds)
 	return channel;
 }
 
-static int64_t
-now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* "C SESSION": the name becomes that of a file. */
 static bool
 read_line(struct slice line, char *who, char session[SESSION_MAX])
@@ -117,7 +108,7 @@ write_piece(int folder, struct slice piece)
 	    !read_line(slice_first(piece, end), &who, session))
 		return 0;
 	(void)snprintf(name, sizeof(name), "%s.raw", session);
-	timestamp_format(&text, now_us());
+	timestamp_format(&text, clock_realtime_us());
 	buf_printf(&text, " %c %zu\n", who, octets.size);
 	buf_add_slice(&text, octets);
 	buf_add_char(&text, '\n');
@@ -138,12 +129,12 @@ static int
 record(int channel, int folder, int64_t seconds)
 {
 	static char piece[PIECE_MAX];
-	int64_t end_us = now_us() + seconds * 1000000;
+	int64_t end_us = clock_realtime_us() + seconds * 1000000;
 	unsigned long long size = 0;
 
 	while (size < TRACE_SIZE) {
 		struct pollfd ready = { .fd = channel, .events = POLLIN };
-		int64_t left_ms = (end_us - now_us()) / 1000;
+		int64_t left_ms = (end_us - clock_realtime_us()) / 1000;
 		long long written;
 		ssize_t got;
 

@@ -13,6 +13,7 @@
 #include "ctl/view.h"
 #include "lib/change.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define PARTS_MAX 8
 #define TEXT_MAX  2048
@@ -115,7 +116,7 @@ check_target(const struct move *move)
 	else if (host && (!pool || server_pool(move->cell, host) != pool))
 		why =
 		    "the server is not in the user's pool; --pool moves it there";
-	else if (host && !serves(host, view_now()))
+	else if (host && !serves(host, clock_realtime_us()))
 		why = "the server is down: nobody would serve the user";
 	if (!why)
 		return EX_OK;
@@ -154,7 +155,7 @@ write_move(struct move *move)
 	size_t count = 0;
 	enum directory_result result;
 
-	move->time_us = change_move_time(&move->account, view_now());
+	move->time_us = change_move_time(&move->account, clock_realtime_us());
 	format_moved(&moved, &move->account, move->time_us);
 	if (!move->has_class)
 		parts[count++] = (struct directory_part){ DIRECTORY_ADD,

@@ -1,16 +1,6 @@
 #include "ctl/view.h"
 
 #include <sysexits.h>
-#include <time.h>
-
-int64_t
-view_now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_REALTIME, &time);
-	return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
-}
 
 int
 view_open(struct view *view, const struct ctl *ctl)

@@ -22,9 +22,6 @@ struct view {
 	uint64_t generation;
 };
 
-/* Moment by this host's clock. */
-int64_t view_now(void);
-
 /* EX_OK; or an exit status after a complaint. view_close() in both cases. */
 int view_open(struct view *view, const struct ctl *ctl);
 void view_close(struct view *view);

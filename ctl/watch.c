@@ -14,6 +14,7 @@
 #include "ctl/proxy.h"
 #include "ctl/view.h"
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define INTERVAL 1000 /* ms */
 
@@ -41,7 +42,7 @@ count_sessions(const json_t *sessions, const char *server)
 static json_t *
 look(const struct ctl *ctl, struct view *view)
 {
-	int64_t now_us = view_now();
+	int64_t now_us = clock_realtime_us();
 	json_t *servers = NULL, *proxies = NULL, *sessions, *server;
 	const char *why = NULL;
 	size_t i;

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <ldap.h>
 
 #include "lib/timestamp.h"
+#include "replica/clock.h"
 
 #define AUTH_RETRY_MS  500 /* after all servers were tried in vain */
 #define AUTH_VOTES_MAX 4096
@@ -37,15 +37,6 @@ struct votes_writer {
 	int64_t alive_ms; /* the last postcellAlive that was taken */
 	int64_t retry_ms; /* not before */
 };
-
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- sets of votes ---- */
 
@@ -254,16 +245,13 @@ static int
 write_entry(struct votes_writer *writer, char **added, char **removed)
 {
 	struct buf now = buf_bounded(32);
-	struct timespec clock;
 	char vote[] = "postcellVote", alive[] = "postcellAlive";
 	char *alive_values[] = { NULL, NULL };
 	LDAPMod mods[3], *list[4] = { NULL };
 	size_t count = 0;
 	int code;
 
-	clock_gettime(CLOCK_REALTIME, &clock);
-	timestamp_format(&now,
-	    (int64_t)clock.tv_sec * TIMESTAMP_SECOND + clock.tv_nsec / 1000);
+	timestamp_format(&now, clock_realtime_us());
 	alive_values[0] = now.data;
 	mods[0] = (LDAPMod){ LDAP_MOD_REPLACE, alive, { alive_values } };
 	mods[1] = (LDAPMod){ LDAP_MOD_ADD, vote, { added } };
@@ -326,7 +314,7 @@ is_refusal(int code)
 static void
 write_votes(struct votes_writer *writer)
 {
-	int64_t now_ms = monotonic_ms();
+	int64_t now_ms = clock_monotonic_ms();
 
 	for (size_t i = 0; i < writer->directory->uris.count; i++) {
 		int code;
@@ -350,7 +338,7 @@ write_votes(struct votes_writer *writer)
 		writer->server =
 		    (writer->server + 1) % writer->directory->uris.count;
 	}
-	writer->retry_ms = monotonic_ms() + AUTH_RETRY_MS;
+	writer->retry_ms = clock_monotonic_ms() + AUTH_RETRY_MS;
 }
 
 /* ---- the observer ---- */
@@ -366,7 +354,7 @@ take_message(struct votes_writer *writer, struct slice message)
 	struct votes wanted = { .text = buf_bounded(AUTH_MESSAGE_SIZE) };
 	bool same = slice_equal(dn, buf_slice(&writer->dn));
 
-	writer->heard_ms = monotonic_ms();
+	writer->heard_ms = clock_monotonic_ms();
 	buf_clear(&writer->dn);
 	if (buf_add_slice(&writer->dn, dn) < 0)
 		abort();
@@ -396,7 +384,7 @@ read_messages(struct votes_writer *writer)
 static int
 wait_ms(const struct votes_writer *writer)
 {
-	int64_t now_ms = monotonic_ms();
+	int64_t now_ms = clock_monotonic_ms();
 	int64_t due_ms =
 	    writer->dirty ? now_ms : writer->alive_ms + AUTH_ALIVE_MS;
 
@@ -443,7 +431,7 @@ auth_votes_run(const struct auth_settings *settings, const struct buf *password)
 		.dn = buf_bounded(AUTH_MESSAGE_SIZE),
 		.wanted = { .text = buf_bounded(AUTH_MESSAGE_SIZE) },
 		.dirty = true,
-		.heard_ms = monotonic_ms() - 2L * AUTH_HEARD_MS,
+		.heard_ms = clock_monotonic_ms() - 2L * AUTH_HEARD_MS,
 	};
 
 	serve(&writer);

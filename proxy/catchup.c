@@ -7,6 +7,7 @@
 #include "lib/buf.h"
 #include "proxy/relay.h"
 #include "proxy/route.h"
+#include "replica/clock.h"
 #include "replica/reader.h"
 
 #define CATCHUP_STATUS_MAX ((size_t)64 * 1024)
@@ -26,9 +27,10 @@ is_in_step(const char *path, const char **why)
 
 	if (replica_open(&replica, path, why) == 0 &&
 	    replica_status(replica, &store, &status, why) == 0) {
-		in_step = status.complete &&
-			  slice_starts_nocase(status.state, "connected") &&
-			  route_now() - status.contact_us < CATCHUP_CONTACT;
+		in_step =
+		    status.complete &&
+		    slice_starts_nocase(status.state, "connected") &&
+		    clock_realtime_us() - status.contact_us < CATCHUP_CONTACT;
 		*why = "postcell-replicad has not caught up with the directory";
 	}
 	buf_free(&store);

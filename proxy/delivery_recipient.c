@@ -3,6 +3,7 @@
 
 #include "lib/name.h"
 #include "proxy/delivery_state.h"
+#include "replica/clock.h"
 
 #define COMMAND_MAX     4096 /* octets of one command to a server */
 #define RECORD_SIZE_MAX 65536
@@ -242,7 +243,7 @@ delivery_place(struct delivery *delivery)
 {
 	const struct config *config = delivery->relay->config;
 	struct buf store = buf_bounded(RECORD_SIZE_MAX);
-	int64_t now_us = route_now();
+	int64_t now_us = clock_realtime_us();
 	struct account account;
 	struct slice detail;
 	struct timeval pause;

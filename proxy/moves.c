@@ -5,6 +5,7 @@
 
 #include "lib/placement.h"
 #include "proxy/relay.h"
+#include "replica/clock.h"
 
 #define POLL_INTERVAL   40 /* ms between looks at the replica */
 #define RECORD_SIZE_MAX 65536
@@ -101,7 +102,7 @@ ask(struct follower *follower)
 	struct relay *relay = follower->relay;
 	struct buf store = buf_bounded(RECORD_SIZE_MAX);
 	const char *why = "account is gone";
-	int64_t now_us = route_now();
+	int64_t now_us = clock_realtime_us();
 	struct account account;
 	enum replica_result result = replica_find_by_id(relay->router.replica,
 	    slice_of(follower->id, sizeof(follower->id)), &store, &account,
@@ -211,7 +212,7 @@ moves_follow(struct relay *relay, struct follower *follower,
 	memcpy(follower->id, account->id.data, ACCOUNT_ID_SIZE);
 	LIST_INSERT_HEAD(
 	    bucket_of(&relay->moves, follower->id), follower, link);
-	arm_next(follower, account, route_now());
+	arm_next(follower, account, clock_realtime_us());
 }
 
 static void

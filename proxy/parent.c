@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -16,43 +15,14 @@
 
 #include <systemd/sd-daemon.h>
 
-#include "proxy/auth.h"
 #include "proxy/catchup.h"
-#include "proxy/config.h"
+#include "proxy/children.h"
 #include "proxy/control.h"
-#include "proxy/handover.h"
-#include "proxy/health.h"
-#include "proxy/listen.h"
 #include "proxy/relay.h"
-#include "proxy/tls.h"
 #include "proxy/tls_files.h"
 
 #define ERRORS_SIZE_MAX 65536
-#define RESTART_DELAY   1000 /* ms, for a child that died within that time */
 #define STOP_TIME       5000 /* ms that children have to end on SIGTERM */
-
-struct parent {
-	char *const *argv;
-	const char *config_path;
-	struct config *config;
-	struct log log;
-	struct jail jail, auth_jail;
-	struct tls_front *front_tls;
-	SSL_CTX *back_context;
-	struct listener *listeners;
-	size_t listener_count;
-	struct handover_listener metrics; /* fd -1: none */
-	struct stats *stats;
-	struct handover now; /* what stands, as it would be handed over */
-	int signal_fd;
-	sigset_t signals;
-	pid_t check_pid;       /* tries out a reload; 0: none */
-	int64_t start_from_ms; /* no child is started before */
-	uint64_t files;        /* of TLS, as they were last taken or refused */
-	uint64_t seen_files;   /* as they were at the last look */
-	int64_t look_ms;       /* when the next look is due */
-	bool stopping;
-};
 
 /* ---- preparing: all that can fail ---- */
 
@@ -139,410 +109,6 @@ is_listening(const struct parent *parent, int fd)
 		if (parent->listeners[i].fd == fd)
 			return true;
 	return fd == parent->metrics.fd;
-}
-
-/* ---- children ---- */
-
-/* The one of this generation; NULL when there is none. */
-static struct child *
-find_child(const struct parent *parent, enum child_role role)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child *child = &parent->now.children[i];
-
-		if (child->role == role &&
-		    child->generation == parent->now.generation)
-			return child;
-	}
-	return NULL;
-}
-
-/* Tells the health process of another child; a new one is told of all. */
-static void
-introduce(const struct child *health, const struct child *child)
-{
-	char text[32] = "auth";
-
-	if (child->role == CHILD_RELAY)
-		(void)snprintf(text, sizeof(text), "relay %d", child->slot);
-	control_send_fd(health->parent_fd, child->health_fd, text);
-}
-
-/* Relays of every generation, but the auth process of this one alone. */
-static bool
-is_introduced(const struct parent *parent, const struct child *child)
-{
-	return child->role == CHILD_RELAY ||
-	       (child->role == CHILD_AUTH &&
-		   child->generation == parent->now.generation);
-}
-
-/* A child must not hold ends of the others' channels, or their closing is not
- * seen. */
-static void
-close_inherited(struct parent *parent, bool is_health)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		close(parent->now.children[i].parent_fd);
-		if (parent->now.children[i].health_fd >= 0)
-			close(parent->now.children[i].health_fd);
-	}
-	/* Where nobody answers any more, nobody may seem to listen. */
-	if (!is_health && parent->metrics.fd >= 0)
-		close(parent->metrics.fd);
-	close(parent->signal_fd);
-	unsetenv("NOTIFY_SOCKET");
-	(void)signal(SIGHUP, SIG_IGN);
-	(void)signal(SIGPIPE, SIG_IGN);
-	sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
-}
-
-static struct log
-child_log(const struct parent *parent, const char *process)
-{
-	struct log log = parent->log;
-
-	log.process = process;
-	prctl(PR_SET_NAME, process, 0, 0, 0);
-	return log;
-}
-
-static int
-run_relay(struct parent *parent, int slot, int parent_fd, int health_fd)
-{
-	struct relay_settings settings = {
-		.config = parent->config,
-		.log = child_log(parent, "relay"),
-		.jail = parent->jail,
-		.front_context = parent->front_tls->context,
-		.back_context = parent->back_context,
-		.listeners = parent->listeners,
-		.listener_count = parent->listener_count,
-		.stats = parent->stats,
-		.slot = &parent->stats->slots[slot],
-		.slot_number = (unsigned)slot,
-		.failures = &parent->stats->failures,
-		.parent_fd = parent_fd,
-		.health_fd = health_fd,
-	};
-
-	settings.slot->pid = getpid();
-	return relay_run(&settings);
-}
-
-static int
-run_health(struct parent *parent, int parent_fd)
-{
-	struct health_settings settings = {
-		.config = parent->config,
-		.log = child_log(parent, "health"),
-		.jail = parent->jail,
-		.back_context = parent->back_context,
-		.front_tls = parent->front_tls,
-		.stats = parent->stats,
-		.generation = parent->now.generation,
-		.metrics_fd = parent->metrics.fd,
-		.control_fd = parent->now.control_fd,
-		.parent_fd = parent_fd,
-	};
-
-	return health_run(&settings);
-}
-
-static int
-run_auth(struct parent *parent, int parent_fd, int health_fd)
-{
-	struct auth_settings settings = {
-		.config = parent->config,
-		.log = child_log(parent, "auth"),
-		.jail = parent->auth_jail,
-		.parent_fd = parent_fd,
-		.health_fd = health_fd,
-	};
-
-	return auth_run(&settings);
-}
-
-static void
-log_child(const struct parent *parent, enum log_level level, const char *event,
-    pid_t pid, const char *why)
-{
-	struct log_line line = log_line(level, event);
-
-	log_number(&line, "child", pid);
-	if (why)
-		log_string(&line, "why", why);
-	log_send(&parent->log, &line);
-}
-
-static int
-new_channel(int ends[2])
-{
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
-}
-
-/* 0; or -1 when the system lacks what a child needs: tried again later. */
-static int
-start_health(struct parent *parent)
-{
-	struct child child = { .role = CHILD_HEALTH,
-		.generation = parent->now.generation,
-		.slot = -1,
-		.health_fd = -1,
-		.started_ms = relay_now_ms() };
-	int ends[2];
-
-	if (new_channel(ends) < 0)
-		return -1;
-	child.parent_fd = ends[0];
-	child.pid = fork();
-	if (child.pid == 0) {
-		close_inherited(parent, true);
-		close(ends[0]);
-		exit(run_health(parent, ends[1]));
-	}
-	close(ends[1]);
-	if (child.pid < 0) {
-		close(ends[0]);
-		return -1;
-	}
-	for (size_t i = 0; i < parent->now.child_count; i++)
-		if (is_introduced(parent, &parent->now.children[i]))
-			introduce(&child, &parent->now.children[i]);
-	handover_add_child(&parent->now, child);
-	return 0;
-}
-
-static int
-start_auth(struct parent *parent)
-{
-	struct child child = { .role = CHILD_AUTH,
-		.generation = parent->now.generation,
-		.slot = -1,
-		.started_ms = relay_now_ms() };
-	int ours[2], health[2];
-
-	if (new_channel(ours) < 0)
-		return -1;
-	if (new_channel(health) < 0) {
-		close(ours[0]);
-		close(ours[1]);
-		return -1;
-	}
-	child.parent_fd = ours[0];
-	child.health_fd = health[0];
-	child.pid = fork();
-	if (child.pid == 0) {
-		close_inherited(parent, false);
-		close(ours[0]);
-		close(health[0]);
-		exit(run_auth(parent, ours[1], health[1]));
-	}
-	close(ours[1]);
-	close(health[1]);
-	if (child.pid < 0) {
-		close(ours[0]);
-		close(health[0]);
-		return -1;
-	}
-	if (find_child(parent, CHILD_HEALTH))
-		introduce(find_child(parent, CHILD_HEALTH), &child);
-	handover_add_child(&parent->now, child);
-	return 0;
-}
-
-/* A channel between a relay and an auth process, an end for each. */
-static void
-connect_pair(const struct child *relay, const struct child *auth)
-{
-	int ends[2];
-
-	if (new_channel(ends) < 0)
-		return;
-	control_send_fd(relay->parent_fd, ends[0], "auth");
-	control_send_fd(auth->parent_fd, ends[1], "relay");
-	close(ends[0]);
-	close(ends[1]);
-}
-
-/* With all of the other role in this generation. */
-static void
-connect_all(struct parent *parent, const struct child *child)
-{
-	enum child_role other =
-	    child->role == CHILD_RELAY ? CHILD_VERIFY : CHILD_RELAY;
-
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		const struct child *each = &parent->now.children[i];
-
-		if (each->role != other ||
-		    each->generation != parent->now.generation)
-			continue;
-		if (other == CHILD_RELAY)
-			connect_pair(each, child);
-		else
-			connect_pair(child, each);
-	}
-}
-
-static int
-start_verify(struct parent *parent)
-{
-	struct child child = { .role = CHILD_VERIFY,
-		.generation = parent->now.generation,
-		.slot = -1,
-		.health_fd = -1,
-		.started_ms = relay_now_ms() };
-	int ends[2];
-
-	if (new_channel(ends) < 0)
-		return -1;
-	child.parent_fd = ends[0];
-	child.pid = fork();
-	if (child.pid == 0) {
-		close_inherited(parent, false);
-		close(ends[0]);
-		exit(run_auth(parent, ends[1], -1));
-	}
-	close(ends[1]);
-	if (child.pid < 0) {
-		close(ends[0]);
-		return -1;
-	}
-	connect_all(parent, &child);
-	handover_add_child(&parent->now, child);
-	return 0;
-}
-
-static int
-start_relay(struct parent *parent)
-{
-	struct stats_slot *slot =
-	    stats_take(parent->stats, parent->now.generation);
-	struct child child = { .role = CHILD_RELAY,
-		.generation = parent->now.generation,
-		.started_ms = relay_now_ms() };
-	int ours[2] = { -1, -1 }, health[2] = { -1, -1 };
-
-	if (!slot)
-		return -1;
-	child.slot = (int)(slot - parent->stats->slots);
-	if (new_channel(ours) < 0 || new_channel(health) < 0)
-		goto fail;
-	child.parent_fd = ours[0];
-	child.health_fd = health[0];
-	child.pid = fork();
-	if (child.pid == 0) {
-		close_inherited(parent, false);
-		close(ours[0]);
-		close(health[0]);
-		exit(run_relay(parent, child.slot, ours[1], health[1]));
-	}
-	if (child.pid < 0)
-		goto fail;
-	slot->pid = child.pid;
-	close(ours[1]);
-	close(health[1]);
-	if (find_child(parent, CHILD_HEALTH))
-		introduce(find_child(parent, CHILD_HEALTH), &child);
-	connect_all(parent, &child);
-	handover_add_child(&parent->now, child);
-	return 0;
-fail:
-	for (int i = 0; i < 2; i++) {
-		if (ours[i] >= 0)
-			close(ours[i]);
-		if (health[i] >= 0)
-			close(health[i]);
-	}
-	stats_release(parent->stats, slot);
-	return -1;
-}
-
-static size_t
-count_children(const struct parent *parent, enum child_role role)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < parent->now.child_count; i++)
-		count += parent->now.children[i].role == role &&
-			 parent->now.children[i].generation ==
-			     parent->now.generation;
-	return count;
-}
-
-/* Whom a whole generation has, in the order in which they are started. */
-static const struct crew {
-	enum child_role role;
-	int (*start)(struct parent *parent);
-} crew[] = {
-	{ CHILD_HEALTH, start_health },
-	{ CHILD_AUTH, start_auth },
-	{ CHILD_VERIFY, start_verify },
-	{ CHILD_RELAY, start_relay },
-};
-
-static size_t
-wanted_children(const struct parent *parent, enum child_role role)
-{
-	const struct config *config = parent->config;
-
-	switch (role) {
-	case CHILD_HEALTH:
-		return 1;
-	case CHILD_AUTH:
-		return config_observes(config) ? 1 : 0;
-	case CHILD_VERIFY:
-		return config_verifies(config) ? (size_t)config->auth.processes
-					       : 0;
-	case CHILD_RELAY:
-		break;
-	}
-	return (size_t)config->relays;
-}
-
-static bool
-is_whole(const struct parent *parent)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(crew); i++)
-		if (count_children(parent, crew[i].role) <
-		    wanted_children(parent, crew[i].role))
-			return false;
-	return true;
-}
-
-/* Starts whoever is missing of this generation. */
-static void
-start_missing(struct parent *parent)
-{
-	if (parent->stopping || relay_now_ms() < parent->start_from_ms)
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(crew); i++) {
-		while (count_children(parent, crew[i].role) <
-		       wanted_children(parent, crew[i].role)) {
-			if (crew[i].start(parent) == 0)
-				continue;
-			log_why(&parent->log, LOG_LEVEL_ERROR, "start_failed",
-			    strerrordesc_np(errno));
-			parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
-			return;
-		}
-	}
-}
-
-/* Lets go of a child that ended. */
-static void
-drop_child(struct parent *parent, size_t index)
-{
-	struct child *child = &parent->now.children[index];
-
-	close(child->parent_fd);
-	if (child->health_fd >= 0)
-		close(child->health_fd);
-	if (child->slot >= 0)
-		stats_release(
-		    parent->stats, &parent->stats->slots[child->slot]);
-	*child = parent->now.children[--parent->now.child_count];
 }
 
 /* ---- reload ---- */
@@ -640,27 +206,6 @@ look_at_files(struct parent *parent)
 /* ---- signals and time ---- */
 
 static void
-take_dead_child(struct parent *parent, pid_t pid, int status)
-{
-	for (size_t i = 0; i < parent->now.child_count; i++) {
-		struct child child = parent->now.children[i];
-
-		if (child.pid != pid)
-			continue;
-		drop_child(parent, i);
-		if (parent->stopping ||
-		    child.generation != parent->now.generation)
-			return;
-		log_child(parent, LOG_LEVEL_ERROR, "child_died", pid,
-		    WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
-					: "it gave up, see above");
-		if (relay_now_ms() - child.started_ms < RESTART_DELAY)
-			parent->start_from_ms = relay_now_ms() + RESTART_DELAY;
-		return;
-	}
-}
-
-static void
 reap(struct parent *parent)
 {
 	int status;
@@ -670,7 +215,7 @@ reap(struct parent *parent)
 		if (pid == parent->check_pid)
 			end_check(parent, status);
 		else
-			take_dead_child(parent, pid, status);
+			children_take_dead(parent, pid, status);
 	}
 }
 
@@ -679,8 +224,7 @@ stop(struct parent *parent)
 {
 	parent->stopping = true;
 	sd_notify(0, "STOPPING=1");
-	for (size_t i = 0; i < parent->now.child_count; i++)
-		kill(parent->now.children[i].pid, SIGTERM);
+	children_signal(parent, SIGTERM);
 	parent->start_from_ms = relay_now_ms() + STOP_TIME;
 }
 
@@ -732,7 +276,7 @@ poll_timeout(const struct parent *parent)
 {
 	int64_t due_ms = INT64_MAX, wait_ms;
 
-	if (parent->stopping || !is_whole(parent))
+	if (parent->stopping || !children_are_whole(parent))
 		due_ms = parent->start_from_ms;
 	if (!parent->stopping && parent->config->tls.watch_time > 0 &&
 	    parent->look_ms < due_ms)
@@ -753,18 +297,17 @@ supervise(struct parent *parent)
 			{ .fd = -1, .events = POLLIN } };
 		int ready;
 
-		start_missing(parent);
+		children_start_missing(parent);
 		look_at_files(parent);
-		health = find_child(parent, CHILD_HEALTH);
+		health = children_find(parent, CHILD_HEALTH);
 		if (health)
 			fds[1].fd = health->parent_fd;
 		ready = poll(fds, ARRAY_SIZE(fds), poll_timeout(parent));
 		if (ready == 0 && parent->stopping) {
-			for (size_t i = 0; i < parent->now.child_count; i++)
-				kill(parent->now.children[i].pid, SIGKILL);
+			children_signal(parent, SIGKILL);
 			parent->start_from_ms = relay_now_ms() + STOP_TIME;
 		}
-		if (ready > 0 && (fds[1].revents & POLLIN))
+		if (ready > 0 && health && (fds[1].revents & POLLIN))
 			take_request(parent, health);
 		if (ready > 0 && (fds[0].revents & POLLIN))
 			take_signal(parent);
@@ -814,7 +357,7 @@ run(struct parent *parent, struct handover *before)
 	    "postcell-proxyd " POSTCELL_VERSION);
 	if (before->generation == 0)
 		catchup_wait(parent->config, &parent->log, parent->signal_fd);
-	start_missing(parent);
+	children_start_missing(parent);
 	retire_before(parent);
 	reap(parent); /* whoever died while the program was replaced */
 	sd_notify(0, "READY=1");

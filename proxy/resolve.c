@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include <ares.h>
 
 #include "lib/buf.h"
+#include "replica/clock.h"
 
 #define RESOLVE_NAMES_MAX 1024 /* names kept; beyond it the oldest goes */
 #define RESOLVE_TIMEOUT   2000 /* ms, first try of each server */
@@ -56,15 +56,6 @@ struct resolver {
 	TAILQ_HEAD(, resolve_name) names; /* oldest first */
 	TAILQ_HEAD(, resolve_socket) sockets;
 };
-
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* c-ares says when it next wants to look at its time-outs. */
 static void
@@ -265,7 +256,8 @@ on_answer(void *context, int status, int timeouts, struct ares_addrinfo *info)
 	if (status == ARES_SUCCESS) {
 		int ttl = keep_addresses(&name->list, info);
 
-		name->fresh_until_ms = monotonic_ms() + (int64_t)ttl * 1000;
+		name->fresh_until_ms =
+		    clock_monotonic_ms() + (int64_t)ttl * 1000;
 		ares_freeaddrinfo(info);
 	} else {
 		why = ares_strerror(status);
@@ -353,7 +345,8 @@ resolve(struct resolver *resolver, const char *text, resolve_done *done,
 		return NULL;
 	}
 	name = find_name(resolver, text);
-	if (name && !name->asking && monotonic_ms() < name->fresh_until_ms) {
+	if (name && !name->asking &&
+	    clock_monotonic_ms() < name->fresh_until_ms) {
 		done(context, &name->list, NULL);
 		return NULL;
 	}

@@ -1,7 +1,6 @@
 #include "proxy/route.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "lib/name.h"
 #include "lib/placement.h"
@@ -19,15 +18,6 @@ router_close(struct router *router)
 {
 	cell_free(&router->cell);
 	replica_free(&router->replica);
-}
-
-int64_t
-route_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 int

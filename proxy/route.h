@@ -83,7 +83,4 @@ enum route_result route(struct router *router, enum service_kind service,
     struct slice user, int64_t now_us, struct buf *store,
     struct account *account, struct route *found);
 
-/* Microseconds since 1970, from the system's clock. */
-int64_t route_now(void);
-
 #endif

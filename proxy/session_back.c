@@ -5,6 +5,8 @@
 #include "proxy/connect.h"
 #include "proxy/session_auth.h"
 #include "proxy/session_front.h"
+#include "proxy/session_relay.h"
+#include "replica/clock.h"
 
 #define RETRY_PAUSE 200000 /* us before a login is routed again */
 
@@ -152,7 +154,7 @@ static void
 begin_route(struct session *session)
 {
 	struct login *login = session->login;
-	int64_t now_us = route_now();
+	int64_t now_us = clock_realtime_us();
 	enum route_result result =
 	    route(&session->relay->router, session->listener->config->service,
 		credentials_owner(&login->front.credentials), now_us,

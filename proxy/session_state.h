@@ -2,7 +2,7 @@
  * session_state: what a session is made of, for the files that carry it along:
  * session.c (life and table of states), session_front.c (the client speaks),
  * session_auth.c (is it who it says?), session_back.c (its account is routed
- * and the back end speaks).
+ * and the back end speaks), session_relay.c (nobody is listened to any more).
  */
 #ifndef PROXY_SESSION_STATE_H
 #define PROXY_SESSION_STATE_H
@@ -103,6 +103,8 @@ struct session {
 
 /* Goes to a state; every change of state is made and traced here. */
 void session_enter(struct session *session, enum session_state state);
+/* Which time-out applies from now on (relay.h). */
+void session_enter_queue(struct session *session, enum session_queue queue);
 /* A phase of its login is over, and the next one begins. */
 void session_end_phase(struct session *session, enum stats_phase phase);
 /* Has libevent wait for what the state and the unsent output call for. */
@@ -116,7 +118,7 @@ void session_close(struct session *session, const char *why);
 bool session_flush_front(struct session *session);
 /* Closes the back end's connection, if there is one. */
 void session_drop_back(struct session *session);
-/* Logged in: frees all of the login and passes octets on from now on. */
-void session_begin_relay(struct session *session);
+/* All of the login, if it has one. */
+void session_login_free(struct session *session);
 
 #endif
