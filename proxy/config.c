@@ -170,6 +170,7 @@ static const struct setting delivery_rows[] = {
 	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
 	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
 	    NULL },
+	{ "hops", SETTING_NUMBER, DELIVERY(hops), "100", 1, 10000, NULL },
 	{ "message_size", SETTING_NUMBER, DELIVERY(message_size), "0", 0,
 	    CONFIG_MESSAGE_SIZE_MAX, NULL },
 	{ "smtp_recipients", SETTING_CHOICE, DELIVERY(smtp_recipients),
@@ -337,6 +338,17 @@ bool
 config_observes(const struct config *config)
 {
 	return config->directory.uris.count > 0 && config->directory.name;
+}
+
+bool
+config_listens(const struct config *config, enum service_kind service)
+{
+	const struct config_listener *listeners = config->listeners.items;
+
+	for (size_t i = 0; i < config->listeners.count; i++)
+		if (listeners[i].service == service)
+			return true;
+	return false;
 }
 
 bool

@@ -156,6 +156,7 @@ struct config_delivery {
 	const char *delimiter; /* between user and detail; "" for none */
 	bool bare_lf;          /* pass messages with a CR or LF by itself */
 	long recipients;       /* of one message */
+	long hops;             /* that a message may have behind it */
 	long message_size;     /* octets; 0: the servers decide */
 	int smtp_recipients;   /* enum config_recipients */
 };
@@ -257,6 +258,9 @@ void config_free(struct config **config);
 
 /* Whether this proxy is an observer. */
 bool config_observes(const struct config *config);
+
+/* Whether there is a listener of that service. */
+bool config_listens(const struct config *config, enum service_kind service);
 
 /* Whether a listener leaves the decision about logins to this proxy. */
 bool config_verifies(const struct config *config);

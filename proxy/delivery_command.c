@@ -96,6 +96,8 @@ run_mail(struct delivery *delivery, struct slice arguments)
 		if (rest.size > 0)
 			buf_add_char(&delivery->mail, ' ');
 		buf_add_slice(&delivery->mail, rest);
+		delivery->settled = true;
+		admission_settle(delivery->relay, &delivery->held);
 		delivery_say(delivery, "250 2.1.0 Sender accepted.");
 	}
 }

@@ -20,6 +20,13 @@ struct config_decider {
 	struct buf password;
 };
 
+/* metrics { }: for Prometheus, with a port. */
+struct config_metrics {
+	const char *address; /* numeric */
+	long port;           /* 0: none */
+	long stale_time;     /* s without a provider until we are ill */
+};
+
 /* Text is never NULL, and empty when not set; the settings own it. */
 struct config {
 	struct settings *settings; /* owned */
@@ -38,6 +45,7 @@ struct config {
 	int log_level;       /* enum log_level */
 	struct buf password; /* what password_file holds */
 	struct config_decider decider;
+	struct config_metrics metrics;
 };
 
 enum config_tls {

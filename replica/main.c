@@ -21,6 +21,7 @@
 #include "replica/decider.h"
 #include "replica/intake.h"
 #include "replica/ldif_source.h"
+#include "replica/metrics_process.h"
 #include "replica/providers.h"
 #include "replica/status.h"
 #include "replica/store.h"
@@ -44,9 +45,10 @@ struct daemon {
 	struct store *store;
 	struct status status;
 	struct intake *intake;
-	struct providers *providers; /* either this */
-	struct ldif_source *ldif;    /* or that */
-	struct decider *decider;     /* NULL: others decide */
+	struct providers *providers;     /* either this */
+	struct ldif_source *ldif;        /* or that */
+	struct decider *decider;         /* NULL: others decide */
+	struct metrics_process *metrics; /* NULL: none */
 	struct event *terminate, *interrupt, *hangup, *tick;
 	struct buf filter;
 	bool told_ready;
@@ -372,6 +374,7 @@ daemon_run(struct daemon *daemon, bool trust)
 	daemon->base = event_base_new();
 	if (!daemon->base || daemon_add_events(daemon) != 0)
 		return EX_OSERR;
+	metrics_process_start(daemon->metrics, daemon->base);
 	/* Whatever a process that was killed left standing there. */
 	status_set_state(&daemon->status, "disconnected", "starting");
 	log_why(&daemon->log, LOG_LEVEL_INFO, "started", POSTCELL_VERSION);
@@ -396,6 +399,7 @@ daemon_free(struct daemon *daemon)
 	struct event *events[] = { daemon->terminate, daemon->interrupt,
 		daemon->hangup, daemon->tick };
 
+	metrics_process_free(&daemon->metrics);
 	decider_free(&daemon->decider);
 	ldif_source_free(&daemon->ldif);
 	providers_free(&daemon->providers);
@@ -422,7 +426,10 @@ main_run(struct daemon *daemon, const struct main_options *options)
 		return main_check(&daemon->config);
 	daemon->log = log_open((enum log_target)daemon->config.log,
 	    (enum log_level)daemon->config.log_level, "replicad");
-	code = main_drop_root(&daemon->config, &why);
+	code = metrics_process_new(
+		   &daemon->metrics, &daemon->config, &daemon->log, &why) == 0
+		   ? main_drop_root(&daemon->config, &why)
+		   : EX_UNAVAILABLE;
 	if (code != EX_OK) {
 		log_why(&daemon->log, LOG_LEVEL_ERROR, "not_started", why);
 		return code;
@@ -439,6 +446,9 @@ main(int argc, char **argv)
 	struct buf errors = buf_bounded(MAIN_ERRORS_MAX);
 	int code;
 
+	if (argc == 2 + METRICS_PROCESS_WORDS &&
+	    strcmp(argv[1], METRICS_PROCESS_WORD) == 0)
+		return metrics_process_run(argv + 2);
 	if (main_read_options(argc, argv, &options, &code) != 0)
 		return code;
 	/* What the host's ldap.conf says is meant for others. */

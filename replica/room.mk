@@ -7,7 +7,7 @@ libpostcell-replica-reader_PACKAGES := lmdb
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/decide.c replica/decider.c \
 	replica/entry.c replica/hook.c replica/intake.c replica/intake_end.c \
-	replica/ldif.c replica/ldif_source.c replica/providers.c replica/status.c \
+	replica/ldif.c replica/ldif_source.c replica/metrics_process.c replica/providers.c replica/status.c \
 	replica/store.c replica/sync_value.c replica/syncrepl.c replica/watch.c
 libpostcell-replica-connection_SOURCES := replica/connection.c replica/connection_tls.c
 libpostcell-replica-connection_PACKAGES := ldap lber libevent openssl
