@@ -153,13 +153,13 @@ def directory(service):
 class Replica:
     """What proxies read; replicad runs as long as this does."""
 
-    def __init__(self, folder, service="imap", more=""):
+    def __init__(self, folder, service="imap", more="", entries=""):
         folder.mkdir(exist_ok=True)
         self.service = service
         self.path = folder / "replica"
         self.log = folder / "replicad.log"
         ldif = folder / "cell.ldif"
-        ldif.write_text(directory(service))
+        ldif.write_text(directory(service) + entries)
         conf = folder / "replicad.conf"
         conf.write_text(f'replica = "{self.path}"\nmap_size_max = 64\n'
                         f'user = ""\nsource = ldif\nldif_file = "{ldif}"\n'

@@ -3,11 +3,15 @@ all: no control octet of theirs, no command, no attribute of XCLIENT.
 """
 
 import base64
+import pathlib
 import re
 import ssl
+import tempfile
 
 import pytest
 
+from house import SERVER, Replica, make_certificate
+from house import check_log as check_faults
 from player import Player, log_in
 
 ATTRIBUTES = "NAME ADDR PORT PROTO HELO LOGIN SESSION TTL"
@@ -199,3 +203,53 @@ def test_names_of_users(stage, proxy, servers, service, name):
     client.close()
     assert servers.drop() == 0
     check_log(front, begin)
+
+
+# Those who may change their own mail address may not change what servers hear.
+STRANGE = "mallory\r\nRCPT TO:<everybody>"
+ENTRY = f"""
+dn: cn=mallory,o=x
+objectClass: postcellAccount
+uid:: {base64.b64encode(STRANGE.encode()).decode()}
+uid: mallory
+mail:: {base64.b64encode((STRANGE + "@x").encode()).decode()}
+mail: mallory@example.org
+postcellPoolName: mta
+"""
+
+
+@pytest.fixture
+def strange(folder, make_proxy):
+    """A proxy whose directory has an account with such names."""
+    own = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    own.chmod(0o755)
+    make_certificate(own, "server", [SERVER])
+    replica = Replica(own, entries="\n" + ENTRY + ENTRY.replace(
+        "cn=mallory", "cn=trudy").replace("mallory@", "trudy@").replace(
+        "uid: mallory", "uid: trudy").replace("mta", "one"))
+    proxy = make_proxy()
+    proxy.conf.write_text(proxy.text.replace(
+        f'replica = "{folder}/replica"', f'replica = "{own}/replica"'))
+    yield proxy.start()
+    assert proxy.stop() == 0
+    replica.stop()
+    check_faults(proxy.log())
+
+
+@pytest.mark.parametrize("user, server, said", [
+    ("mallory", "mta", "mallory@example.org"), ("trudy", "one", "trudy")])
+def test_names_of_the_directory(strange, servers, user, server, said):
+    Player(strange, servers).play(f"""
+! hub lmtp
+! mail
+C: RCPT TO:<{user}@example.org>
+! meets {server}
+b: MAIL FROM:<a@example.org>
+b: RCPT TO:<{said}>
+B: 250 ok
+B: 250 ok
+S: 250 ok
+C: RSET
+b: RSET
+S: 250 2.0.0 Forgotten.
+""")
