@@ -28,15 +28,6 @@ is_ascii(struct slice text)
 	return true;
 }
 
-static bool
-has_control(struct slice text)
-{
-	for (size_t i = 0; i < text.size; i++)
-		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
-			return true;
-	return false;
-}
-
 /* RFC 4518 section 2.6.1: no spaces at the ends, runs of them one. */
 static void
 add_squeezed(struct buf *out, struct slice text, bool fold)
@@ -118,7 +109,7 @@ name_normalise(
 		*why = "name is too long";
 		return -1;
 	}
-	if (has_control(name)) {
+	if (slice_has_control(name)) {
 		*why = "name has a control character";
 		return -1;
 	}

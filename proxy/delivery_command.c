@@ -75,7 +75,7 @@ run_mail(struct delivery *delivery, struct slice arguments)
 	} else if (delivery->mail.size > 0) {
 		delivery_say(
 		    delivery, "503 5.5.1 There is a transaction already.");
-	} else if (!delivery_is_clean(arguments) ||
+	} else if (slice_has_control(arguments) ||
 		   !lmtp_take_path(&rest, "FROM:", &path, &address)) {
 		delivery_say(delivery, "501 5.5.4 MAIL takes FROM:<address>.");
 	} else if ((fault = find_fault(delivery, rest)) != NULL) {
@@ -107,7 +107,7 @@ run_rcpt(struct delivery *delivery, struct slice arguments)
 		delivery_say(delivery, "503 5.5.1 The message has begun.");
 		return;
 	}
-	if (!delivery_is_clean(arguments) ||
+	if (slice_has_control(arguments) ||
 	    !lmtp_take_path(&rest, "TO:", &path, &address) ||
 	    lmtp_unquote(&delivery->address, address) < 0) {
 		delivery_say(delivery, "501 5.1.3 RCPT takes TO:<address>.");

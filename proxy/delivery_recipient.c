@@ -181,15 +181,6 @@ name_for_server(const struct account *account, char delimiter)
 	return account->uid;
 }
 
-bool
-delivery_is_clean(struct slice text)
-{
-	for (size_t i = 0; i < text.size; i++)
-		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
-			return false;
-	return true;
-}
-
 /* By SMTP, where one answer is for all recipients of a message. */
 static bool
 must_come_alone(const struct delivery *delivery, const struct route *route)
@@ -232,7 +223,7 @@ ask_server(struct delivery *delivery, const struct account *account,
 	lmtp_add_path(&command, name, delimiter, detail);
 	buf_add_slice(&command, buf_slice(&delivery->path));
 	/* A replica that another version made may have such names. */
-	if (!delivery_is_clean(buf_slice(&command))) {
+	if (slice_has_control(buf_slice(&command))) {
 		buf_free(&command);
 		delivery_answer_recipient(
 		    delivery, slice_from("451 4.3.0 The account has no name "

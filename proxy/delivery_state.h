@@ -110,8 +110,6 @@ void delivery_take_commands(struct delivery *delivery);
 
 /* ---- delivery_recipient.c ---- */
 
-/* Nothing with a control octet goes to a server. */
-bool delivery_is_clean(struct slice text);
 /* Routes the recipient whose address and parameters are there. */
 void delivery_place(struct delivery *delivery);
 /* The recipient under way gets its answer; commands may go on. */

@@ -135,24 +135,14 @@ connection_tls_attach(struct connection_tls *tls, LDAP *ldap)
 
 /* ---- the handshake ---- */
 
-/* A password would be asked for at the terminal. */
-static int
-/* OpenSSL says what its arguments are. */
-/* NOLINTNEXTLINE(readability-non-const-parameter) */
-no_password(char *room, int size, int writing, void *context)
-{
-	(void)room;
-	(void)size;
-	(void)writing;
-	(void)context;
-	return -1;
-}
-
 /* Names the file that cannot be used; NULL: all can. */
 static const char *
 load_files(SSL_CTX *context, const struct connection_tls_files *files)
 {
-	SSL_CTX_set_default_passwd_cb(context, no_password);
+	/* Of keys: it would be asked for at the terminal. */
+	static char no_password[] = "";
+
+	SSL_CTX_set_default_passwd_cb_userdata(context, no_password);
 	if (files->ca_file[0] == '\0')
 		SSL_CTX_set_default_verify_paths(context);
 	else if (SSL_CTX_load_verify_file(context, files->ca_file) != 1)

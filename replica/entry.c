@@ -300,15 +300,6 @@ entry_classify(const struct entry *entry)
 	return named ? ENTRY_ACCOUNT : ENTRY_OTHER;
 }
 
-static bool
-entry_has_control(struct slice text)
-{
-	for (size_t i = 0; i < text.size; i++)
-		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
-			return true;
-	return false;
-}
-
 static void
 entry_add_value(struct buf *out, const struct entry_row *row,
     const struct entry_value *value)
@@ -317,7 +308,7 @@ entry_add_value(struct buf *out, const struct entry_row *row,
 	struct slice text = value->value;
 	const char *why;
 
-	if (row->fold == FOLD_NAME && entry_has_control(text))
+	if (row->fold == FOLD_NAME && slice_has_control(text))
 		return;
 	if (row->fold == FOLD_UID &&
 	    name_normalise(&folded, NAME_UID, text, &why) == 0) {

@@ -329,6 +329,17 @@ def test_a_file_that_is_missing(place):
                             place.lost(proxy)[ldaps(GOOD)])
 
 
+def test_a_key_with_a_password(place):
+    """Nobody is asked for it."""
+    openssl("pkey", "-in", place.folder / "identity.key", "-aes128",
+            "-passout", "pass:secret", "-out", place.folder / "sealed.key")
+    (place.folder / "sealed.key").chmod(0o644)
+    with place.proxy(ldaps(GOOD), more=identity(place).replace(
+            "identity.key", "sealed.key")) as proxy:
+        assert place.log_in().startswith(LATER)
+        assert "/sealed.key: " in place.lost(proxy)[ldaps(GOOD)]
+
+
 @ways
 def test_the_next_server(place, way):
     with place.proxy(way(EXPIRED), way(GOOD)) as proxy:
