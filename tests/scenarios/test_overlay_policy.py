@@ -311,6 +311,7 @@ def test_under_cn_config(tmp_path, keys):
         assert found["olcPostcellRealm"] == [b"REPLICA.TEST"]
         made.add_account("jan", "12345678901")
         changes = {"olcPostcellPasswordMax": "10", "olcPostcellScram": "4096",
+                   "olcPostcellPasswordLife": "0",
                    "olcPostcellTicketLife": "60", "olcPostcellMemory": "0",
                    "olcPostcellMemoryTime": "5", "olcPostcellLastLogin": "FALSE",
                    "olcPostcellLockout": f"{tmp_path}/lockout",
