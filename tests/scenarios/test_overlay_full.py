@@ -10,7 +10,7 @@ import ldap
 import pytest
 
 from directory import SUFFIX, wait_until
-from overlaid import (Overlaid, exop, make_master_key, person_dn, replace,
+from overlaid import (DOORS, Overlaid, exop, make_master_key, person_dn,
                       salted)
 from realm import REALM, Realm
 
@@ -149,15 +149,6 @@ def use_up(made):
         if tried > 200 and failures > 40:
             return
     raise AssertionError("it is never full")
-
-
-DOORS = {
-    "exop": lambda own, uid, old, new: exop(own, uid, None, new),
-    "exop with old": exop,
-    "replace": lambda own, uid, old, new: replace(own, uid, new),
-    "delete and add": lambda own, uid, old, new: own.modify_s(person_dn(uid), [
-        (ldap.MOD_DELETE, "userPassword", [old.encode()]),
-        (ldap.MOD_ADD, "userPassword", [new.encode()])])}
 
 
 EXTENDED = (DOORS["exop"], exop)
