@@ -100,12 +100,18 @@ static const char *
 suffix_fault(const char *suffix)
 {
 	LDAPDN dn = NULL;
+	char *same = NULL;
 	bool good =
 	    ldap_str2dn(suffix, &dn, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS &&
 	    dn;
 
 	for (size_t i = 0; good && dn[i]; i++)
 		good = is_plain_rdn(dn[i], i == 0);
+	/* Spelled as the directory spells it, for it is compared. */
+	good = good &&
+	       ldap_dn2str(dn, &same, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS &&
+	       strcmp(same, suffix) == 0;
+	ldap_memfree(same);
 	ldap_dnfree(dn);
 	return good ? NULL
 		    : "a suffix looks like dc=example,dc=org, or begins with "

@@ -5,6 +5,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "ctl/advice.h"
 #include "ctl/authority.h"
 #include "ctl/directory.h"
 #include "ctl/facts.h"
@@ -200,49 +201,6 @@ static const struct house_step_row steps[] = {
 	{ "putting all in place", house_put_in_place },
 };
 
-/* ---- what is to be done by hand ---- */
-
-static void
-print_advice(const json_t *facts)
-{
-	static const char *const lines[] = {
-		"What is left to do on this host, as root:",
-		"",
-		"1. slapd: in /etc/default/slapd set",
-		"       SLAPD_CONF=${etc}/slapd.d",
-		"       SLAPD_SERVICES=\"${listen_uri} ldapi:///\"",
-		"       export KRB5_CONFIG=${etc}/slapd-krb5.conf",
-		"   and: systemctl restart slapd",
-		"2. Replicas, each as a service:",
-		"       postcell-replicad -c ${etc}/kdc-replicad.conf",
-		"       postcell-replicad -c ${etc}/replicad.conf",
-		"3. KDC and kpasswdd: in /etc/default/heimdal-kdc set",
-		"       KDC_PARAMS=\"-c ${etc}/kdc.conf\"",
-		"       KPASSWDD_PARAMS=\"-c ${etc}/kdc.conf\"",
-		"   and: systemctl restart heimdal-kdc",
-		"4. Clients of the realm: ${etc}/krb5.conf is their",
-		"   /etc/krb5.conf, ${etc}/tls/ca.pem whom they trust.",
-		"5. Try it:",
-		"       KRB5_CONFIG=${etc}/krb5.conf kinit ${admin}@${realm}",
-		"       postcellctl -c ${etc}/postcellctl.conf account add anna",
-		"6. Mail: postcellctl server add NAME --service imap://HOST ...,",
-		"   and postcell-proxyd -c ${etc}/proxyd.conf",
-		"7. A second provider and KDC:",
-		"       postcellctl cell join --prepare NAME --uri "
-		"ldap://HOST BUNDLE",
-		"8. Keep a copy of ${etc}/master.key and ${etc}/tls/ca.key where",
-		"   no backup goes: postcellctl cell backup DIR "
-		"--with-master-key",
-	};
-	json_t *copy = json_deep_copy(facts);
-
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		facts_fill(copy, "line", lines[i]);
-		printf("%s\n", facts_get(copy, "line"));
-	}
-	json_decref(copy);
-}
-
 static int
 tell(const struct ctl *ctl, const json_t *facts)
 {
@@ -256,7 +214,7 @@ tell(const struct ctl *ctl, const json_t *facts)
 		printf("The administrator's password is in %s/admin.password: "
 		       "change it, and remove the file.\n\n",
 		    facts_get(facts, "etc"));
-	print_advice(facts);
+	advice_first(facts);
 	return EX_OK;
 }
 

@@ -110,6 +110,7 @@ staged_facts(const struct house *house)
 	facts_fill(staged, "local_uri", "ldapi://${socket_path}");
 	facts_set(staged, "work", work);
 	facts_fill(staged, "uris", "${local_uri}");
+	facts_set(staged, "peers", ""); /* it follows nobody yet */
 	house_complete(staged);
 	buf_free(&socket);
 	buf_free(&uri);

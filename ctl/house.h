@@ -55,6 +55,13 @@ int house_write(
 
 /* Makes a password for each identity of this host, and its hash. */
 void house_make_secrets(json_t *facts);
+/* Copies the passwords from one object to another; EX_DATAERR when one is
+ * missing, without a complaint.
+ */
+int house_take_secrets(json_t *to, const json_t *from);
+
+/* Loads a file of entries as they are, contextCSN included. */
+int house_load_file(struct house *house, const char *path);
 
 /* The steps that all have in common. */
 house_step house_open;        /* the folders */

@@ -129,6 +129,24 @@ house_write(
 	return code;
 }
 
+int
+house_take_secrets(json_t *to, const json_t *from)
+{
+	int code = EX_OK;
+
+	for (size_t i = 0; i < ARRAY_SIZE(secret_names); i++) {
+		struct buf name = buf_bounded(PATH_SIZE);
+
+		(void)buf_printf(&name, "%s_password", secret_names[i]);
+		if (facts_get(from, buf_string(&name))[0] == '\0')
+			code = EX_DATAERR;
+		facts_set(
+		    to, buf_string(&name), facts_get(from, buf_string(&name)));
+		buf_free(&name);
+	}
+	return code;
+}
+
 void
 house_make_secrets(json_t *facts)
 {

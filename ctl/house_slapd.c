@@ -160,8 +160,9 @@ find_conf(struct house *house, struct buf *file)
 	return write_conf(house, house->staged, "slapd.conf", file);
 }
 
-int
-house_load(struct house *house, struct slice ldif)
+/* `more`: words that go with where the entries come from. */
+static int
+load(struct house *house, const char *const more[2], struct slice input)
 {
 	struct buf file = buf_bounded(PATH_SIZE);
 	struct buf krb5 = buf_bounded(PATH_SIZE);
@@ -170,15 +171,26 @@ house_load(struct house *house, struct slice ldif)
 	house_path(house->staged, "etc", "slapd-krb5.conf", &krb5);
 	if (code == EX_OK)
 		code = tool_run(&(struct tool){ .name = "slapadd",
-		    .words = { "-q", "-w", "-S",
-			facts_get(house->facts, "number"), "-f",
-			buf_string(&file), "-b",
-			facts_get(house->facts, "suffix") },
-		    .input = ldif,
+		    .words = { "-q", "-S", facts_get(house->facts, "number"),
+			"-f", buf_string(&file), "-b",
+			facts_get(house->facts, "suffix"), more[0], more[1] },
+		    .input = input,
 		    .krb5_config = buf_string(&krb5) });
 	buf_free(&file);
 	buf_free(&krb5);
 	return code;
+}
+
+int
+house_load(struct house *house, struct slice ldif)
+{
+	return load(house, (const char *const[]){ "-w", NULL }, ldif);
+}
+
+int
+house_load_file(struct house *house, const char *path)
+{
+	return load(house, (const char *const[]){ "-l", path }, slice_from(""));
 }
 
 const char *

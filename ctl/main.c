@@ -15,6 +15,7 @@
 #include "ctl/enrol.h"
 #include "ctl/found.h"
 #include "ctl/hosts.h"
+#include "ctl/join.h"
 #include "ctl/limits.h"
 #include "ctl/map.h"
 #include "ctl/options.h"
@@ -148,6 +149,14 @@ static const struct verb_row verb_rows[] = {
 		OPTIONS_KDC_PORT | OPTIONS_KPASSWD_PORT | OPTIONS_USER |
 		OPTIONS_GENERATE | OPTIONS_DRY_RUN | PLACE,
 	    0, ctl_cell_init },
+	{ "cell", "join", "[--prepare NAME --uri URI] BUNDLE | --peers",
+	    "a further provider and KDC, from what a host of the cell "
+	    "prepares",
+	    0, 1,
+	    OPTIONS_PREPARE | OPTIONS_URI | OPTIONS_KDC_PORT |
+		OPTIONS_KPASSWD_PORT | OPTIONS_PEERS | OPTIONS_USER |
+		OPTIONS_DRY_RUN | PLACE,
+	    0, ctl_cell_join },
 	{ "who", NULL, "[USER]", "the proxy's sessions, or one user's", 0, 1, 0,
 	    0, ctl_who },
 	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,

@@ -421,3 +421,171 @@ def test_a_generated_password_works(host):
     connection.unbind_s()
     assert b"krbtgt/OTHER.TEST@OTHER.TEST" in names
     assert b"kadmin/changepw@OTHER.TEST" in names
+
+
+# -- join ----------------------------------------------------------------------
+
+
+def prepare(host, new, bundle, *words):
+    return host.ctl("cell", "join", "--root", host.root, "--prepare", new.name,
+                    "--uri", new.uri, *words, bundle)
+
+
+@pytest.fixture(scope="module")
+def second(first, ground, prefix):
+    made = Host(ground, "ldap2", 22, prefix)
+    bundle = ground / "bundle"
+    first.administer("account", "add", "before", text="before it joined\n")
+    done = prepare(first, made, bundle)
+    assert done.returncode == 0, done.stderr
+    assert stat.S_IMODE(bundle.stat().st_mode) == 0o600
+    assert "whoever has the file has the realm" in done.stdout
+    done = made.ctl("cell", "join", *made.place(), "--user", USER, bundle)
+    assert done.returncode == 0, done.stderr
+    bundle.unlink()
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def converge(*hosts):
+    wait_until(lambda: len({tuple(host.csns()) for host in hosts}) == 1,
+               what="the same contextCSN")
+
+
+def test_a_second_provider_has_it_all(first, second):
+    assert second.bind("before", "before it joined")
+    wait_until(lambda: second.kinit("before", "before it joined"),
+               what="a ticket from the second KDC")
+    converge(first, second)
+
+
+def test_each_follows_the_other(first, second):
+    for here, there in ((first, second), (second, first)):
+        uid = f"added-at-{here.name}"
+        here.administer("account", "add", uid, text=f"{uid} secret\n")
+        wait_until(lambda: there.bind(uid, f"{uid} secret"),
+                   what=f"{uid} at {there.name}")
+        wait_until(lambda: there.kinit(uid, f"{uid} secret"),
+                   what=f"a ticket for {uid} at {there.name}")
+    converge(first, second)
+    assert len(first.csns()) == 2
+
+
+def test_a_password_changed_at_one_works_at_the_other(first, second):
+    first.administer("account", "add", "changing", text="the first one\n")
+    wait_until(lambda: second.bind("changing", "the first one"),
+               what="the account at the second")
+    connection = second.connect(f"uid=changing,{PEOPLE}", "the first one")
+    connection.passwd_s(f"uid=changing,{PEOPLE}", "the first one",
+                        "the second one")
+    connection.unbind_s()
+    for host in (first, second):
+        wait_until(lambda: host.bind("changing", "the second one"),
+                   what=f"the new password at {host.name}")
+        wait_until(lambda: host.kinit("changing", "the second one"),
+                   what=f"a ticket at {host.name}")
+        assert not host.bind("changing", "the first one")
+
+
+def test_a_name_is_given_once(first, second, ground):
+    done = prepare(first, second, ground / "again")
+    assert done.returncode == CANTCREAT
+    assert "is in the cell" in done.stderr
+    assert not (ground / "again").exists()
+
+
+def test_preparing_is_whole_or_not_at_all(first, ground, prefix):
+    """A bundle that cannot be written leaves no identity."""
+    new = Host(ground, "ldap9", 29, prefix)
+    done = prepare(first, new, ground / "nowhere" / "bundle")
+    assert done.returncode == CANTCREAT
+    connection = first.local()
+    found = connection.search_s(SUFFIX, ldap.SCOPE_SUBTREE, "(cn=ldap9)")
+    connection.unbind_s()
+    assert found == []
+
+
+@pytest.mark.parametrize("harm, wrong", [
+    (lambda text: text[:len(text) // 2], "is no bundle"),
+    (lambda text: text.replace("bundle 1", "bundle 9"), "of this version"),
+    (lambda text: re.sub('"master.key": "', '"master.key": "*', text),
+     "a damaged file"),
+    (lambda text: text.replace('"sync_password"', '"other"'), "a password"),
+    (lambda text: text.replace('"master.key"', '"other"'), "lacks a file"),
+])
+def test_a_damaged_bundle_is_refused(first, ground, host, harm, wrong):
+    bundle = ground / "damaged"
+    done = prepare(first, host, bundle)
+    assert done.returncode == 0, done.stderr
+    bundle.write_text(harm(bundle.read_text()))
+    done = host.ctl("cell", "join", *host.place(), "--user", USER, bundle)
+    bundle.unlink()
+    forget(first, host)
+    assert done.returncode == DATAERR
+    assert wrong in done.stderr
+    assert not host.root.exists()
+
+
+def forget(first, host, *others):
+    """As an administrator who will not have it after all."""
+    connection = first.local()
+    for dn, _ in connection.search_s(SUFFIX, ldap.SCOPE_SUBTREE,
+                                     f"(cn={host.name})", ["1.1"]):
+        connection.delete_s(dn)
+    connection.unbind_s()
+    for each in (first, *others):
+        connection = each.local()
+        (dn, found), = connection.search_s("cn=config", ldap.SCOPE_SUBTREE,
+                                           f"(olcSuffix={SUFFIX})",
+                                           ["olcSyncrepl"])
+        connection.modify_s(dn, [
+            (ldap.MOD_DELETE, "olcSyncrepl", [value]) for value in
+            found["olcSyncrepl"] if host.uri.encode() in value])
+        connection.unbind_s()
+        # One consumer less under cn=config leaves slapd 2.5's others stuck.
+        each.stop("slapd")
+        each.start_slapd()
+
+
+def test_a_third_is_followed_by_all(first, second, host, ground):
+    bundle = ground / "third"
+    done = prepare(first, host, bundle)
+    assert done.returncode == 0, done.stderr
+    done = host.ctl("cell", "join", *host.place(), "--user", USER, bundle)
+    assert done.returncode == 0, done.stderr
+    bundle.unlink()
+    host.start_slapd()
+    def follow():
+        done = second.ctl("cell", "join", "--root", second.root, "--peers")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    # Once it knows of the third.
+    wait_until(lambda: follow() == "1 of 3 providers are followed anew\n",
+               what="the third among the peers")
+    assert follow() == "0 of 3 providers are followed anew\n"
+    host.administer("account", "add", "at-third", text="added at the third\n")
+    # The first one may be away: the second follows the third by itself.
+    wait_until(lambda: second.bind("at-third", "added at the third"),
+               what="the account at the second")
+    converge(first, second, host)
+    host.stop()
+    forget(first, host, second)
+    converge(first, second)
+
+
+def test_a_provider_that_is_away_is_told(first, second, host, ground):
+    bundle = ground / "away"
+    done = prepare(first, host, bundle)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(bundle.read_text())
+    facts["facts"]["uris"] = f"{host.uri} ldap://{NET}.99:31389"
+    bundle.write_text(json.dumps(facts))
+    done = host.ctl("cell", "join", *host.place(), "--user", USER, bundle)
+    bundle.unlink()
+    forget(first, host)
+    assert done.returncode == UNAVAILABLE
+    assert f"ldap://{NET}.99:31389" in done.stderr
+    assert not host.root.exists()

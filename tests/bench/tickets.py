@@ -1,6 +1,6 @@
 """Logins by ticket beside logins by password, one at a time.
 
-    tests/bench/gssapi.py [--logins N] [--rounds R]
+    tests/bench/tickets.py [--logins N] [--rounds R]
 
 From the client's command to the server's answer, a TLS session being there; a
 real Dovecot behind it all, tickets of the proxy's and of users kept. All ways
