@@ -344,9 +344,8 @@ static krb5_error_code
 backend_password(krb5_context context, HDB *db, compat_entry *ex,
     const char *password, int conditional)
 {
-	(void)conditional;
 	return write_password(backend_of(db)->write, context, db,
-	    slice_from(password), COMPAT_ENTRY(ex));
+	    slice_from(password), conditional != 0, COMPAT_ENTRY(ex));
 }
 
 static krb5_error_code

@@ -11,6 +11,7 @@
 #include "kdc-plugin/fault.h"
 #include "kdc-plugin/lookup.h"
 #include "kdc-plugin/principal.h"
+#include "kdc-plugin/reuse.h"
 #include "kdc-plugin/view.h"
 #include "lib/password.h"
 #include "lib/record.h"
@@ -358,27 +359,41 @@ write_password_here(
 	return code;
 }
 
+static krb5_error_code
+write_password_as(struct write *write, krb5_context context,
+    const struct lookup_name *name, struct slice password, hdb_entry *entry)
+{
+	return write->options->modify_passwords &&
+		       principal_is_person(&write->base.found.account)
+		   ? write_password_there(write, context, name, password, entry)
+		   : write_password_here(context, password, entry);
+}
+
 krb5_error_code
 write_password(struct write *write, krb5_context context, HDB *db,
-    struct slice password, hdb_entry *entry)
+    struct slice password, bool conditional, hdb_entry *entry)
 {
 	const char *fault = password_fault(password, PASSWORD_SIZE_MAX);
+	const struct account *account = &write->base.found.account;
+	enum reuse reuse = REUSE_NONE;
 	struct lookup_name name;
 	krb5_error_code code;
 
-	(void)db;
 	if (fault)
 		return fault_say(context, KADM5_PASS_Q_DICT, fault);
 	code = lookup_name_make(
 	    context, entry->principal, write->options->realm, &name);
 	if (code == 0 && !slice_is(buf_slice(&write->base_name), name.text))
 		code = HDB_ERR_NOENTRY;
-	if (code == 0 && write->options->modify_passwords &&
-	    principal_is_person(&write->base.found.account))
-		code = write_password_there(
-		    write, context, &name, password, entry);
-	else if (code == 0)
-		code = write_password_here(context, password, entry);
+	if (code == 0 && conditional)
+		reuse = reuse_find(context, db, entry->principal, account,
+		    password, clock_realtime_us());
+	if (reuse == REUSE_AGAIN)
+		code = fault_say(context, KADM5_PASS_REUSE,
+		    "the account has or had that password");
+	else if (code == 0 && reuse == REUSE_NONE)
+		code =
+		    write_password_as(write, context, &name, password, entry);
 	lookup_name_free(&name);
 	return code;
 }
