@@ -417,7 +417,7 @@ def shown(path):
 
 
 def new_settings(layout):
-    names = ["admin", "sync", "probe", *slapd.identities()]
+    names = ["admin", "probe", *slapd.identities()]
     settings = {f"{name}_password": secrets.token_hex(12)
                 for name in names}
     settings["tsig"] = secrets.token_bytes(32).hex()

@@ -4,9 +4,9 @@ import os
 import pwd
 import socket
 
-from layout import (ADMIN_DN, DAEMONS, DECIDERS, DOMAIN, HOST, HUB_PORT, PORTS,
+from layout import (ADMIN_DN, DECIDERS, DOMAIN, HOST, HUB_PORT, PORTS,
                     PROXIES, PUBLISHERS, REALM,
-                    REPLICAS, SUFFIX, WEB_PORT)
+                    REPLICAS, SUFFIX, WEB_PORT, identity_dn)
 
 from process import Trouble
 from server import Server
@@ -97,8 +97,8 @@ class Replica(Daemon):
         password = self.write_password(f"{self.name}.password", self.identity)
         self.write_conf(
             "replicad.conf.in", self.conf.name, replica=replica, user=USER,
-            providers=self.quoted_uris(), suffix=SUFFIX,
-            bind_dn=f"cn={self.identity},{DAEMONS}",
+            map_size=256, providers=self.quoted_uris(), suffix=SUFFIX,
+            bind_dn=identity_dn(self.identity),
             password_file=password, keys=self.keys,
             ca=self.layout.run / "ca.pem", decider=self.decider())
 
@@ -109,7 +109,7 @@ class Replica(Daemon):
             return ""
         password = self.write_password(f"{identity}.password", identity)
         delay = list(DECIDERS).index(self.name) * DECIDER_DELAY
-        return DECIDER.format(dn=f"cn={identity},{DAEMONS}",
+        return DECIDER.format(dn=identity_dn(identity),
                               password=password, delay=delay,
                               return_after=RETURN_AFTER,
                               on_move=self.layout.run / ON_MOVE if ON_MOVE else "")
@@ -140,7 +140,7 @@ class Proxy(Daemon):
             certificate=self.layout.tls / f"{certificate}.pem",
             key=self.layout.tls / f"{certificate}.key",
             ca=self.layout.run / "ca.pem", listeners=self.listeners(),
-            uris=self.quoted_uris(), bind_dn=f"cn={self.name},{DAEMONS}",
+            uris=self.quoted_uris(), bind_dn=identity_dn(self.name),
             directory_password=self.write_password(
                 f"{self.name}.password", self.name), name=self.name,
             probe_timeout=PROBE_TIMEOUT, probe_password=self.write_password(

@@ -5,8 +5,8 @@ import os
 import pwd
 import socket
 
-from layout import (DAEMONS, DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
-                    PORTS)
+from layout import (DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
+                    PORTS, identity_dn)
 import postfix
 from process import Trouble
 from server import Server, find_program
@@ -34,7 +34,7 @@ class Dovecot(Server):
         ldap_conf = self.write_conf(
             "dovecot-ldap.conf.in", f"{self.name}-ldap.conf",
             uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
-            dn=f"cn={self.name},{DAEMONS}", base=PEOPLE,
+            dn=identity_dn(self.name), base=PEOPLE,
             password=self.settings[f"{self.name}_password"],
             mail=self.layout.mail)
         self.write_conf(

@@ -5,10 +5,11 @@ import pathlib
 import socket
 import subprocess
 
+import slapd
 import users
 from daemons import Replica, make_host_folder
-from layout import (DAEMONS, DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, REALM,
-                    SERVERS, SUFFIX)
+from layout import (DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, REALM,
+                    SERVERS, SUFFIX, identity_dn)
 from process import Trouble, wait_until
 from server import Server, find_program, run
 
@@ -19,6 +20,11 @@ LIFE = ["--max-ticket-life=1d", "--max-renewable-life=1w", "--attributes=",
         "--policy=default"]
 # kadmin takes these for patterns, and Kerberos for parts of names.
 AWKWARD = "\\/@*?[] \t"
+
+LISTEN = """\
+	addresses = {address}
+	ports = {port}
+	num-kdc-processes = 2"""
 
 CLIENT = """\
 [libdefaults]
@@ -89,12 +95,14 @@ class Kdc(Kerberos):
         (plugins / module.name).symlink_to(module)
         self.write_conf(
             "kdc.conf.in", self.conf.name, realm=REALM, plugins=plugins,
-            address=self.address, port=KDC_PORT, log=self.layout.log,
-            name=self.host, master_key=self.layout.master_key, module=module,
+            kdc=f"{self.address}:{KDC_PORT}", listen=LISTEN.format(
+                address=self.address, port=KDC_PORT), log=self.layout.log / self.host,
+            lockout_limit=slapd.LOCKOUT_LIMIT, policy="",
+            master_key=self.layout.master_key, module=module,
             replica=self.layout.replica(self.host),
             lockout=self.layout.run / "lockout",
             uris=" ".join(self.layout.ldap_uris), suffix=SUFFIX,
-            bind_dn=f"cn={self.host},{DAEMONS}", password=password,
+            bind_dn=identity_dn(self.host), password=password,
             ca=self.layout.ca)
         write_client_conf(self.layout)
 

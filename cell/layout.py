@@ -49,7 +49,19 @@ PUBLISHERS = {"zone1": "proxy1", "zone2": "proxy2"}
 # Replicas that decide as well, in the order in which they have their say.
 DECIDERS = {"replica1": "decider1", "replica2": "decider2"}
 
+# Daemons with rights of their own, by the group of identities that has them.
+GROUPS = {"sync": DIRECTORIES, "kdcs": KDCS, "deciders": DECIDERS.values(),
+          "replicas": ("replica",)}
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def identity_dn(name):
+    """Whom a daemon binds as."""
+    for group, names in GROUPS.items():
+        if name in names:
+            return f"cn={name},ou={group},{DAEMONS}"
+    return f"cn={name},{DAEMONS}"
 
 
 class Layout:

@@ -10,7 +10,10 @@ import subprocess
 
 from process import Interruption, Trouble
 
-TEMPLATES = pathlib.Path(__file__).resolve().parent
+OWN = pathlib.Path(__file__).resolve().parent
+# Those that `postcellctl cell init` fills in as well, so that what is
+# delivered is what runs here.
+DELIVERED = OWN.parent / "templates"
 
 
 class Server:
@@ -46,8 +49,9 @@ class Server:
                    if kind == socket.SOCK_STREAM)
 
     def write_conf(self, template, file, /, **values):
-        """Fills a template of this folder in; only its owner may read it."""
-        text = (TEMPLATES / template).read_text()
+        """Fills a template in; only its owner may read what comes out."""
+        folder = OWN if (OWN / template).exists() else DELIVERED
+        text = (folder / template).read_text()
         path = self.layout.conf / file
         path.touch(mode=0o600)
         path.write_text(string.Template(text).substitute(values))

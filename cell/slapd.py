@@ -6,12 +6,29 @@ import ldap
 
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
-                    DOMAIN, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT, OBSERVERS,
-                    POOL, PORTS, PROXIES, REALM, ROOT, SERVERS, SUFFIX)
+                    DOMAIN, GROUPS, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT,
+                    OBSERVERS, POOL, PORTS, PROXIES, REALM, ROOT, SERVERS,
+                    SUFFIX, identity_dn)
 from server import Server, find_program, run
 
 # Heimdal's, which hdb's own entries and ours are made of.
 HDB_SCHEMA = "/etc/ldap/schema/hdb.schema"
+
+# Wrong passwords until an account is locked: all clients of a cell of tests
+# are one host.
+LOCKOUT_LIMIT = 50
+
+# Who is followed, and as whom.
+PEER = """\
+syncrepl rid={rid:03} provider={provider}
+	type=refreshAndPersist retry="1 10 5 +" keepalive=60:5:5
+	searchbase="{suffix}"
+	bindmethod=simple binddn="{dn}" credentials="{password}"
+	starttls=critical tls_cacert="{ca}" tls_reqcert=demand
+	logbase=cn=log logfilter="(&(objectClass=auditWriteObject)(reqResult=0))"
+	syncdata=accesslog
+multiprovider on
+"""
 
 
 class Slapd(Server):
@@ -39,17 +56,21 @@ class Slapd(Server):
                         plugins=self.layout.conf / "none")
         other, = [uri for uri in self.layout.ldap_uris if uri != self.url]
         self.write_conf(
-            "slapd.conf.in", self.conf.name, id=number, rid=f"{number:03}",
-            hdb_schema=HDB_SCHEMA, schema=ROOT / "schema" / "postcell.schema",
-            kerberos_schema=ROOT / "schema" / "postcell-kerberos.schema",
-            build=self.layout.build, realm=REALM,
+            "slapd.conf.in", self.conf.name, id=number,
+            hdb_schema=HDB_SCHEMA, schemas=ROOT / "schema",
+            modules=f"/usr/lib/ldap:{self.layout.build}", realm=REALM,
+            administration="", policy="", size=256 << 20,
             master_key=self.layout.master_key,
-            lockout=self.layout.run / "lockout", ca=self.layout.ca,
+            lockout=self.layout.run / "lockout",
+            lockout_limit=LOCKOUT_LIMIT, ca=self.layout.ca,
             certificate=self.layout.tls / f"{self.name}.pem",
             key=self.layout.tls / f"{self.name}.key", data=data,
-            suffix=SUFFIX, admin_dn=ADMIN_DN, other=other,
-            admin_password=self.settings["admin_password"],
-            sync_password=self.settings["sync_password"])
+            suffix=SUFFIX, admin_dn=ADMIN_DN,
+            root_password=f'rootpw "{self.settings["admin_password"]}"',
+            peers=PEER.format(
+                rid=number, provider=other, suffix=SUFFIX, ca=self.layout.ca,
+                dn=identity_dn(self.name),
+                password=self.settings[f"{self.name}_password"]))
 
     def command(self):
         # Level "none" keeps it in the foreground and shows what is urgent.
@@ -105,7 +126,7 @@ def slapadd(directory, ldif):
 def identities():
     """Daemons that the directory knows, each by a name of its own."""
     return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(),
-            *KDCS]
+            *KDCS, *DIRECTORIES]
 
 
 def entries(layout, settings):
@@ -115,8 +136,11 @@ def entries(layout, settings):
     for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons",
                  "principals"):
         yield f"ou={unit},{SUFFIX}", attributes(["organizationalUnit"], ou=unit)
-    for name in ("sync", *identities()):
-        yield f"cn={name},{DAEMONS}", attributes(
+    for group in GROUPS:
+        yield f"ou={group},{DAEMONS}", attributes(["organizationalUnit"],
+                                                  ou=group)
+    for name in identities():
+        yield identity_dn(name), attributes(
             ["applicationProcess", "simpleSecurityObject"], cn=name,
             userPassword=users.hash_password(settings[f"{name}_password"]))
     yield f"cn={POOL},ou=pools,{SUFFIX}", attributes(

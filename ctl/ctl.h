@@ -25,10 +25,15 @@
 struct ctl_options {
 	const char *pool, *site, *suffix, *proxyd; /* NULL: not given */
 	const char *mail, *name, *group, *reason, *format;
+	/* Of the verbs that make a cell. */
+	const char *realm, *domain, *uri, *admin, *mail_host, *user;
+	const char *kdc_port, *kpasswd_port;
+	const char *root, *prefix, *prepare, *keys_from;
 	const char *services[CTL_SERVICES_MAX];
 	size_t service_count;
 	int64_t weight, ramp, time; /* CTL_ABSENT; time: s */
 	bool host, wait, once, dry_run;
+	bool generate, peers, with_master_key;
 };
 
 struct ctl {

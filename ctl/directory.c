@@ -9,27 +9,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include <ldap.h>
-
-#include "replica/entry.h"
+#include "ctl/directory_state.h"
 
 #define CONNECT_TIME 5 /* s for a connection and its handshake */
-#define ANSWER_TIME  5 /* s for an answer */
 #define PASSWORD_MAX 4096
 #define PARTS_MAX    128
-#define VALUES_MAX   4096
 #define DN_MAX       4096
-#define FOUND_MAX    2 /* entries: one, or too many */
-#define RECORD_MAX   ((size_t)1024 * 1024)
 #define WHY_MAX      ((size_t)16384)
-
-struct directory {
-	const struct config_directory *config; /* borrowed */
-	const char *uri;                       /* the one in use; borrowed */
-	LDAP *ldap;                            /* owned */
-	struct buf people;                     /* DN */
-	struct buf why; /* of the last failure: server, entry, reason */
-};
 
 /* ---- failures ---- */
 
@@ -58,9 +44,8 @@ result_of(int code)
 	}
 }
 
-/* Keeps what is to be said of a failure of `doing` at an entry. */
-static enum directory_result
-keep_why(struct directory *directory, int code, const char *doing,
+enum directory_result
+directory_keep_why(struct directory *directory, int code, const char *doing,
     struct slice dn, const char *text)
 {
 	char *own = NULL;
@@ -140,7 +125,7 @@ set_options(LDAP *ldap, const struct config_directory *config, bool tls)
 {
 	int version = LDAP_VERSION3;
 	struct timeval connecting = { CONNECT_TIME, 0 };
-	struct timeval answer = { ANSWER_TIME, 0 };
+	struct timeval answer = { DIRECTORY_ANSWER_TIME, 0 };
 	int code = ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
 
 	if (code == LDAP_OPT_SUCCESS)
@@ -178,15 +163,28 @@ read_password(const char *path, struct buf *password)
 	return EX_OK;
 }
 
+/* libldap takes what it only reads as if it wrote to it. */
+static char *
+writable(const char *text)
+{
+	union {
+		const char *given;
+		char *wanted;
+	} pointer = { .given = text };
+
+	return pointer.wanted;
+}
+
 static int
 log_in(struct directory *directory, struct buf *password)
 {
 	const struct config_directory *config = directory->config;
 	struct berval secret = { password->size, password->data };
 
+	/* Empty credentials, for without any the server asks for them. */
 	if (config->bind == CONFIG_BIND_EXTERNAL)
-		return ldap_sasl_bind_s(
-		    directory->ldap, "", "EXTERNAL", NULL, NULL, NULL, NULL);
+		return ldap_sasl_bind_s(directory->ldap, "", "EXTERNAL",
+		    &(struct berval){ 0, writable("") }, NULL, NULL, NULL);
 	return ldap_sasl_bind_s(directory->ldap, config->bind_dn,
 	    LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
 }
@@ -202,26 +200,30 @@ try_server(struct directory *directory, const char *uri, struct buf *password)
 			slice_starts_nocase(text, "ldap://");
 	int code;
 
-	directory->uri = uri;
+	free(directory->uri);
+	directory->uri = strdup(uri);
+	if (!directory->uri)
+		abort();
 	if (directory->ldap)
 		(void)ldap_unbind_ext_s(directory->ldap, NULL, NULL);
 	directory->ldap = NULL;
 	code = ldap_initialize(&directory->ldap, uri);
 	if (code != LDAP_SUCCESS)
-		return keep_why(directory, code, "address", nothing, NULL);
+		return directory_keep_why(
+		    directory, code, "address", nothing, NULL);
 	if (set_options(directory->ldap, config,
 		starttls || slice_starts_nocase(text, "ldaps://")) !=
 	    LDAP_OPT_SUCCESS)
-		return keep_why(directory, LDAP_LOCAL_ERROR, "TLS", nothing,
-		    "is the CA file there and readable?");
+		return directory_keep_why(directory, LDAP_LOCAL_ERROR, "TLS",
+		    nothing, "is the CA file there and readable?");
 	if (starttls) {
 		code = ldap_start_tls_s(directory->ldap, NULL, NULL);
 		if (code != LDAP_SUCCESS)
-			return keep_why(
+			return directory_keep_why(
 			    directory, code, "StartTLS", nothing, NULL);
 	}
 	code = log_in(directory, password);
-	return keep_why(directory, code, "bind", nothing, NULL);
+	return directory_keep_why(directory, code, "bind", nothing, NULL);
 }
 
 /* Each server that cannot be reached is named, if none can. */
@@ -266,6 +268,9 @@ set_people(struct directory *directory)
 {
 	const struct config_directory *config = directory->config;
 
+	directory->suffix = buf_bounded(DN_MAX);
+	(void)buf_add_string(
+	    &directory->suffix, config->suffix ? config->suffix : "");
 	directory->people = buf_bounded(DN_MAX);
 	if (config->people)
 		(void)buf_add_string(&directory->people, config->people);
@@ -317,13 +322,15 @@ directory_free(struct directory **directory)
 		(void)ldap_unbind_ext_s(old->ldap, NULL, NULL);
 	buf_free(&old->why);
 	buf_free(&old->people);
+	buf_free(&old->suffix);
+	free(old->uri);
 	free(old);
 }
 
 const char *
 directory_suffix(const struct directory *directory)
 {
-	return directory->config->suffix;
+	return buf_string(&directory->suffix);
 }
 
 const char *
@@ -332,135 +339,9 @@ directory_people(const struct directory *directory)
 	return buf_string(&directory->people);
 }
 
-/* ---- reading ---- */
-
-/* All values of an entry of an answer, until values_free(). */
-struct values {
-	struct entry_value list[VALUES_MAX];
-	size_t count;
-	struct berval **owned[VALUES_MAX];
-	char *names[VALUES_MAX];
-	size_t attribute_count;
-};
-
-static void
-values_free(struct values *values)
-{
-	for (size_t i = 0; i < values->attribute_count; i++) {
-		ldap_value_free_len(values->owned[i]);
-		ldap_memfree(values->names[i]);
-	}
-	free(values);
-}
-
-static struct values *
-values_of(LDAP *ldap, LDAPMessage *message)
-{
-	struct values *values = calloc(1, sizeof(*values));
-	BerElement *ber = NULL;
-	char *name;
-
-	if (!values)
-		abort();
-	for (name = ldap_first_attribute(ldap, message, &ber);
-	     name && values->attribute_count < VALUES_MAX;
-	     name = ldap_next_attribute(ldap, message, ber)) {
-		struct berval **list = ldap_get_values_len(ldap, message, name);
-
-		values->names[values->attribute_count] = name;
-		values->owned[values->attribute_count++] = list;
-		for (size_t i = 0;
-		     list && list[i] && values->count < VALUES_MAX; i++)
-			values->list[values->count++] = (struct entry_value){
-				slice_from(name),
-				slice_of(list[i]->bv_val, list[i]->bv_len)
-			};
-	}
-	ber_free(ber, 0);
-	return values;
-}
-
-/* Adds the entry's record to `out`, as the replica would have it. */
-static enum directory_result
-make_record(struct directory *directory, LDAPMessage *message, struct buf *out,
-    enum entry_kind *kind, bool *has_class)
-{
-	struct values *values = values_of(directory->ldap, message);
-	char *dn = ldap_get_dn(directory->ldap, message);
-	struct entry entry = { .dn = slice_from(dn),
-		.values = values->list,
-		.value_count = values->count };
-	uint8_t id[LAYOUT_ID_SIZE];
-	const char *why = "";
-	enum directory_result result = DIRECTORY_DONE;
-
-	if (entry_make(&entry, out, id, kind, &why) != 0)
-		result = keep_why(directory, LDAP_DECODING_ERROR, "entry",
-		    slice_from(dn), why);
-	*has_class = false;
-	for (size_t i = 0; i < values->count; i++)
-		if (slice_is_nocase(values->list[i].attribute, "objectClass") &&
-		    slice_is_nocase(values->list[i].value, "postcellAccount"))
-			*has_class = true;
-	values_free(values);
-	ldap_memfree(dn);
-	return result;
-}
-
-static enum directory_result
-search(struct directory *directory, const char *base, int scope,
-    const char *filter, LDAPMessage **answer)
-{
-	union {
-		const char *const *given;
-		char **wanted;
-	} attributes = { .given = entry_attributes };
-	struct timeval patience = { ANSWER_TIME, 0 };
-	int code = ldap_search_ext_s(directory->ldap, base, scope, filter,
-	    attributes.wanted, 0, NULL, NULL, &patience, LDAP_NO_LIMIT, answer);
-
-	return keep_why(directory, code, "search", slice_from(base), NULL);
-}
-
-enum directory_result
-directory_cell(struct directory *directory, struct cell **out)
-{
-	LDAPMessage *answer = NULL, *message;
-	struct cell *cell = cell_new();
-	bool has_class;
-	enum directory_result result =
-	    search(directory, directory->config->suffix, LDAP_SCOPE_SUBTREE,
-		"(|(objectClass=postcellPool)(objectClass=postcellServer)"
-		"(objectClass=postcellProxy)(objectClass=postcellHost))",
-		&answer);
-
-	*out = NULL;
-	for (message = ldap_first_entry(directory->ldap, answer);
-	     message && cell && result == DIRECTORY_DONE;
-	     message = ldap_next_entry(directory->ldap, message)) {
-		struct buf record = buf_bounded(RECORD_MAX);
-		enum entry_kind kind;
-
-		result =
-		    make_record(directory, message, &record, &kind, &has_class);
-		if (result == DIRECTORY_DONE && kind == ENTRY_CELL &&
-		    cell_add(cell, buf_slice(&record)) < 0)
-			abort();
-		buf_free(&record);
-	}
-	(void)ldap_msgfree(answer);
-	if (!cell || cell_finish(cell) < 0)
-		abort();
-	if (result == DIRECTORY_DONE)
-		*out = cell;
-	else
-		cell_free(&cell);
-	return result;
-}
-
 /* A DN as a string, which libldap wants. */
-static char *
-text_of(struct slice text)
+char *
+directory_text(struct slice text)
 {
 	char *copy = strndup(text.size > 0 ? text.data : "", text.size);
 
@@ -469,109 +350,7 @@ text_of(struct slice text)
 	return copy;
 }
 
-enum directory_result
-directory_account(struct directory *directory, struct slice dn,
-    struct buf *record, struct account *account, bool *has_class)
-{
-	LDAPMessage *answer = NULL, *message;
-	char *base = text_of(dn);
-	enum entry_kind kind = ENTRY_OTHER;
-	const char *why = "is no account";
-	enum directory_result result = search(
-	    directory, base, LDAP_SCOPE_BASE, "(objectClass=*)", &answer);
-
-	message = ldap_first_entry(directory->ldap, answer);
-	if (result == DIRECTORY_DONE && message)
-		result =
-		    make_record(directory, message, record, &kind, has_class);
-	if (result == DIRECTORY_DONE &&
-	    (kind != ENTRY_ACCOUNT ||
-		account_read(account, buf_slice(record), &why) < 0))
-		result =
-		    keep_why(directory, LDAP_NO_SUCH_OBJECT, "entry", dn, why);
-	(void)ldap_msgfree(answer);
-	free(base);
-	return result;
-}
-
-bool
-directory_value(const struct directory_entry *entry, const char *attribute,
-    size_t index, struct slice *value)
-{
-	for (size_t i = 0; i < entry->count; i++)
-		if (slice_is_nocase(entry->values[i].attribute, attribute) &&
-		    index-- == 0) {
-			*value = entry->values[i].value;
-			return true;
-		}
-	return false;
-}
-
-void
-directory_entry_free(struct directory_entry **entry)
-{
-	struct directory_entry *old = *entry;
-
-	*entry = NULL;
-	if (!old)
-		return;
-	values_free(old->kept);
-	ldap_memfree(old->dn);
-	free(old);
-}
-
-static struct directory_entry *
-entry_of(LDAP *ldap, LDAPMessage *message)
-{
-	struct directory_entry *entry = calloc(1, sizeof(*entry));
-
-	if (!entry)
-		abort();
-	entry->dn = ldap_get_dn(ldap, message);
-	entry->kept = values_of(ldap, message);
-	entry->values = entry->kept->list;
-	entry->count = entry->kept->count;
-	return entry;
-}
-
-enum directory_result
-directory_find(struct directory *directory, const char *base, bool alone,
-    const char *filter, size_t *count, struct directory_entry **first)
-{
-	char all[] = "*", operational[] = "+";
-	char *attributes[] = { all, operational, NULL };
-	struct timeval patience = { ANSWER_TIME, 0 };
-	LDAPMessage *answer = NULL, *message;
-	int code = ldap_search_ext_s(directory->ldap, base,
-	    alone ? LDAP_SCOPE_BASE : LDAP_SCOPE_SUBTREE, filter, attributes, 0,
-	    NULL, NULL, &patience, FOUND_MAX, &answer);
-
-	*first = NULL;
-	*count = 0;
-	if (code == LDAP_SIZELIMIT_EXCEEDED)
-		code = LDAP_SUCCESS;
-	message = ldap_first_entry(directory->ldap, answer);
-	if (code == LDAP_SUCCESS && message) {
-		*count = (size_t)ldap_count_entries(directory->ldap, answer);
-		*first = entry_of(directory->ldap, message);
-	}
-	(void)ldap_msgfree(answer);
-	return keep_why(directory, code, "search", slice_from(base), NULL);
-}
-
 /* ---- writing ---- */
-
-/* libldap takes what it only reads as if it wrote to it. */
-static char *
-writable(const char *text)
-{
-	union {
-		const char *given;
-		char *wanted;
-	} pointer = { .given = text };
-
-	return pointer.wanted;
-}
 
 /* The parts as libldap wants them; they borrow from the caller's. */
 struct mods {
@@ -649,14 +428,14 @@ directory_modify(struct directory *directory, struct slice dn, struct slice csn,
 {
 	LDAPControl *controls[] = { assertion_of(directory, csn), NULL };
 	struct mods *mods = mods_of(parts, count);
-	char *name = text_of(dn);
+	char *name = directory_text(dn);
 	int code = ldap_modify_ext_s(
 	    directory->ldap, name, mods->pointers, controls, NULL);
 
 	ldap_control_free(controls[0]);
 	free(name);
 	free(mods);
-	return keep_why(directory, code, "modify", dn, NULL);
+	return directory_keep_why(directory, code, "modify", dn, NULL);
 }
 
 enum directory_result
@@ -664,25 +443,25 @@ directory_add(struct directory *directory, struct slice dn,
     const struct directory_part *parts, size_t count)
 {
 	struct mods *mods = mods_of(parts, count);
-	char *name = text_of(dn);
+	char *name = directory_text(dn);
 	int code =
 	    ldap_add_ext_s(directory->ldap, name, mods->pointers, NULL, NULL);
 
 	free(name);
 	free(mods);
-	return keep_why(directory, code, "add", dn, NULL);
+	return directory_keep_why(directory, code, "add", dn, NULL);
 }
 
 enum directory_result
 directory_delete(struct directory *directory, struct slice dn, struct slice csn)
 {
 	LDAPControl *controls[] = { assertion_of(directory, csn), NULL };
-	char *name = text_of(dn);
+	char *name = directory_text(dn);
 	int code = ldap_delete_ext_s(directory->ldap, name, controls, NULL);
 
 	ldap_control_free(controls[0]);
 	free(name);
-	return keep_why(directory, code, "delete", dn, NULL);
+	return directory_keep_why(directory, code, "delete", dn, NULL);
 }
 
 enum directory_result
@@ -690,14 +469,14 @@ directory_rename(struct directory *directory, struct slice dn, struct slice csn,
     struct slice rdn)
 {
 	LDAPControl *controls[] = { assertion_of(directory, csn), NULL };
-	char *name = text_of(dn), *first = text_of(rdn);
+	char *name = directory_text(dn), *first = directory_text(rdn);
 	int code = ldap_rename_s(
 	    directory->ldap, name, first, NULL, 1, controls, NULL);
 
 	ldap_control_free(controls[0]);
 	free(name);
 	free(first);
-	return keep_why(directory, code, "rename", dn, NULL);
+	return directory_keep_why(directory, code, "rename", dn, NULL);
 }
 
 enum directory_result
@@ -711,5 +490,5 @@ directory_password(
 	    directory->ldap, &user, NULL, &secret, &made, NULL, NULL);
 
 	ldap_memfree(made.bv_val);
-	return keep_why(directory, code, "password of", dn, NULL);
+	return directory_keep_why(directory, code, "password of", dn, NULL);
 }

@@ -59,6 +59,9 @@ enum directory_result directory_account(struct directory *directory,
     struct slice dn, struct buf *record, struct account *account,
     bool *has_class);
 
+/* More of one entry are not read. */
+#define DIRECTORY_VALUES_MAX 4096
+
 /* An entry as it stands there, operational attributes included. */
 struct directory_entry {
 	char *dn;                         /* owned */
@@ -82,6 +85,13 @@ void directory_entry_free(struct directory_entry **entry);
 enum directory_result directory_find(struct directory *directory,
     const char *base, bool alone, const char *filter, size_t *count,
     struct directory_entry **first);
+
+/* False: enough. */
+typedef bool directory_take(void *context, const struct directory_entry *entry);
+/* Gives all entries at and below `base` that the filter matches, as they come.
+ */
+enum directory_result directory_each(struct directory *directory,
+    const char *base, const char *filter, directory_take *take, void *context);
 
 /* RFC 3062, as an administrator: without the old password. */
 enum directory_result directory_password(

@@ -13,9 +13,12 @@
 #include "ctl/ctl.h"
 #include "ctl/director.h"
 #include "ctl/enrol.h"
+#include "ctl/found.h"
 #include "ctl/hosts.h"
+#include "ctl/join.h"
 #include "ctl/limits.h"
 #include "ctl/map.h"
+#include "ctl/options.h"
 #include "ctl/preview.h"
 #include "ctl/proxy.h"
 #include "ctl/replica.h"
@@ -25,34 +28,12 @@
 #include "ctl/watch.h"
 #include "ctl/zone.h"
 #include "lib/slice.h"
-#include "lib/transition.h"
 
-#define MAIN_NAME      "postcellctl"
-#define ERRORS_MAX     65536
-#define TRACE_TIME_MAX 86400 /* s */
+#define MAIN_NAME  "postcellctl"
+#define ERRORS_MAX 65536
 
-/* Options of verbs, as bits for verb_row.options. */
-enum option_bit {
-	OPTION_POOL = 1 << 0,
-	OPTION_SITE = 1 << 1,
-	OPTION_SERVICE = 1 << 2,
-	OPTION_WEIGHT = 1 << 3,
-	OPTION_RAMP = 1 << 4,
-	OPTION_HOST = 1 << 5,
-	OPTION_WAIT = 1 << 6,
-	OPTION_ONCE = 1 << 7,
-	OPTION_SUFFIX = 1 << 8,
-	OPTION_PROXYD = 1 << 9,
-	OPTION_FOR = 1 << 10,
-	OPTION_MAIL = 1 << 11,
-	OPTION_NAME = 1 << 12,
-	OPTION_GROUP = 1 << 13,
-	OPTION_REASON = 1 << 14,
-	OPTION_FORMAT = 1 << 15,
-	OPTION_DRY_RUN = 1 << 16
-};
-
-#define CHANGE (OPTION_RAMP | OPTION_WAIT)
+#define CHANGE (OPTIONS_RAMP | OPTIONS_WAIT)
+#define PLACE  (OPTIONS_ROOT | OPTIONS_PREFIX)
 
 /* A verb is one word or two. */
 struct verb_row {
@@ -60,7 +41,7 @@ struct verb_row {
 	const char *arguments;     /* for people */
 	const char *does;
 	int argument_min, argument_max;
-	unsigned options;
+	uint64_t options;    /* OPTIONS_ */
 	enum host_kind kind; /* of host verbs */
 	ctl_verb *run;
 };
@@ -69,7 +50,7 @@ static const struct verb_row verb_rows[] = {
 	{ "status", NULL, "", "the proxy of this host, and its replica", 0, 0,
 	    0, 0, ctl_status },
 	{ "watch", NULL, "[--once]", "the servers, each second", 0, 0,
-	    OPTION_ONCE, 0, ctl_watch },
+	    OPTIONS_ONCE, 0, ctl_watch },
 	{ "check", NULL, "", "what is wrong with the cell's data", 0, 0, 0, 0,
 	    ctl_check },
 	{ "server", "list", "", "servers, states, weights, users", 0, 0, 0,
@@ -90,8 +71,8 @@ static const struct verb_row verb_rows[] = {
 	{ "server", "add",
 	    "NAME --service URL ... [--pool P] [--site S] [--weight N] [--ramp S]",
 	    "a new server", 1, 1,
-	    OPTION_SERVICE | OPTION_POOL | OPTION_SITE | OPTION_WEIGHT |
-		OPTION_RAMP,
+	    OPTIONS_SERVICE | OPTIONS_POOL | OPTIONS_SITE | OPTIONS_WEIGHT |
+		OPTIONS_RAMP,
 	    HOST_SERVER, enrol_add },
 	{ "server", "remove", "NAME", "takes a server that is down away", 1, 1,
 	    0, HOST_SERVER, enrol_remove },
@@ -103,33 +84,33 @@ static const struct verb_row verb_rows[] = {
 	    hosts_list },
 	{ "proxy", "show", "NAME", "all of one proxy", 1, 1, 0, HOST_PROXY,
 	    hosts_show },
-	{ "proxy", "drain", "NAME", "no new clients, by DNS", 1, 1, OPTION_RAMP,
-	    HOST_PROXY, server_drain },
-	{ "proxy", "up", "NAME", "back into DNS", 1, 1, OPTION_RAMP, HOST_PROXY,
-	    server_up },
-	{ "proxy", "down", "NAME", "out of DNS", 1, 1, OPTION_RAMP, HOST_PROXY,
+	{ "proxy", "drain", "NAME", "no new clients, by DNS", 1, 1,
+	    OPTIONS_RAMP, HOST_PROXY, server_drain },
+	{ "proxy", "up", "NAME", "back into DNS", 1, 1, OPTIONS_RAMP,
+	    HOST_PROXY, server_up },
+	{ "proxy", "down", "NAME", "out of DNS", 1, 1, OPTIONS_RAMP, HOST_PROXY,
 	    server_down },
 	{ "host", "list", "", "KDCs, directory and name servers", 0, 0, 0,
 	    HOST_OTHER, hosts_list },
 	{ "host", "show", "NAME", "all of one host", 1, 1, 0, HOST_OTHER,
 	    hosts_show },
-	{ "host", "drain", "NAME", "out of DNS, soon", 1, 1, OPTION_RAMP,
+	{ "host", "drain", "NAME", "out of DNS, soon", 1, 1, OPTIONS_RAMP,
 	    HOST_OTHER, server_drain },
-	{ "host", "up", "NAME", "back into DNS", 1, 1, OPTION_RAMP, HOST_OTHER,
+	{ "host", "up", "NAME", "back into DNS", 1, 1, OPTIONS_RAMP, HOST_OTHER,
 	    server_up },
-	{ "host", "down", "NAME", "out of DNS", 1, 1, OPTION_RAMP, HOST_OTHER,
+	{ "host", "down", "NAME", "out of DNS", 1, 1, OPTIONS_RAMP, HOST_OTHER,
 	    server_down },
 	{ "plan", "server", "VERB NAME [N] [--ramp S]",
-	    "what drain, up, down or weight would do", 0, 3, OPTION_RAMP,
+	    "what drain, up, down or weight would do", 0, 3, OPTIONS_RAMP,
 	    HOST_SERVER, preview_server },
 	{ "map", NULL, "USER [--host]",
-	    "the server that serves a user now, and why", 1, 1, OPTION_HOST, 0,
+	    "the server that serves a user now, and why", 1, 1, OPTIONS_HOST, 0,
 	    ctl_map },
-	{ "user", "map", "USER [--host]", "the same", 1, 1, OPTION_HOST, 0,
+	{ "user", "map", "USER [--host]", "the same", 1, 1, OPTIONS_HOST, 0,
 	    ctl_map },
 	{ "user", "move", "USER [SERVER] [--pool P]",
-	    "pins a user to a server, or to another pool", 1, 2, OPTION_POOL, 0,
-	    user_move },
+	    "pins a user to a server, or to another pool", 1, 2, OPTIONS_POOL,
+	    0, user_move },
 	{ "user", "unpin", "USER", "back to where the hash says", 1, 1, 0, 0,
 	    user_unpin },
 	{ "user", "kick", "USER", "ends the user's sessions at this proxy", 1,
@@ -137,18 +118,18 @@ static const struct verb_row verb_rows[] = {
 	{ "user", "who", "USER", "the user's sessions at this proxy", 1, 1, 0,
 	    0, user_who },
 	{ "user", "trace", "USER FOLDER [--for S]",
-	    "writes down what the user's sessions say", 2, 2, OPTION_FOR, 0,
+	    "writes down what the user's sessions say", 2, 2, OPTIONS_FOR, 0,
 	    ctl_trace },
 	{ "account", "add",
 	    "UID [--mail ADDR] [--name \"GIVEN SUR\"] [--pool P] [--group G]",
 	    "a new account; its password is asked for, or read from stdin", 1,
-	    1, OPTION_MAIL | OPTION_NAME | OPTION_POOL | OPTION_GROUP, 0,
+	    1, OPTIONS_MAIL | OPTIONS_NAME | OPTIONS_POOL | OPTIONS_GROUP, 0,
 	    ctl_account_add },
 	{ "account", "show", "USER", "all that matters of one account", 1, 1, 0,
 	    0, ctl_account_show },
 	{ "account", "disable", "USER [--reason TEXT]",
 	    "no login at any door; with a reason, mail is still taken", 1, 1,
-	    OPTION_REASON, 0, ctl_account_disable },
+	    OPTIONS_REASON, 0, ctl_account_disable },
 	{ "account", "enable", "USER", "logins again", 1, 1, 0, 0,
 	    ctl_account_enable },
 	{ "account", "unlock", "USER", "after too many wrong passwords", 1, 1,
@@ -158,7 +139,24 @@ static const struct verb_row verb_rows[] = {
 	    ctl_account_passwd },
 	{ "account", "import", "FILE [--format csv|ldif] [--dry-run]",
 	    "adds the accounts of a file that are not there", 1, 1,
-	    OPTION_FORMAT | OPTION_DRY_RUN, 0, ctl_account_import },
+	    OPTIONS_FORMAT | OPTIONS_DRY_RUN, 0, ctl_account_import },
+	{ "cell", "init",
+	    "[--uri URI] [--name NAME] [--domain D] [--realm R] [--suffix DN] "
+	    "[--admin UID] [--generate] [--root DIR] [--dry-run] ...",
+	    "makes a cell's first host: directory, realm, administrator", 0, 0,
+	    OPTIONS_URI | OPTIONS_NAME | OPTIONS_DOMAIN | OPTIONS_REALM |
+		OPTIONS_SUFFIX | OPTIONS_ADMIN | OPTIONS_MAIL_HOST |
+		OPTIONS_KDC_PORT | OPTIONS_KPASSWD_PORT | OPTIONS_USER |
+		OPTIONS_GENERATE | OPTIONS_DRY_RUN | PLACE,
+	    0, ctl_cell_init },
+	{ "cell", "join", "[--prepare NAME --uri URI] BUNDLE | --peers",
+	    "a further provider and KDC, from what a host of the cell "
+	    "prepares",
+	    0, 1,
+	    OPTIONS_PREPARE | OPTIONS_URI | OPTIONS_KDC_PORT |
+		OPTIONS_KPASSWD_PORT | OPTIONS_PEERS | OPTIONS_USER |
+		OPTIONS_DRY_RUN | PLACE,
+	    0, ctl_cell_join },
 	{ "who", NULL, "[USER]", "the proxy's sessions, or one user's", 0, 1, 0,
 	    0, ctl_who },
 	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,
@@ -175,67 +173,35 @@ static const struct verb_row verb_rows[] = {
 	    ctl_replica_dump },
 	{ "import-director", NULL, "FILE [--suffix DN] [--proxyd NEWFILE]",
 	    "a Dovecot Director's doveconf -n as LDIF and a proxyd.conf", 1, 1,
-	    OPTION_SUFFIX | OPTION_PROXYD, 0, director_import },
+	    OPTIONS_SUFFIX | OPTIONS_PROXYD, 0, director_import },
 	{ "zone", "show", "", "what this host publishes in DNS", 0, 0, 0, 0,
 	    ctl_zone_show },
 	{ "zone", "diff", "", "what it has yet to change there", 0, 0, 0, 0,
 	    ctl_zone_diff },
 };
 
-enum option_letter {
+enum general_letter {
 	LETTER_VERSION = 256,
-	LETTER_DESCRIBE,
-	LETTER_POOL,
-	LETTER_SITE,
-	LETTER_SERVICE,
-	LETTER_WEIGHT,
-	LETTER_RAMP,
-	LETTER_HOST,
-	LETTER_WAIT,
-	LETTER_ONCE,
-	LETTER_SUFFIX,
-	LETTER_PROXYD,
-	LETTER_FOR,
-	LETTER_MAIL,
-	LETTER_NAME,
-	LETTER_GROUP,
-	LETTER_REASON,
-	LETTER_FORMAT,
-	LETTER_DRY_RUN
+	LETTER_DESCRIBE
 };
 
-static const struct option longs[] = {
+static const struct option general[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "replica", required_argument, NULL, 'r' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "version", no_argument, NULL, LETTER_VERSION },
 	{ "options", no_argument, NULL, LETTER_DESCRIBE },
 	{ "help", no_argument, NULL, 'h' },
-	{ "pool", required_argument, NULL, LETTER_POOL },
-	{ "site", required_argument, NULL, LETTER_SITE },
-	{ "service", required_argument, NULL, LETTER_SERVICE },
-	{ "weight", required_argument, NULL, LETTER_WEIGHT },
-	{ "ramp", required_argument, NULL, LETTER_RAMP },
-	{ "host", no_argument, NULL, LETTER_HOST },
-	{ "wait", no_argument, NULL, LETTER_WAIT },
-	{ "once", no_argument, NULL, LETTER_ONCE },
-	{ "suffix", required_argument, NULL, LETTER_SUFFIX },
-	{ "proxyd", required_argument, NULL, LETTER_PROXYD },
-	{ "for", required_argument, NULL, LETTER_FOR },
-	{ "mail", required_argument, NULL, LETTER_MAIL },
-	{ "name", required_argument, NULL, LETTER_NAME },
-	{ "group", required_argument, NULL, LETTER_GROUP },
-	{ "reason", required_argument, NULL, LETTER_REASON },
-	{ "format", required_argument, NULL, LETTER_FORMAT },
-	{ "dry-run", no_argument, NULL, LETTER_DRY_RUN },
-	{ NULL, 0, NULL, 0 },
 };
+
+#define LONGS_COUNT (ARRAY_SIZE(general) + OPTIONS_COUNT)
 
 /* What the command line says. */
 struct command {
 	struct ctl ctl;
-	const char *config, *replica; /* NULL: not given */
-	unsigned options;             /* verb options that were given */
+	const char *config, *replica;         /* NULL: not given */
+	uint64_t options;                     /* verb options that were given */
+	struct option longs[LONGS_COUNT + 1]; /* all of them, and an end */
 };
 
 void
@@ -317,21 +283,6 @@ find_verb(int count, char **words)
 	return NULL;
 }
 
-/* The name of the first given option that the verb does not take, or NULL. */
-static const char *
-find_stray(const struct verb_row *row, unsigned options)
-{
-	for (size_t i = 0; longs[i].name; i++) {
-		unsigned bit = longs[i].val >= LETTER_POOL
-				   ? 1U << (longs[i].val - LETTER_POOL)
-				   : 0;
-
-		if (bit & options & ~row->options)
-			return longs[i].name;
-	}
-	return NULL;
-}
-
 /* Runs the verb that the words name. */
 static int
 run_verb(struct command *command, int count, char **words)
@@ -344,7 +295,7 @@ run_verb(struct command *command, int count, char **words)
 
 	if (!row)
 		return complain_usage(count, words);
-	stray = find_stray(row, command->options);
+	stray = options_name(command->options & ~row->options);
 	if (stray) {
 		(void)fprintf(
 		    stderr, MAIN_NAME ": --%s does not go with:\n", stray);
@@ -381,93 +332,6 @@ describe_options(void)
 	return EX_OK;
 }
 
-/* A number of an option; EX_OK, or EX_USAGE after a complaint. */
-static int
-take_number(const char *name, uint64_t max, int64_t *number)
-{
-	uint64_t value;
-
-	if (slice_to_uint(slice_from(optarg), max, &value) == 0) {
-		*number = (int64_t)value;
-		return EX_OK;
-	}
-	(void)fprintf(stderr, MAIN_NAME ": %s \"%s\": a number of 0 to %llu\n",
-	    name, optarg, (unsigned long long)max);
-	return EX_USAGE;
-}
-
-static int
-take_service(struct ctl_options *options)
-{
-	if (options->service_count == CTL_SERVICES_MAX) {
-		ctl_complain("--service", "too many of them");
-		return EX_USAGE;
-	}
-	options->services[options->service_count++] = optarg;
-	return EX_OK;
-}
-
-/* An option of verbs. */
-static int
-take_verb_option(struct command *command, int letter)
-{
-	struct ctl_options *options = &command->ctl.options;
-
-	command->options |= 1U << (letter - LETTER_POOL);
-	switch (letter) {
-	case LETTER_POOL:
-		options->pool = optarg;
-		break;
-	case LETTER_SITE:
-		options->site = optarg;
-		break;
-	case LETTER_SERVICE:
-		return take_service(options);
-	case LETTER_WEIGHT:
-		return take_number(
-		    "--weight", TRANSITION_WEIGHT_MAX, &options->weight);
-	case LETTER_RAMP:
-		return take_number(
-		    "--ramp", TRANSITION_RAMP_MAX, &options->ramp);
-	case LETTER_FOR:
-		return take_number("--for", TRACE_TIME_MAX, &options->time);
-	case LETTER_HOST:
-		options->host = true;
-		break;
-	case LETTER_WAIT:
-		options->wait = true;
-		break;
-	case LETTER_SUFFIX:
-		options->suffix = optarg;
-		break;
-	case LETTER_PROXYD:
-		options->proxyd = optarg;
-		break;
-	case LETTER_MAIL:
-		options->mail = optarg;
-		break;
-	case LETTER_NAME:
-		options->name = optarg;
-		break;
-	case LETTER_GROUP:
-		options->group = optarg;
-		break;
-	case LETTER_REASON:
-		options->reason = optarg;
-		break;
-	case LETTER_FORMAT:
-		options->format = optarg;
-		break;
-	case LETTER_DRY_RUN:
-		options->dry_run = true;
-		break;
-	default:
-		options->once = true;
-		break;
-	}
-	return EX_OK;
-}
-
 /* CTL_NO: go on; else the exit status. */
 static int
 take_option(struct command *command, int letter)
@@ -496,20 +360,21 @@ take_option(struct command *command, int letter)
 		(void)fputs("see " MAIN_NAME " --help\n", stderr);
 		return EX_USAGE;
 	default:
-		code = take_verb_option(command, letter);
+		code = options_take(
+		    &command->ctl.options, letter, optarg, &command->options);
 		return code == EX_OK ? CTL_NO : code;
 	}
 }
 
 /* Of "NAME" or "NAME=VALUE", whole names alone; NULL for none. */
 static const struct option *
-find_long(struct slice text)
+find_long(const struct command *command, struct slice text)
 {
 	struct slice name = slice_first(text, slice_find(text, '='));
 
-	for (size_t i = 0; longs[i].name; i++)
-		if (slice_is(name, longs[i].name))
-			return &longs[i];
+	for (size_t i = 0; command->longs[i].name; i++)
+		if (slice_is(name, command->longs[i].name))
+			return &command->longs[i];
 	return NULL;
 }
 
@@ -518,7 +383,7 @@ static int
 take_long(struct command *command, char **arguments, int *at)
 {
 	struct slice text = slice_from(arguments[*at] + 2);
-	const struct option *option = find_long(text);
+	const struct option *option = find_long(command, text);
 	size_t equals = slice_find(text, '=');
 	bool wants = option && option->has_arg == required_argument;
 
@@ -569,8 +434,10 @@ main(int argc, char **argv)
 				       .time = CTL_ABSENT } };
 	int letter, code, count;
 
-	while (
-	    (letter = getopt_long(argc, argv, "+c:r:jh", longs, NULL)) != -1) {
+	memcpy(command.longs, general, sizeof(general));
+	options_list(command.longs + ARRAY_SIZE(general));
+	while ((letter = getopt_long(
+		    argc, argv, "+c:r:jh", command.longs, NULL)) != -1) {
 		code = take_option(&command, letter);
 		if (code != CTL_NO)
 			return code;

@@ -9,6 +9,7 @@
 #include "kdc-plugin/attempts.h"
 #include "kdc-plugin/directory.h"
 #include "kdc-plugin/lookup.h"
+#include "kdc-plugin/master_key.h"
 #include "kdc-plugin/options.h"
 #include "kdc-plugin/principal.h"
 #include "kdc-plugin/report.h"
@@ -26,7 +27,8 @@ struct backend {
 	struct attempts *attempts;   /* owned */
 	struct write *write;         /* owned */
 	struct lookup found;
-	int64_t complained_us; /* of silence, at most once a minute */
+	bool opens;            /* the master key is known to be the right one */
+	int64_t complained_us; /* at most once a minute */
 	LDAPMessage *listing;  /* owned: of firstkey and nextkey */
 	LDAPMessage *next;     /* borrowed from listing */
 };
@@ -91,6 +93,40 @@ backend_destroy(krb5_context context, HDB *db)
 	return code;
 }
 
+static void
+backend_complain(struct backend *backend, const char *event, struct slice name,
+    const char *why)
+{
+	int64_t now_us = clock_realtime_us();
+
+	if (now_us - backend->complained_us <= BACKEND_COMPLAIN_US)
+		return;
+	report_event(&backend->report, event, "principal", name, why);
+	backend->complained_us = now_us;
+}
+
+/*
+ * A key that does not open is left out once it is known that the master key is
+ * not to blame.
+ */
+static krb5_error_code
+backend_unseal(krb5_context context, HDB *db, hdb_entry *entry,
+    const struct lookup_name *name)
+{
+	struct backend *backend = backend_of(db);
+	size_t damaged = 0;
+	krb5_error_code code = principal_unseal(
+	    context, db, entry, backend->opens ? &damaged : NULL);
+
+	if (code == 0 && entry->keys.len > 0 && db->hdb_master_key_set)
+		backend->opens = true;
+	if (damaged > 0)
+		backend_complain(backend, "damaged_key",
+		    slice_from(name ? name->text : ""),
+		    "the master key does not open it");
+	return code;
+}
+
 /*
  * The KDC stays silent for HDB_ERR_NOT_FOUND_HERE, but not for every lookup of
  * a TGS-REQ: there a client that is not found passes unchecked, so that one
@@ -100,13 +136,7 @@ static krb5_error_code
 backend_silence(
     struct backend *backend, unsigned flags, struct slice name, const char *why)
 {
-	int64_t now_us = clock_realtime_us();
-
-	if (now_us - backend->complained_us > BACKEND_COMPLAIN_US) {
-		report_event(
-		    &backend->report, "silent", "principal", name, why);
-		backend->complained_us = now_us;
-	}
+	backend_complain(backend, "silent", name, why);
 	return (flags & HDB_F_FOR_TGS_REQ) ? KRB5KDC_ERR_SVC_UNAVAILABLE
 					   : HDB_ERR_NOT_FOUND_HERE;
 }
@@ -156,7 +186,8 @@ backend_audit(
 
 	(void)context;
 	(void)db;
-	if (!entry->context)
+	/* There is no entry for who is unknown. */
+	if (!entry || !entry->context)
 		return 0;
 	if (number == KDC_AUTH_EVENT_CLIENT_AUTHORIZED)
 		attempt_is_right(entry->context);
@@ -199,10 +230,11 @@ backend_admit(krb5_context context, struct backend *backend, compat_entry *ex,
 }
 
 static krb5_error_code
-backend_fill(krb5_context context, HDB *db, struct backend *backend,
-    krb5_const_principal principal, unsigned flags, krb5_kvno kvno,
+backend_fill(krb5_context context, HDB *db, krb5_const_principal principal,
+    const struct lookup_name *name, unsigned flags, krb5_kvno kvno,
     compat_entry *ex, const char **why)
 {
+	struct backend *backend = backend_of(db);
 	bool client = (flags & HDB_F_FOR_AS_REQ) && (flags & HDB_F_GET_CLIENT);
 	struct principal_wish wish = {
 		.name = flags & HDB_F_CANON ? NULL : principal,
@@ -216,7 +248,7 @@ backend_fill(krb5_context context, HDB *db, struct backend *backend,
 	    context, &backend->options, &backend->found.account, &wish, entry);
 
 	if (code == 0 && (flags & HDB_F_DECRYPT))
-		code = principal_unseal(context, db, entry);
+		code = backend_unseal(context, db, entry, name);
 	if (code == 0 && client)
 		return backend_admit(context, backend, ex, wish.now_us, why);
 	*why = code == HDB_ERR_NO_MKEY
@@ -245,8 +277,8 @@ backend_fetch_local(krb5_context context, HDB *db, struct backend *backend,
 	if (result != REPLICA_FOUND)
 		return backend_silence(
 		    backend, flags, slice_from(name->text), why);
-	code = backend_fill(
-	    context, db, backend, principal, flags, kvno, ex, &why);
+	code =
+	    backend_fill(context, db, principal, name, flags, kvno, ex, &why);
 	if (code == 0 || code == HDB_ERR_KVNO_NOT_FOUND)
 		return code;
 	hdb_free_entry(context,
@@ -272,7 +304,8 @@ backend_fetch(krb5_context context, HDB *db, krb5_const_principal principal,
 		code = write_fetch(backend->write, context, &name,
 		    (flags & HDB_F_ALL_KVNOS) != 0, COMPAT_ENTRY(ex));
 		if (code == 0 && (flags & HDB_F_DECRYPT))
-			code = principal_unseal(context, db, COMPAT_ENTRY(ex));
+			code = backend_unseal(
+			    context, db, COMPAT_ENTRY(ex), &name);
 	} else if (code == 0) {
 		code = backend_fetch_local(
 		    context, db, backend, principal, &name, flags, kvno, ex);
@@ -328,7 +361,7 @@ backend_next(krb5_context context, HDB *db, unsigned flags, compat_entry *ex)
 		    directory_ldap(backend->directory), backend->next);
 	}
 	if (code == 0 && (flags & HDB_F_DECRYPT))
-		code = principal_unseal(context, db, COMPAT_ENTRY(ex));
+		code = backend_unseal(context, db, COMPAT_ENTRY(ex), NULL);
 	if (code != 0)
 		backend_free_listing(backend);
 	return code;
@@ -416,86 +449,6 @@ backend_new(krb5_context context, struct backend **out)
 	return code;
 }
 
-/* The master key file that is configured for a database of ours. */
-static const char *
-backend_master_key_file(krb5_context context, struct hdb_dbinfo *info)
-{
-	struct hdb_dbinfo *each = NULL;
-
-	while ((each = hdb_dbinfo_get_next(info, each)) != NULL) {
-		const char *name = hdb_dbinfo_get_dbname(context, each);
-
-		if (name && strncmp(name, "postcell:", 9) == 0)
-			return hdb_dbinfo_get_mkey_file(context, each);
-	}
-	return NULL;
-}
-
-/* Whether this master key opens the realm's keys, as far as they are here. */
-static krb5_error_code
-backend_try_master_key(krb5_context context, struct backend *backend,
-    const char *file, hdb_master_key key)
-{
-	const char *realm = backend->options.realm, *why = "";
-	struct replica *replica =
-	    lookup_replica(backend->options.replica, &why);
-	struct principal_wish wish = { .now_us = clock_realtime_us() };
-	struct lookup_name name = { NULL, slice_from("") };
-	HDB scratch = { .hdb_master_key = key,
-		.hdb_master_key_set = key != NULL };
-	hdb_entry entry = { 0 };
-	krb5_error_code code = 0;
-
-	if (asprintf(&name.text, "krbtgt/%s@%s", realm, realm) < 0)
-		return krb5_enomem(context);
-	if (replica && lookup_principal(replica, &name, false, &backend->found,
-			   &why) == REPLICA_FOUND) {
-		code = principal_fill(context, &backend->options,
-		    &backend->found.account, &wish, &entry);
-		if (code == 0)
-			code = principal_unseal(context, &scratch, &entry);
-	}
-	if (code != 0)
-		krb5_set_error_message(context, code,
-		    "the master key in %s does not open the keys of %s", file,
-		    name.text);
-	free_hdb_entry(&entry);
-	free(name.text);
-	/* Workers are forked from here, and each opens it for itself. */
-	lookup_close();
-	return code;
-}
-
-/*
- * Says at start what would otherwise be found out by the first client. libhdb
- * takes a missing master key for none being wanted.
- */
-static krb5_error_code
-backend_check_master_key(krb5_context context, struct backend *backend)
-{
-	struct hdb_dbinfo *info = NULL;
-	hdb_master_key key = NULL;
-	const char *file;
-	krb5_error_code code = hdb_get_dbinfo(context, &info);
-
-	if (code != 0)
-		return code;
-	file = backend_master_key_file(context, info);
-	if (file) {
-		code = hdb_read_master_key(context, file, &key);
-		if (code != 0)
-			krb5_set_error_message(context, code,
-			    "the master key cannot be read from %s", file);
-		else
-			code =
-			    backend_try_master_key(context, backend, file, key);
-	}
-	if (key)
-		hdb_free_master_key(context, key);
-	hdb_free_dbinfo(context, &info);
-	return code;
-}
-
 krb5_error_code
 backend_create(krb5_context context, HDB **db, const char *residual)
 {
@@ -508,7 +461,8 @@ backend_create(krb5_context context, HDB **db, const char *residual)
 		return krb5_enomem(context);
 	code = backend_new(context, &backend);
 	if (code == 0)
-		code = backend_check_master_key(context, backend);
+		code = master_key_check(
+		    context, &backend->options, &backend->opens);
 	if (code == 0 && asprintf(&new->hdb_name, "postcell:%s",
 			     residual ? residual : "") < 0) {
 		new->hdb_name = NULL;

@@ -23,6 +23,12 @@ struct directory {
 	char why[DIRECTORY_WHY_SIZE];
 };
 
+/*
+ * The server that answered last, of the process: kpasswdd makes everything anew
+ * for each request, and would wait for a silent one each time.
+ */
+static size_t directory_last;
+
 /* One operation, to be done at one server or the next. */
 typedef int directory_act(LDAP *ldap, void *operation);
 
@@ -30,12 +36,12 @@ struct directory *
 directory_new(const struct options *options)
 {
 	struct directory *directory = calloc(1, sizeof(*directory));
-
 	size_t count = 0;
 
 	if (!directory)
 		return NULL;
 	directory->options = options;
+	directory->current = directory_last;
 	for (size_t i = 0; entry_attributes[i]; i++)
 		directory->attributes[count++] = entry_attributes[i];
 	for (size_t i = 0; entry_key_attributes[i]; i++)
@@ -198,6 +204,8 @@ directory_do(struct directory *directory, const char *what, directory_act *act,
 	if (count == 0)
 		(void)snprintf(directory->why, sizeof(directory->why),
 		    "%s: no uris are configured", what);
+	if (directory->current >= count)
+		directory->current = 0;
 	for (size_t tries = 0; tries <= count && count > 0; tries++) {
 		bool fresh = !directory->ldap;
 
@@ -218,6 +226,7 @@ directory_do(struct directory *directory, const char *what, directory_act *act,
 		/* An old connection may have ended for reasons of its own. */
 		if (fresh)
 			directory->current = (directory->current + 1) % count;
+		directory_last = directory->current;
 	}
 	return LDAP_UNAVAILABLE;
 }

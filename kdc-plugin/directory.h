@@ -2,7 +2,8 @@
  * directory: the LDAP servers that administrative work goes to.
  *
  * Blocking, each operation bounded by the timeout of the options at each
- * server. A server that fails is left for the next one of `uris`; whether a
+ * server. A server that fails is left for the next one of `uris`, by all of the
+ * process; whether a
  * write that went unanswered was done is for the caller to find out, which
  * writes asserted on entryCSN do by themselves. Not for the path of a ticket.
  */

@@ -1,44 +1,62 @@
 /*
  * nearest: the servers of a realm, in the order in which to ask them.
  *
- * They stand in a file, a line each:
+ * They stand in lines of text:
  *
- *   SERVICE REALM ADDRESS PORT NAME [SITE]
- *   kdc EXAMPLE.ORG 192.0.2.7 88 kdc1 south
+ *   SERVICE REALM ADDRESS PORT NAME [SITE [STATE]]
+ *   kdc EXAMPLE.ORG 192.0.2.7 88 kdc1 south up
  *
  * SERVICE is kdc or kpasswd; ADDRESS is one, not a name, for nothing is
- * resolved here; NAME is the host's in the directory, by which the map of the
- * cell tells whether it is up. Words are parted by spaces; a hash begins a
- * comment. Lines that cannot be read are passed over.
+ * resolved here; NAME is for people; STATE is up or down, up where it is left
+ * out. Words are parted by spaces; a hash begins a comment. Lines that cannot
+ * be read are passed over.
  *
- * First come those that are up in our own site, then others that are up, last
- * those that are down, for the map may be behind. Among equals the order is the
- * file's. Pure.
+ * First come those that lately answered (experience.h), last those that did
+ * not; in between and among equals those that are up at our own site, then
+ * others that are up, then those that are down, for the text may be behind.
+ * Else the order is that of the lines. Pure.
  */
 #ifndef KDC_PLUGIN_NEAREST_H
 #define KDC_PLUGIN_NEAREST_H
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
-#include "lib/cell.h"
+#include "kdc-plugin/experience.h"
+#include "lib/endpoint.h"
 #include "lib/slice.h"
 
 #define NEAREST_MAX      64                 /* servers of one service */
-#define NEAREST_FILE_MAX ((size_t)64 << 10) /* octets */
+#define NEAREST_TEXT_MAX ((size_t)64 << 10) /* octets */
 
-struct nearest {
-	struct sockaddr_storage address;
-	unsigned rank; /* 0 is asked first */
+enum nearest_rank {
+	NEAREST_HERE, /* up, and at our site */
+	NEAREST_UP,
+	NEAREST_DOWN
 };
 
+struct nearest {
+	struct endpoint place;
+	enum nearest_rank rank;
+	enum experience_word said; /* EXPERIENCE_NONE until it is set */
+};
+
+/* service: SERVICE_KERBEROS or SERVICE_KPASSWD. */
+struct nearest_wish {
+	enum service_kind service;
+	struct slice realm;
+	struct slice site; /* empty: unknown */
+};
+
+/* The servers of that service and realm, in the order of lines; how many. */
+size_t nearest_find(struct nearest servers[NEAREST_MAX], struct slice text,
+    const struct nearest_wish *wish);
+void nearest_sort(struct nearest *servers, size_t count);
+
 /*
- * The servers of that service and realm, sorted; how many there are. cell: NULL
- * where the map is not known, and then all are up.
+ * Whether there is nothing to find out: one that is up is known to answer, or
+ * of each it is known what it does.
  */
-size_t nearest_find(struct nearest servers[NEAREST_MAX], struct slice file,
-    struct slice service, struct slice realm, struct slice site,
-    const struct cell *cell, int64_t now_us);
+bool nearest_is_settled(const struct nearest *servers, size_t count);
 
 #endif

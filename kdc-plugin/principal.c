@@ -91,21 +91,24 @@ principal_decode_key(struct slice der, Key *key)
 }
 
 static krb5_error_code
-principal_add_key(Keys *keys, struct slice der)
+principal_add_key(krb5_context context, Keys *keys, struct slice der)
 {
-	krb5_error_code code;
+	krb5_error_code code = 0;
+	size_t size;
 	Key key;
 
-	/* One that is damaged must not take the others with it. */
+	/* One that is damaged, or of a type that nobody knows, must not take
+	 * the others with it. */
 	if (principal_decode_key(der, &key) != 0)
 		return 0;
-	code = add_Keys(keys, &key);
+	if (krb5_enctype_keysize(context, key.key.keytype, &size) == 0)
+		code = add_Keys(keys, &key);
 	free_Key(&key);
 	return code;
 }
 
 static krb5_error_code
-principal_add_set(Keys *keys, const struct keyset *set)
+principal_add_set(krb5_context context, Keys *keys, const struct keyset *set)
 {
 	struct buf der = buf_bounded(KEYSET_KEY_MAX);
 	krb5_error_code code = 0;
@@ -113,7 +116,8 @@ principal_add_set(Keys *keys, const struct keyset *set)
 	for (size_t i = 0; i < set->key_count && code == 0; i++) {
 		buf_clear(&der);
 		if (keyset_key(set, i, &der) == 0)
-			code = principal_add_key(keys, buf_slice(&der));
+			code =
+			    principal_add_key(context, keys, buf_slice(&der));
 	}
 	buf_wipe(&der);
 	return code;
@@ -121,7 +125,8 @@ principal_add_set(Keys *keys, const struct keyset *set)
 
 /* Keys by Heimdal's own attributes, of an account that has no others. */
 static krb5_error_code
-principal_add_legacy(const struct account *account, hdb_entry *entry)
+principal_add_legacy(
+    krb5_context context, const struct account *account, hdb_entry *entry)
 {
 	struct slice rest = account->record;
 	struct record_field field;
@@ -133,7 +138,8 @@ principal_add_legacy(const struct account *account, hdb_entry *entry)
 		entry->kvno = (unsigned)kvno;
 	while (code == 0 && record_next(&rest, &field)) {
 		if (field.tag == ACCOUNT_OLD_KEY)
-			code = principal_add_key(&entry->keys, field.value);
+			code = principal_add_key(
+			    context, &entry->keys, field.value);
 	}
 	return code;
 }
@@ -156,7 +162,7 @@ principal_add_old(krb5_context context, const struct principal_keys *keys,
 		if (set->kvno == current->kvno ||
 		    keyset_of_kvno(keys->sets, keys->count, set->kvno) != set)
 			continue;
-		code = principal_add_set(&one.keys, set);
+		code = principal_add_set(context, &one.keys, set);
 		if (code == 0)
 			code = add_HDB_Ext_KeySet(old, &one);
 		free_Keys(&one.keys);
@@ -177,7 +183,7 @@ principal_fill_keys(krb5_context context, const struct account *account,
 
 	principal_keys(account, &keys);
 	if (keys.count == 0) {
-		code = principal_add_legacy(account, entry);
+		code = principal_add_legacy(context, account, entry);
 		if (code == 0 && wish->kvno != 0 && wish->kvno != entry->kvno)
 			code = HDB_ERR_KVNO_NOT_FOUND;
 		return code;
@@ -188,7 +194,7 @@ principal_fill_keys(krb5_context context, const struct account *account,
 	if (!set)
 		return HDB_ERR_KVNO_NOT_FOUND;
 	entry->kvno = set->kvno;
-	code = principal_add_set(&entry->keys, set);
+	code = principal_add_set(context, &entry->keys, set);
 	if (code == 0 && wish->old_keys)
 		code = principal_add_old(context, &keys, set, entry);
 	if (code == 0)
@@ -322,31 +328,50 @@ principal_fill(krb5_context context, const struct options *options,
 	return code;
 }
 
-static krb5_error_code
-principal_unseal_keys(krb5_context context, HDB *db, Keys *keys)
+static void
+principal_drop_key(Keys *keys, unsigned at)
 {
-	krb5_error_code code = 0;
+	free_Key(&keys->val[at]);
+	keys->len--;
+	memmove(&keys->val[at], &keys->val[at + 1],
+	    (keys->len - at) * sizeof(keys->val[0]));
+}
 
-	for (size_t i = 0; i < keys->len && code == 0; i++) {
+static krb5_error_code
+principal_unseal_keys(
+    krb5_context context, HDB *db, Keys *keys, size_t *damaged)
+{
+	for (unsigned i = 0; i < keys->len;) {
+		krb5_error_code code = HDB_ERR_NO_MKEY;
+
 		/* libhdb takes a sealed key for a plain one without it. */
-		if (keys->val[i].mkvno && !db->hdb_master_key_set)
-			return HDB_ERR_NO_MKEY;
-		code = hdb_unseal_key(context, db, &keys->val[i]);
+		if (!keys->val[i].mkvno || db->hdb_master_key_set)
+			code = hdb_unseal_key(context, db, &keys->val[i]);
+		if (code != 0 && (!damaged || code == HDB_ERR_NO_MKEY))
+			return code;
+		if (code == 0) {
+			i++;
+			continue;
+		}
+		principal_drop_key(keys, i);
+		(*damaged)++;
 	}
-	return code;
+	return 0;
 }
 
 krb5_error_code
-principal_unseal(krb5_context context, HDB *db, hdb_entry *entry)
+principal_unseal(
+    krb5_context context, HDB *db, hdb_entry *entry, size_t *damaged)
 {
 	HDB_extension *old =
 	    hdb_find_extension(entry, choice_HDB_extension_data_hist_keys);
-	krb5_error_code code = principal_unseal_keys(context, db, &entry->keys);
+	krb5_error_code code =
+	    principal_unseal_keys(context, db, &entry->keys, damaged);
 
 	for (size_t i = 0; old && i < old->data.u.hist_keys.len && code == 0;
 	     i++)
 		code = principal_unseal_keys(
-		    context, db, &old->data.u.hist_keys.val[i].keys);
+		    context, db, &old->data.u.hist_keys.val[i].keys, damaged);
 	return code;
 }
 

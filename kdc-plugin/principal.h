@@ -56,9 +56,13 @@ krb5_error_code principal_fill(krb5_context context,
  */
 krb5_error_code principal_decode_key(struct slice der, Key *key);
 
-/* Unseals all keys. HDB_ERR_NO_MKEY when a master key is missing. */
+/*
+ * Unseals all keys. HDB_ERR_NO_MKEY when a master key is missing. damaged: NULL
+ * where a key that does not open may mean that the master key is another one;
+ * else it counts such keys, which are left out.
+ */
 krb5_error_code principal_unseal(
-    krb5_context context, HDB *db, hdb_entry *entry);
+    krb5_context context, HDB *db, hdb_entry *entry, size_t *damaged);
 
 /*
  * Makes the entry one that is refused, whatever the password: locked out, and

@@ -25,6 +25,6 @@ kdc-plugin_TEST_LIBS := $(postcell_hdb.so_LIBS)
 
 # For clients, who shall not need the directory's libraries for it.
 postcell_locate.so_SOURCES := kdc-plugin/locate.c
-postcell_locate.so_USES := libpostcell-kdc libpostcell-replica-reader libpostcell
-postcell_locate.so_PACKAGES := heimdal-krb5 lmdb $(libpostcell_PACKAGES)
+postcell_locate.so_USES := libpostcell-kdc libpostcell
+postcell_locate.so_PACKAGES := heimdal-krb5 $(libpostcell_PACKAGES)
 postcell_locate.so_LDFLAGS := -Wl,-z,defs

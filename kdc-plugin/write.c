@@ -407,6 +407,12 @@ write_same_key(krb5_context context, HDB *db, const Key *a, const Key *b)
 	if (a->key.keytype != b->key.keytype ||
 	    !write_same_salt(a->salt, b->salt))
 		return false;
+	/* One that is damaged opens nowhere. */
+	if (!a->mkvno == !b->mkvno &&
+	    slice_equal_secret(
+		slice_of(a->key.keyvalue.data, a->key.keyvalue.length),
+		slice_of(b->key.keyvalue.data, b->key.keyvalue.length)))
+		return true;
 	if (copy_Key(a, &first) == 0 && copy_Key(b, &second) == 0 &&
 	    hdb_unseal_key(context, db, &first) == 0 &&
 	    hdb_unseal_key(context, db, &second) == 0)

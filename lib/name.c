@@ -19,35 +19,46 @@ name_kind_text(enum name_kind kind)
 	return texts[kind];
 }
 
-static bool
-is_ascii(struct slice text)
+/* What a name consists of, in one pass. */
+static void
+survey(struct slice text, bool *ascii, bool *control)
 {
-	for (size_t i = 0; i < text.size; i++)
-		if ((unsigned char)text.data[i] > 0x7f)
-			return false;
-	return true;
+	unsigned char all = 0;
+
+	*control = false;
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+
+		all |= c;
+		*control |= c < 0x20 || c == 0x7f;
+	}
+	*ascii = all <= 0x7f;
 }
 
-/* RFC 4518 section 2.6.1: no spaces at the ends, runs of them one. */
-static void
-add_squeezed(struct buf *out, struct slice text, bool fold)
+/*
+ * RFC 4518 section 2.6.1: no spaces at the ends, runs of them one. Size of the
+ * result, which may be written over the text itself.
+ */
+static size_t
+squeeze(char *out, struct slice text, bool fold)
 {
-	bool pending = false, any = false;
+	size_t size = 0;
+	bool pending = false;
 
 	for (size_t i = 0; i < text.size; i++) {
 		char c = text.data[i];
 
 		if (c == ' ') {
-			pending = any;
+			pending = size > 0;
 			continue;
 		}
 		if (pending)
-			buf_add_char(out, ' ');
+			out[size++] = ' ';
 		pending = false;
-		any = true;
-		buf_add_char(
-		    out, fold && c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c);
+		out[size++] =
+		    fold && c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 	}
+	return size;
 }
 
 /* Letters alone have case; slapd leaves numerals and signs as they are. */
@@ -72,29 +83,34 @@ lower_letter(utf8proc_int32_t point, void *context)
 static int
 add_folded(struct buf *out, struct slice name, const char **why)
 {
-	utf8proc_int32_t points[NAME_SIZE_MAX * 4];
+	union {
+		utf8proc_int32_t points[NAME_SIZE_MAX * 4];
+		char octets[NAME_SIZE_MAX * 4 * sizeof(utf8proc_int32_t)];
+	} room;
+
 	const utf8proc_option_t options =
 	    UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STABLE;
 	utf8proc_ssize_t count = utf8proc_decompose_custom(
 	    (const utf8proc_uint8_t *)name.data, (utf8proc_ssize_t)name.size,
-	    points, ARRAY_SIZE(points), options, lower_letter, NULL);
+	    room.points, ARRAY_SIZE(room.points), options, lower_letter, NULL);
 
 	if (count < 0) {
 		*why = "name is not UTF-8";
 		return -1;
 	}
-	if ((size_t)count >= ARRAY_SIZE(points)) {
+	if ((size_t)count >= ARRAY_SIZE(room.points)) {
 		*why = "name is too long";
 		return -1;
 	}
 	/* In place: the octets of a composed name never outgrow its points. */
 	count = utf8proc_reencode(
-	    points, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+	    room.points, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
 	if (count < 0) {
 		*why = "name is not UTF-8";
 		return -1;
 	}
-	add_squeezed(out, slice_of(points, (size_t)count), false);
+	buf_add(out, room.octets,
+	    squeeze(room.octets, slice_of(room.octets, (size_t)count), false));
 	return 0;
 }
 
@@ -103,18 +119,20 @@ name_normalise(
     struct buf *out, enum name_kind kind, struct slice name, const char **why)
 {
 	size_t before = out->size;
-	bool fold = kind != NAME_PRINCIPAL;
+	bool fold = kind != NAME_PRINCIPAL, ascii, control;
+	char room[NAME_SIZE_MAX];
 
 	if (name.size > NAME_SIZE_MAX) {
 		*why = "name is too long";
 		return -1;
 	}
-	if (slice_has_control(name)) {
+	survey(name, &ascii, &control);
+	if (control) {
 		*why = "name has a control character";
 		return -1;
 	}
-	if (!fold || is_ascii(name))
-		add_squeezed(out, name, fold);
+	if (!fold || ascii)
+		buf_add(out, room, squeeze(room, name, fold));
 	else if (add_folded(out, name, why) < 0)
 		return -1;
 	if (out->failed || out->size - before > NAME_SIZE_MAX) {

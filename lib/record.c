@@ -1,5 +1,8 @@
 #include "lib/record.h"
 
+#include <endian.h>
+#include <string.h>
+
 #define RECORD_HEAD 5 /* tag and size */
 
 int
@@ -26,24 +29,15 @@ record_add_uint(struct buf *out, uint8_t tag, uint64_t number)
 	return record_add(out, tag, slice_of(octets, sizeof(octets)));
 }
 
-static uint64_t
-little_endian(const char *data, size_t size)
-{
-	uint64_t number = 0;
-
-	for (size_t i = size; i-- > 0;)
-		number = number << 8 | (unsigned char)data[i];
-	return number;
-}
-
 bool
 record_next(struct slice *rest, struct record_field *field)
 {
-	uint64_t size;
+	uint32_t size;
 
 	if (rest->size < RECORD_HEAD)
 		return false;
-	size = little_endian(rest->data + 1, RECORD_HEAD - 1);
+	memcpy(&size, rest->data + 1, sizeof(size));
+	size = le32toh(size);
 	if (size > rest->size - RECORD_HEAD)
 		return false;
 	field->tag = (uint8_t)rest->data[0];
@@ -57,6 +51,7 @@ record_uint(struct slice value, uint64_t *number)
 {
 	if (value.size != 8)
 		return -1;
-	*number = little_endian(value.data, value.size);
+	memcpy(number, value.data, sizeof(*number));
+	*number = le64toh(*number);
 	return 0;
 }

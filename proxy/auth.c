@@ -10,50 +10,14 @@
 
 #include <event2/event.h>
 
-#include "proxy/auth_bind.h"
-#include "proxy/auth_gss.h"
-#include "proxy/auth_protocol.h"
-#include "proxy/auth_ticket.h"
+#include "proxy/auth_exchange.h"
+#include "proxy/auth_fetch.h"
+#include "proxy/auth_initiate.h"
 #include "proxy/auth_votes.h"
 #include "proxy/control.h"
 #include "proxy/sasl.h"
 
 #define AUTH_BATCH 64 /* requests taken of one relay in a row */
-
-/* A relay, as long as it lives. */
-struct auth_channel {
-	LIST_ENTRY(auth_channel) link;
-	struct auth *auth; /* borrowed */
-	int fd;            /* owned */
-	struct event *event;
-	LIST_HEAD(, auth_exchange) exchanges;
-};
-
-/* A request that is not answered yet. */
-struct auth_exchange {
-	LIST_ENTRY(auth_exchange) link;
-	struct auth_channel *channel; /* borrowed */
-	uint32_t id;
-	struct buf name, authorise;       /* owned */
-	const struct config_login *login; /* NULL: with the password */
-	struct bind_query *query;         /* owned */
-	struct gss_exchange *gss;         /* owned */
-	struct buf server;                /* owned: principal of the back end */
-	struct ticket_waiter *ticket;     /* owned */
-};
-
-struct auth {
-	const struct auth_settings *settings;
-	const struct config *config;
-	struct log log;
-	struct event_base *base;
-	struct event *parent_event;
-	struct bind_pool *pool;
-	struct tickets *tickets;
-	struct buf *passwords; /* owned: one for each of config.logins */
-	LIST_HEAD(, auth_channel) channels;
-	bool retired;
-};
 
 int
 auth_read_password(const char *path, struct buf *password)
@@ -74,32 +38,7 @@ auth_read_password(const char *path, struct buf *password)
 	return 0;
 }
 
-/* ---- answers ---- */
-
-/* A relay that takes no answer is one that has died, or will ask again. */
-static void
-send_answer(struct auth_channel *channel, const struct auth_answer *answer)
-{
-	struct buf out = buf_bounded(AUTH_PROTOCOL_SIZE_MAX);
-
-	auth_answer_write(&out, answer);
-	if (!out.failed && send(channel->fd, out.data, out.size,
-			       MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_why(&channel->auth->log, LOG_LEVEL_WARNING, "answer_lost",
-		    strerrordesc_np(errno));
-	buf_wipe(&out);
-}
-
-static void
-refuse(struct auth_channel *channel, uint32_t id, enum auth_verdict verdict,
-    const char *why)
-{
-	struct auth_answer answer = {
-		.id = id, .verdict = verdict, .why = slice_from(why)
-	};
-
-	send_answer(channel, &answer);
-}
+/* ---- logins ---- */
 
 /* May `name` into the mailbox of `authorise`? */
 static bool
@@ -114,205 +53,123 @@ may_act_for(
 	return false;
 }
 
-/* What the relay needs at the back end. */
-static void
-grant(struct auth_channel *channel, uint32_t id, struct slice name,
-    struct slice authorise, const struct config_login *login)
+/*
+ * What the relay needs at the back end. Whether the exchange of that id, if
+ * there is one, is kept.
+ */
+static bool
+grant(struct auth_channel *channel, const struct auth_request *request,
+    const struct config_login *login, enum auth_verdict verdict)
 {
 	struct auth *auth = channel->auth;
 	const struct config_login *logins = auth->config->logins.items;
-	struct auth_answer answer = { .id = id, .verdict = AUTH_ACCEPTED };
+	struct auth_answer answer = { .id = request->id, .verdict = verdict };
 
-	if (!may_act_for(&auth->config->auth, name, authorise)) {
-		refuse(channel, id, AUTH_REFUSED,
+	if (!may_act_for(
+		&auth->config->auth, request->name, request->authorise)) {
+		auth_refuse(channel, request->id, AUTH_REFUSED,
 		    "not one of the masters, who may log in as others");
-		return;
+		return false;
 	}
-	answer.authorise = authorise;
+	answer.authorise = request->authorise;
 	if (login && login->as == CONFIG_LOGIN_MASTER) {
 		answer.login = AUTH_LOGIN_MASTER;
 		answer.name = slice_from(login->user);
 		answer.password = buf_slice(&auth->passwords[login - logins]);
-	} else if (login && login->as == CONFIG_LOGIN_GSSAPI) {
+	} else if (login && (login->as == CONFIG_LOGIN_GSSAPI ||
+				login->as == CONFIG_LOGIN_TICKET)) {
 		answer.login = AUTH_LOGIN_GSSAPI;
 	}
-	send_answer(channel, &answer);
+	auth_answer(channel, &answer);
+	return verdict == AUTH_KEPT;
 }
 
-/* ---- requests ---- */
-
-static void
-exchange_free(struct auth_exchange *exchange)
-{
-	bind_cancel(&exchange->query);
-	ticket_cancel(&exchange->ticket);
-	gss_exchange_free(&exchange->gss);
-	buf_free(&exchange->server);
-	LIST_REMOVE(exchange, link);
-	buf_free(&exchange->name);
-	buf_free(&exchange->authorise);
-	free(exchange);
-}
-
-static struct auth_exchange *
-exchange_new(struct auth_channel *channel, const struct auth_request *request)
-{
-	struct auth_exchange *exchange = calloc(1, sizeof(*exchange));
-
-	if (!exchange)
-		abort();
-	exchange->channel = channel;
-	exchange->id = request->id;
-	exchange->name = buf_bounded(SASL_NAME_SIZE_MAX);
-	exchange->authorise = buf_bounded(SASL_NAME_SIZE_MAX);
-	exchange->server = buf_bounded(SASL_NAME_SIZE_MAX);
-	buf_add_slice(&exchange->name, request->name);
-	buf_add_slice(&exchange->authorise, request->authorise);
-	exchange->login = config_find_login(
-	    channel->auth->config, request->pool, request->service);
-	LIST_INSERT_HEAD(&channel->exchanges, exchange, link);
-	return exchange;
-}
-
-static struct auth_exchange *
-find_exchange(const struct auth_channel *channel, uint32_t id)
-{
-	struct auth_exchange *exchange;
-
-	LIST_FOREACH(exchange, &channel->exchanges, link)
-	if (exchange->id == id)
-		return exchange;
-	return NULL;
-}
+/* ---- passwords ---- */
 
 static void
 on_bound(void *context, enum bind_result result, const char *why)
 {
 	struct auth_exchange *exchange = context;
+	struct auth_request request = { .id = exchange->id,
+		.name = buf_slice(&exchange->name),
+		.authorise = buf_slice(&exchange->authorise) };
 
 	exchange->query = NULL;
 	switch (result) {
 	case BIND_ACCEPTED:
-		grant(exchange->channel, exchange->id,
-		    buf_slice(&exchange->name), buf_slice(&exchange->authorise),
-		    exchange->login);
+		if (grant(exchange->channel, &request, exchange->login,
+			exchange->is_proof ? AUTH_KEPT : AUTH_ACCEPTED)) {
+			exchange->verified = true;
+			auth_exchange_keep(exchange);
+			return;
+		}
 		break;
 	case BIND_REFUSED:
-		refuse(exchange->channel, exchange->id, AUTH_REFUSED, why);
+		auth_refuse(exchange->channel, exchange->id, AUTH_REFUSED, why);
 		break;
 	case BIND_UNAVAILABLE:
-		refuse(exchange->channel, exchange->id, AUTH_UNAVAILABLE, why);
+		auth_refuse(
+		    exchange->channel, exchange->id, AUTH_UNAVAILABLE, why);
 		break;
 	}
-	exchange_free(exchange);
+	auth_exchange_free(exchange);
+}
+
+/*
+ * Can the KDC be asked for the user's own ticket by it? libkrb5 would end it at
+ * a NUL.
+ */
+static bool
+is_for_kdc(
+    const struct auth_exchange *exchange, const struct auth_request *request)
+{
+	return exchange->login &&
+	       config_login_uses(exchange->login, CONFIG_SOURCE_PASSWORD) &&
+	       exchange->channel->auth->user_tickets &&
+	       request->name.size > 0 && request->message.size > 0 &&
+	       request->message.size <= SASL_PASSWORD_SIZE_MAX &&
+	       slice_find(request->message, '\0') == SIZE_MAX &&
+	       (request->authorise.size == 0 ||
+		   slice_equal_nocase(request->authorise, request->name));
+}
+
+static void
+keep_password(
+    struct auth_exchange *exchange, const struct auth_request *request)
+{
+	struct kerberos_question *proof = &exchange->proof;
+
+	exchange->is_proof = true;
+	if (request->principal.size > 0)
+		buf_add_slice(&proof->client, request->principal);
+	else
+		kerberos_add_name(&proof->client, request->name);
+	buf_add_slice(&proof->password, request->message);
 }
 
 static void
 take_password(struct auth_channel *channel, const struct auth_request *request)
 {
-	struct auth_exchange *exchange = exchange_new(channel, request);
+	struct auth_exchange *exchange = auth_exchange_new(channel, request);
+	struct auth_answer answer = { .id = request->id,
+		.verdict = AUTH_KEPT,
+		.login = AUTH_LOGIN_TICKET };
 
+	if (is_for_kdc(exchange, request))
+		keep_password(exchange, request);
+	if (exchange->is_proof &&
+	    channel->auth->config->auth.passwords == CONFIG_PASSWORDS_KDC) {
+		auth_answer(channel, &answer);
+		auth_exchange_keep(exchange);
+		return;
+	}
 	exchange->query = bind_ask(channel->auth->pool, request->dn,
 	    request->message, on_bound, exchange);
 	if (exchange->query)
 		return;
-	exchange_free(exchange);
-	refuse(channel, request->id, AUTH_UNAVAILABLE,
+	auth_exchange_free(exchange);
+	auth_refuse(channel, request->id, AUTH_UNAVAILABLE,
 	    "too many logins wait for the directory");
-}
-
-/* ---- GSSAPI ---- */
-
-/* Takes the exchange a message further; it may be gone afterwards. */
-static void
-step_gss(struct auth_exchange *exchange, struct slice message)
-{
-	struct auth_channel *channel = exchange->channel;
-	struct buf out = buf_bounded(SASL_MESSAGE_SIZE_MAX);
-	struct auth_answer answer = { .id = exchange->id };
-	const char *why = "";
-
-	switch (gss_exchange_step(exchange->gss, message, &out, &why)) {
-	case GSS_CONTINUE:
-		answer.verdict = AUTH_CHALLENGE;
-		answer.message = buf_slice(&out);
-		break;
-	case GSS_FINISHED:
-		answer.verdict = AUTH_ACCEPTED;
-		answer.name = gss_exchange_name(exchange->gss);
-		answer.authorise = gss_exchange_authorise(exchange->gss);
-		break;
-	case GSS_FAILED:
-		answer.verdict = AUTH_REFUSED;
-		answer.why = slice_from(why);
-		break;
-	}
-	send_answer(channel, &answer);
-	if (answer.verdict != AUTH_CHALLENGE)
-		exchange_free(exchange);
-	buf_wipe(&out);
-}
-
-static void
-take_accept(struct auth_channel *channel, const struct auth_request *request)
-{
-	struct auth_exchange *exchange;
-	const char *why = "GSSAPI is not configured";
-	const char *keytab = channel->auth->config->auth.keytab;
-	struct gss_exchange *gss =
-	    keytab ? gss_accept_new(keytab, request->service, &why) : NULL;
-
-	if (!gss) {
-		refuse(channel, request->id, AUTH_UNAVAILABLE, why);
-		return;
-	}
-	exchange = exchange_new(channel, request);
-	exchange->gss = gss;
-	step_gss(exchange, request->message);
-}
-
-static void
-on_credential(void *context, gss_cred_id_t credential, const char *why)
-{
-	struct auth_exchange *exchange = context;
-
-	exchange->ticket = NULL;
-	if (credential != GSS_C_NO_CREDENTIAL)
-		exchange->gss =
-		    gss_initiate_new(credential, buf_string(&exchange->server),
-			buf_slice(&exchange->authorise), &why);
-	if (exchange->gss) {
-		step_gss(exchange, slice_from(""));
-		return;
-	}
-	refuse(exchange->channel, exchange->id, AUTH_UNAVAILABLE, why);
-	exchange_free(exchange);
-}
-
-/* At the back end by the proxy's own principal, for the user. */
-static void
-take_initiate(struct auth_channel *channel, const struct auth_request *request)
-{
-	const char *service = gss_service_name(request->service);
-	struct auth_exchange *exchange = exchange_new(channel, request);
-	const struct config_login *login = exchange->login;
-	struct ticket_waiter *waiter;
-
-	if (!service || !login || login->as != CONFIG_LOGIN_GSSAPI ||
-	    !channel->auth->tickets || request->host.size == 0 ||
-	    slice_find(request->host, '\0') != SIZE_MAX) {
-		refuse(channel, request->id, AUTH_UNAVAILABLE,
-		    "GSSAPI is not configured for this server");
-		exchange_free(exchange);
-		return;
-	}
-	buf_printf(&exchange->server, "%s/", service);
-	buf_add_slice(&exchange->server, request->host);
-	waiter = ticket_get(channel->auth->tickets, login->keytab, login->user,
-	    buf_string(&exchange->server), on_credential, exchange);
-	/* Without one the answer was there, and the exchange may be gone. */
-	if (waiter)
-		exchange->ticket = waiter;
 }
 
 /* ---- any request ---- */
@@ -320,7 +177,8 @@ take_initiate(struct auth_channel *channel, const struct auth_request *request)
 static void
 take_request(struct auth_channel *channel, const struct auth_request *request)
 {
-	struct auth_exchange *exchange = find_exchange(channel, request->id);
+	struct auth_exchange *exchange =
+	    auth_exchange_find(channel, request->id);
 
 	switch (request->kind) {
 	case AUTH_PASSWORD:
@@ -328,31 +186,32 @@ take_request(struct auth_channel *channel, const struct auth_request *request)
 			take_password(channel, request);
 		return;
 	case AUTH_GRANT:
-		grant(channel, request->id, request->name, request->authorise,
-		    config_find_login(channel->auth->config, request->pool,
-			request->service));
+		(void)grant(channel, request,
+		    config_find_login(
+			channel->auth->config, request->pool, request->service),
+		    AUTH_ACCEPTED);
 		return;
 	case AUTH_CANCEL:
 		if (exchange)
-			exchange_free(exchange);
+			auth_exchange_free(exchange);
 		return;
 	case AUTH_ACCEPT:
 		if (!exchange)
-			take_accept(channel, request);
+			auth_take_accept(channel, request);
 		return;
 	case AUTH_INITIATE:
 		if (!exchange)
-			take_initiate(channel, request);
+			auth_take_initiate(channel, request);
 		return;
 	case AUTH_MORE:
 		if (!exchange || !exchange->gss)
 			break;
-		step_gss(exchange, request->message);
+		auth_step(exchange, request->message);
 		return;
 	case AUTH_KIND_COUNT:
 		break;
 	}
-	refuse(channel, request->id, AUTH_UNAVAILABLE,
+	auth_refuse(channel, request->id, AUTH_UNAVAILABLE,
 	    "the exchange is not known here");
 }
 
@@ -364,7 +223,7 @@ channel_free(struct auth_channel *channel)
 	while (!LIST_EMPTY(&channel->exchanges))
 		/* Freeing takes it off the list. */
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-		exchange_free(LIST_FIRST(&channel->exchanges));
+		auth_exchange_free(LIST_FIRST(&channel->exchanges));
 	LIST_REMOVE(channel, link);
 	event_free(channel->event);
 	close(channel->fd);
@@ -443,6 +302,35 @@ on_parent(evutil_socket_t fd, short what, void *context)
 		add_channel(auth, channel_fd);
 }
 
+/* Where Kerberos is not set up on this host, it is done without. */
+static void
+open_kerberos(struct auth *auth)
+{
+	const struct config_auth *config = &auth->config->auth;
+
+	if (krb5_init_context(&auth->kerberos) != 0) {
+		auth->kerberos = NULL;
+		return;
+	}
+	auth->fetches =
+	    fetches_new(auth->base, config->deadline, config->ticket_processes);
+	if (auth->fetches)
+		auth->tickets = tickets_new(auth->fetches, &auth->log);
+	if (auth->tickets)
+		auth->user_tickets = user_tickets_new(auth->base, auth->fetches,
+		    auth->tickets, config->tickets, config->ticket_time);
+}
+
+static void
+close_kerberos(struct auth *auth)
+{
+	user_tickets_free(&auth->user_tickets);
+	tickets_free(&auth->tickets);
+	fetches_free(&auth->fetches);
+	if (auth->kerberos)
+		krb5_free_context(auth->kerberos);
+}
+
 static void
 serve_relays(struct auth *auth, const struct buf *password)
 {
@@ -451,8 +339,7 @@ serve_relays(struct auth *auth, const struct buf *password)
 		abort();
 	auth->pool =
 	    bind_pool_new(auth->base, auth->config, password, &auth->log);
-	auth->tickets =
-	    tickets_new(auth->base, auth->config->auth.deadline, &auth->log);
+	open_kerberos(auth);
 	auth->parent_event = event_new(auth->base, auth->settings->parent_fd,
 	    EV_READ | EV_PERSIST, on_parent, auth);
 	if (!auth->pool || !auth->parent_event ||
@@ -465,7 +352,7 @@ serve_relays(struct auth *auth, const struct buf *password)
 		channel_free(LIST_FIRST(&auth->channels));
 	event_free(auth->parent_event);
 	bind_pool_free(&auth->pool);
-	tickets_free(&auth->tickets);
+	close_kerberos(auth);
 	event_base_free(auth->base);
 }
 

@@ -6,6 +6,8 @@
 #include <gssapi/gssapi_krb5.h>
 #include <krb5.h>
 
+#include "proxy/credential.h"
+
 #define NAME_SIZE 1024
 #define WHY_SIZE  256
 
@@ -22,13 +24,14 @@ enum gss_step {
 };
 
 struct gss_exchange {
-	bool accepts;
+	bool accepts, keeps;
 	enum gss_step step;
 	enum service_kind service;
 	gss_cred_id_t credential;        /* owned by acceptors, else borrowed */
 	gss_ctx_id_t context;            /* owned */
 	gss_name_t server;               /* owned: initiators */
 	struct buf name, authorise, why; /* owned */
+	struct gss_proof proof;          /* owned: acceptors */
 };
 
 const char *
@@ -146,20 +149,69 @@ static bool
 is_for_service(struct gss_exchange *exchange)
 {
 	const char *service = gss_service_name(exchange->service);
-	struct buf text = buf_bounded(NAME_SIZE);
+	struct buf *text = &exchange->proof.service;
 	gss_name_t target = GSS_C_NO_NAME;
 	OM_uint32 minor;
 	bool result = false;
 
 	if (gss_inquire_context(&minor, exchange->context, NULL, &target, NULL,
 		NULL, NULL, NULL, NULL) == GSS_S_COMPLETE &&
-	    target != GSS_C_NO_NAME && read_name(target, &text) == 0)
-		result = slice_is_nocase(slice_first(buf_slice(&text),
-					     slice_find(buf_slice(&text), '/')),
+	    target != GSS_C_NO_NAME && read_name(target, text) == 0)
+		result = slice_is_nocase(slice_first(buf_slice(text),
+					     slice_find(buf_slice(text), '/')),
 		    service);
 	(void)gss_release_name(&minor, &target);
-	buf_free(&text);
 	return result;
+}
+
+struct slice
+gss_token_request(struct slice token)
+{
+	/* The OID of Kerberos, and the id of an AP-REQ behind it. */
+	static const unsigned char kerberos[] = { 0x06, 0x09, 0x2a, 0x86, 0x48,
+		0x86, 0xf7, 0x12, 0x01, 0x02, 0x02, 0x01, 0x00 };
+	const unsigned char *octets = (const unsigned char *)token.data;
+	size_t more = token.size > 1 && octets[1] > 0x80 ? octets[1] & 0x7f : 0;
+	size_t head = 2 + more, size = 0;
+
+	if (token.size < head || more > 3 || octets[0] != 0x60)
+		return slice_from("");
+	for (size_t i = 2; i < head; i++)
+		size = size << 8 | octets[i];
+	if (more == 0)
+		size = octets[1];
+	if (size != token.size - head || size < sizeof(kerberos) ||
+	    memcmp(octets + head, kerberos, sizeof(kerberos)) != 0)
+		return slice_from("");
+	return slice_from_offset(token, head + sizeof(kerberos));
+}
+
+/* What is shown first, before it is known whether it is any good. */
+static void
+keep_request(struct gss_exchange *exchange, struct slice message)
+{
+	if (exchange->keeps && exchange->context == GSS_C_NO_CONTEXT) {
+		buf_clear(&exchange->proof.evidence);
+		buf_add_slice(
+		    &exchange->proof.evidence, gss_token_request(message));
+	}
+}
+
+static void
+keep_rest(struct gss_exchange *exchange, gss_cred_id_t forwarded)
+{
+	OM_uint32 minor, flags = 0;
+
+	if (!exchange->keeps)
+		return;
+	exchange->proof.forwardable =
+	    gss_krb5_get_tkt_flags(&minor, exchange->context, &flags) ==
+		GSS_S_COMPLETE &&
+	    int2TicketFlags(flags).forwardable;
+	if (forwarded != GSS_C_NO_CREDENTIAL &&
+	    credential_write_forwarded(&exchange->proof.forwarded, forwarded) <
+		0)
+		buf_wipe(&exchange->proof.forwarded);
 }
 
 static enum gss_result
@@ -178,14 +230,16 @@ accept_token(
 	struct buf copy = buf_bounded(UINT16_MAX);
 	gss_buffer_desc input, output = { 0, NULL };
 	gss_name_t client = GSS_C_NO_NAME;
+	gss_cred_id_t forwarded = GSS_C_NO_CREDENTIAL;
 	enum gss_result result = GSS_CONTINUE;
 	OM_uint32 major, minor, ignored;
 
+	keep_request(exchange, message);
 	buf_add_slice(&copy, message);
 	input = (gss_buffer_desc){ copy.size, copy.data };
 	major = gss_accept_sec_context(&minor, &exchange->context,
 	    exchange->credential, &input, GSS_C_NO_CHANNEL_BINDINGS, &client,
-	    NULL, &output, NULL, NULL, NULL);
+	    NULL, &output, NULL, NULL, exchange->keeps ? &forwarded : NULL);
 	buf_add_slice(out, slice_of_buffer(&output));
 	if (GSS_ERROR(major))
 		result = fail_code(exchange, major, minor);
@@ -198,6 +252,10 @@ accept_token(
 		exchange->step = STEP_OFFER;
 	else if (major == GSS_S_COMPLETE)
 		result = offer_layers(exchange, out);
+	if (major == GSS_S_COMPLETE)
+		keep_rest(exchange, forwarded);
+	if (forwarded != GSS_C_NO_CREDENTIAL)
+		(void)gss_release_cred(&ignored, &forwarded);
 	(void)gss_release_name(&ignored, &client);
 	(void)gss_release_buffer(&ignored, &output);
 	buf_free(&copy);
@@ -324,6 +382,9 @@ exchange_new(void)
 	exchange->name = buf_bounded(NAME_SIZE);
 	exchange->authorise = buf_bounded(NAME_SIZE);
 	exchange->why = buf_bounded(WHY_SIZE);
+	exchange->proof = (struct gss_proof){ .service = buf_bounded(NAME_SIZE),
+		.evidence = buf_bounded(UINT16_MAX),
+		.forwarded = buf_bounded(UINT16_MAX) };
 	return exchange;
 }
 
@@ -349,7 +410,8 @@ open_keytab(const char *path)
 }
 
 struct gss_exchange *
-gss_accept_new(const char *keytab, enum service_kind service, const char **why)
+gss_accept_new(
+    const char *keytab, enum service_kind service, bool keeps, const char **why)
 {
 	gss_cred_id_t credential = gss_service_name(service)
 				       ? open_keytab(keytab)
@@ -361,6 +423,7 @@ gss_accept_new(const char *keytab, enum service_kind service, const char **why)
 		return NULL;
 	exchange = exchange_new();
 	exchange->accepts = true;
+	exchange->keeps = keeps;
 	exchange->service = service;
 	exchange->credential = credential;
 	return exchange;
@@ -411,7 +474,16 @@ gss_exchange_free(struct gss_exchange **exchange)
 	buf_free(&old->name);
 	buf_free(&old->authorise);
 	buf_free(&old->why);
+	buf_free(&old->proof.service);
+	buf_free(&old->proof.evidence);
+	buf_wipe(&old->proof.forwarded);
 	free(old);
+}
+
+const struct gss_proof *
+gss_exchange_proof(const struct gss_exchange *exchange)
+{
+	return &exchange->proof;
 }
 
 struct slice

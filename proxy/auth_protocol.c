@@ -1,14 +1,22 @@
 #include "proxy/auth_protocol.h"
 
-#define HEAD_SIZE 6 /* octets before the texts */
+#define HEAD_SIZE  6 /* octets before all else */
+#define KEPT_SIZE  4
+#define STAMP_SIZE 8
 
 /* ---- writing ---- */
 
 static void
+write_number(struct buf *out, uint64_t number, size_t size)
+{
+	while (size-- > 0)
+		buf_add_char(out, (char)(unsigned char)(number >> 8 * size));
+}
+
+static void
 write_head(struct buf *out, uint32_t id, unsigned first, unsigned second)
 {
-	for (int shift = 24; shift >= 0; shift -= 8)
-		buf_add_char(out, (char)(unsigned char)(id >> shift));
+	write_number(out, id, sizeof(id));
 	buf_add_char(out, (char)(unsigned char)first);
 	buf_add_char(out, (char)(unsigned char)second);
 }
@@ -29,8 +37,11 @@ void
 auth_request_write(struct buf *out, const struct auth_request *request)
 {
 	write_head(out, request->id, request->kind, request->service);
+	write_number(out, request->kept, KEPT_SIZE);
+	write_number(out, request->stamp, STAMP_SIZE);
 	write_text(out, request->name);
 	write_text(out, request->dn);
+	write_text(out, request->principal);
 	write_text(out, request->authorise);
 	write_text(out, request->pool);
 	write_text(out, request->host);
@@ -56,12 +67,20 @@ octet(struct slice datagram, size_t i)
 	return (unsigned char)datagram.data[i];
 }
 
+static uint64_t
+read_number(struct slice datagram, size_t begin, size_t size)
+{
+	uint64_t number = 0;
+
+	for (size_t i = begin; i < begin + size; i++)
+		number = number << 8 | octet(datagram, i);
+	return number;
+}
+
 static uint32_t
 read_id(struct slice datagram)
 {
-	return (uint32_t)octet(datagram, 0) << 24 |
-	       (uint32_t)octet(datagram, 1) << 16 |
-	       (uint32_t)octet(datagram, 2) << 8 | octet(datagram, 3);
+	return (uint32_t)read_number(datagram, 0, sizeof(uint32_t));
 }
 
 /* So many texts and nothing behind them. */
@@ -87,18 +106,22 @@ int
 auth_request_read(struct auth_request *request, struct slice datagram)
 {
 	struct slice *texts[] = { &request->name, &request->dn,
-		&request->authorise, &request->pool, &request->host,
-		&request->message };
+		&request->principal, &request->authorise, &request->pool,
+		&request->host, &request->message };
 
-	if (datagram.size < HEAD_SIZE ||
+	if (datagram.size < HEAD_SIZE + KEPT_SIZE + STAMP_SIZE ||
 	    octet(datagram, 4) >= AUTH_KIND_COUNT ||
 	    octet(datagram, 5) >= SERVICE_KIND_COUNT)
 		return -1;
 	request->id = read_id(datagram);
 	request->kind = (enum auth_kind)octet(datagram, 4);
 	request->service = (enum service_kind)octet(datagram, 5);
+	request->kept = (uint32_t)read_number(datagram, HEAD_SIZE, KEPT_SIZE);
+	request->stamp =
+	    read_number(datagram, HEAD_SIZE + KEPT_SIZE, STAMP_SIZE);
 	return read_texts(
-	    slice_from_offset(datagram, HEAD_SIZE), texts, ARRAY_SIZE(texts));
+	    slice_from_offset(datagram, HEAD_SIZE + KEPT_SIZE + STAMP_SIZE),
+	    texts, ARRAY_SIZE(texts));
 }
 
 int

@@ -32,7 +32,8 @@ static const char *const authentication_words[] = { "relay", "verify", NULL };
 static const char *const certificate_name_words[] = { "cn", "email", "uid",
 	NULL };
 static const char *const login_words[] = { "password", "master", "gssapi",
-	NULL };
+	"ticket", NULL };
+static const char *const passwords_words[] = { "directory", "kdc", NULL };
 static const char *const name_words[] = { "uid", "typed", NULL };
 static const char *const recipients_words[] = { "server", "one", "all", NULL };
 
@@ -137,6 +138,15 @@ static const struct setting auth_rows[] = {
 	{ "certificate_name", SETTING_CHOICE, AUTH(certificate_name), "cn", 0,
 	    0, certificate_name_words },
 	{ "keytab", SETTING_TEXT, AUTH(keytab), NULL, 0, 0, NULL },
+	{ "realm", SETTING_TEXT, AUTH(realm), NULL, 0, 0, NULL },
+	{ "passwords", SETTING_CHOICE, AUTH(passwords), "directory", 0, 0,
+	    passwords_words },
+	{ "tickets", SETTING_NUMBER, AUTH(tickets), "10000", 0, 1000000, NULL },
+	/* A disabled user is out within five minutes, whatever else fails. */
+	{ "ticket_time", SETTING_NUMBER, AUTH(ticket_time), "300", 0, 300,
+	    NULL },
+	{ "ticket_processes", SETTING_NUMBER, AUTH(ticket_processes), "16", 1,
+	    256, NULL },
 };
 
 #define LOGIN(field) offsetof(struct config_login, field)
@@ -148,6 +158,8 @@ static const struct setting login_rows[] = {
 	{ "password_file", SETTING_TEXT, LOGIN(password_file), NULL, 0, 0,
 	    NULL },
 	{ "keytab", SETTING_TEXT, LOGIN(keytab), NULL, 0, 0, NULL },
+	{ "sources", SETTING_LIST, LOGIN(source_names),
+	    "{\"password\", \"s4u2proxy\"}", 0, 0, NULL },
 };
 
 #define FAILURE(field) offsetof(struct config_failures, field)
@@ -358,6 +370,27 @@ config_verifies(const struct config *config)
 
 	for (size_t i = 0; i < config->listeners.count; i++)
 		if (listeners[i].authentication == CONFIG_VERIFY)
+			return true;
+	return false;
+}
+
+bool
+config_login_uses(const struct config_login *login, enum config_source source)
+{
+	for (size_t i = 0; i < login->source_count; i++)
+		if (login->as == CONFIG_LOGIN_TICKET &&
+		    login->sources[i] == source)
+			return true;
+	return false;
+}
+
+bool
+config_uses_source(const struct config *config, enum config_source source)
+{
+	const struct config_login *logins = config->logins.items;
+
+	for (size_t i = 0; i < config->logins.count; i++)
+		if (config_login_uses(&logins[i], source))
 			return true;
 	return false;
 }

@@ -113,6 +113,12 @@ enum config_certificate_name {
 	CONFIG_CERTIFICATE_UID
 };
 
+/* Who verifies a password. */
+enum config_passwords {
+	CONFIG_PASSWORDS_DIRECTORY,
+	CONFIG_PASSWORDS_KDC /* where it gets the user's ticket anyway */
+};
+
 /* Who decides about a login where a listener says `authentication = verify`. */
 struct config_auth {
 	long processes;
@@ -123,12 +129,27 @@ struct config_auth {
 	const char *master_separator; /* USER*MASTER; "": none */
 	int certificate_name;         /* enum config_certificate_name */
 	const char *keytab;           /* of this proxy's services; NULL: none */
+	const char *realm;            /* of accounts' uids; NULL: none */
+	int passwords;                /* enum config_passwords */
+	long tickets;          /* of users, kept by each process; 0: none */
+	long ticket_time;      /* s that they are kept; 0: not at all */
+	long ticket_processes; /* that ask KDCs at once, of each process */
 };
 
 enum config_login_as {
 	CONFIG_LOGIN_PASSWORD, /* what the client said */
 	CONFIG_LOGIN_MASTER,
-	CONFIG_LOGIN_GSSAPI
+	CONFIG_LOGIN_GSSAPI, /* our own ticket, for the user */
+	CONFIG_LOGIN_TICKET  /* the user's own ticket */
+};
+
+/* What the client gave that its user's ticket is got by. */
+enum config_source {
+	CONFIG_SOURCE_PASSWORD,
+	CONFIG_SOURCE_FORWARDED, /* the TGT that it forwarded */
+	CONFIG_SOURCE_S4U2PROXY, /* its ticket for us, as evidence */
+	CONFIG_SOURCE_PROXY,     /* nothing: our own ticket, for the user */
+	CONFIG_SOURCE_COUNT
 };
 
 /* How the proxy, having verified a user, logs in at back ends. */
@@ -140,7 +161,11 @@ struct config_login {
 	int as;                            /* enum config_login_as */
 	const char *user, *password_file;  /* the master's; or a principal */
 	const char *keytab;                /* and its key */
+	struct setting_list source_names;  /* of the user's ticket, in order */
 
+	/* derived: the names' values */
+	enum config_source sources[CONFIG_SOURCE_COUNT];
+	size_t source_count;
 	unsigned services; /* derived: a bit 1 << enum service_kind for each */
 };
 
@@ -264,6 +289,11 @@ bool config_listens(const struct config *config, enum service_kind service);
 
 /* Whether a listener leaves the decision about logins to this proxy. */
 bool config_verifies(const struct config *config);
+
+/* Has any row that source? */
+bool config_uses_source(const struct config *config, enum config_source source);
+bool config_login_uses(
+    const struct config_login *login, enum config_source source);
 
 /* The first row for this pool and service; NULL: with the user's password. */
 const struct config_login *config_find_login(

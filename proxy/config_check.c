@@ -250,6 +250,51 @@ check_listener(const struct config *config, struct config_listener *listener,
 }
 
 static void
+derive_sources(
+    const struct config *config, struct config_login *login, struct buf *errors)
+{
+	static const char *const words[CONFIG_SOURCE_COUNT] = {
+		[CONFIG_SOURCE_PASSWORD] = "password",
+		[CONFIG_SOURCE_FORWARDED] = "forwarded",
+		[CONFIG_SOURCE_S4U2PROXY] = "s4u2proxy",
+		[CONFIG_SOURCE_PROXY] = "proxy",
+	};
+
+	for (size_t i = 0; i < login->source_names.count; i++) {
+		const char *name = login->source_names.items[i];
+		unsigned source = 0;
+
+		while (source < CONFIG_SOURCE_COUNT &&
+		       strcmp(name, words[source]) != 0)
+			source++;
+		if (source == CONFIG_SOURCE_COUNT ||
+		    login->source_count == CONFIG_SOURCE_COUNT)
+			buf_printf(errors,
+			    "%s:%ld: login \"%s\": no source \"%s\"; there are password, forwarded, s4u2proxy and proxy, each once\n",
+			    config->path, login->line, login->title, name);
+		else
+			login->sources[login->source_count++] =
+			    (enum config_source)source;
+	}
+}
+
+static void
+check_ticket(
+    const struct config *config, struct config_login *login, struct buf *errors)
+{
+	derive_sources(config, login, errors);
+	if (config_login_uses(login, CONFIG_SOURCE_PROXY) &&
+	    (!login->user || !login->keytab))
+		buf_printf(errors,
+		    "%s:%ld: login \"%s\": source \"proxy\" needs user and keytab\n",
+		    config->path, login->line, login->title);
+	if (login->as == CONFIG_LOGIN_TICKET && login->source_count == 0)
+		buf_printf(errors,
+		    "%s:%ld: login \"%s\" by ticket needs sources\n",
+		    config->path, login->line, login->title);
+}
+
+static void
 check_login(
     const struct config *config, struct config_login *login, struct buf *errors)
 {
@@ -280,6 +325,7 @@ check_login(
 		buf_printf(errors,
 		    "%s:%ld: login \"%s\" by gssapi needs user and keytab\n",
 		    config->path, login->line, login->title);
+	check_ticket(config, login, errors);
 }
 
 static void

@@ -146,8 +146,9 @@ delivery_arm(struct delivery *delivery)
 	if (wanted != delivery->front_events)
 		rearm(delivery, wanted);
 	/* What TLS holds already nothing will announce; it may have come with
-	 * the end of the handshake. */
-	if (wants_input(delivery) && stream_has_pending(&delivery->front))
+	 * the end of the handshake. Of a part of a record the rest will. */
+	if (wants_input(delivery) && !delivery->read_up &&
+	    stream_has_pending(&delivery->front))
 		event_active(delivery->front_event, EV_READ, 1);
 }
 
@@ -228,6 +229,7 @@ shake_hands(struct delivery *delivery)
 	enum stream_result result = stream_handshake(&delivery->front);
 
 	if (result == STREAM_AGAIN) {
+		delivery->read_up = true;
 		delivery_arm(delivery);
 		return;
 	}
@@ -269,6 +271,7 @@ on_front(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
+	delivery->read_up = false;
 	if (delivery->state == DELIVERY_TLS) {
 		shake_hands(delivery);
 		return;
@@ -279,8 +282,10 @@ on_front(evutil_socket_t fd, short what, void *context)
 		stream_finish(&delivery->front);
 	while (wants_input(delivery)) {
 		result = stream_fill(&delivery->front, &delivery->in, CHUNK);
-		if (result == STREAM_AGAIN)
+		if (result == STREAM_AGAIN) {
+			delivery->read_up = true;
 			break;
+		}
 		if (result != STREAM_DONE) {
 			delivery_end(
 			    delivery, result == STREAM_END

@@ -62,6 +62,7 @@ struct delivery {
 	bool tls, greeted, retiring;
 	bool settled; /* a sender was accepted: it is a hub indeed */
 	bool taking;  /* commands are being taken */
+	bool read_up; /* all that TLS can make of its octets was read */
 	struct buf
 	    mail; /* owned: "MAIL FROM:<...> ..."; empty: no transaction */
 	struct lmtp_back *backs[DELIVERY_BACKS_MAX]; /* owned */

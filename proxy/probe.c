@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/query.h"
 #include "proxy/back.h"
 #include "proxy/connect.h"
-#include "proxy/query.h"
 #include "proxy/stream.h"
 
 #define CRLF            "\r\n"

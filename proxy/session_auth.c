@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include <xxhash.h>
+
+#include "proxy/principal.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -263,6 +266,7 @@ session_forget_verdict(struct session *session)
 		    login->guessed_key, login->guessed_since_s);
 	login->guessed_key = 0;
 	verdict_cancel(&login->verdict);
+	verdict_cancel(&login->kept);
 	if (login->granted)
 		credentials_wipe(login->granted);
 	free(login->granted);
@@ -286,12 +290,19 @@ take_grant(struct session *session, const struct auth_answer *answer)
 		abort();
 	credentials_init(granted);
 	granted->mechanism =
-	    answer->login == AUTH_LOGIN_GSSAPI ? SASL_GSSAPI : SASL_PLAIN;
+	    answer->login == AUTH_LOGIN_MASTER ? SASL_PLAIN : SASL_GSSAPI;
 	buf_add_slice(&granted->authorise, credentials_owner(client));
 	buf_add_slice(&granted->user, answer->name);
 	buf_add_slice(&granted->password, answer->password);
 	login->granted = granted;
 	return true;
+}
+
+static void
+take_verification(struct session *session)
+{
+	session->login->verified = true;
+	relay_count(session->relay, session->listener, STATS_VERIFIED, 1);
 }
 
 static void take_principal(
@@ -307,8 +318,8 @@ take_acceptance(struct session *session, const struct auth_answer *answer)
 		take_principal(session, answer);
 		return;
 	}
-	login->verified = true;
-	relay_count(session->relay, session->listener, STATS_VERIFIED, 1);
+	if (answer->login != AUTH_LOGIN_TICKET)
+		take_verification(session);
 	if (take_grant(session, answer))
 		session_log_in(session);
 	else
@@ -340,9 +351,12 @@ on_verdict(void *context, const struct auth_answer *answer)
 	struct buf why = buf_bounded(256);
 
 	buf_add_slice(&why, answer->why);
+	if (answer->verdict == AUTH_KEPT)
+		login->kept = login->verdict;
 	if (answer->verdict != AUTH_CHALLENGE)
 		login->verdict = NULL;
 	switch (answer->verdict) {
+	case AUTH_KEPT:
 	case AUTH_ACCEPTED:
 		take_acceptance(session, answer);
 		break;
@@ -354,6 +368,7 @@ on_verdict(void *context, const struct auth_answer *answer)
 		pass_challenge(session, answer->message);
 		break;
 	case AUTH_UNAVAILABLE:
+	case AUTH_UNSUITED:
 	case AUTH_VERDICT_COUNT:
 		session_refuse_unavailable(session,
 		    "Logins cannot be verified now, try again later.",
@@ -384,19 +399,31 @@ ask(struct session *session, struct auth_request *request)
 	struct login *login = session->login;
 
 	request->service = session->listener->config->service;
-	login->verdict =
-	    verdict_ask(session->relay->verdicts, request, on_verdict, session);
+	login->verdict = verdict_ask(
+	    session->relay->verdicts, NULL, request, on_verdict, session);
 	session_enter(session, SESSION_VERIFY);
 	session_arm(session);
 }
 
+/* Of who logs in; owned. */
+struct identity {
+	struct buf uid, dn, principal;
+};
+
+static void
+identity_free(struct identity *identity)
+{
+	buf_free(&identity->uid);
+	buf_free(&identity->dn);
+	buf_free(&identity->principal);
+}
+
 /*
- * Finds the account that logs in (and keeps its uid and DN), then the one
- * whose mailbox it is, which stays in login->account. False when the session
- * was answered.
+ * Finds the account that logs in, then the one whose mailbox it is, which stays
+ * in login->account. False when the session was answered.
  */
 static bool
-find_accounts(struct session *session, struct buf *name, struct buf *dn)
+find_accounts(struct session *session, struct identity *identity)
 {
 	struct login *login = session->login;
 	struct replica *replica = session->relay->router.replica;
@@ -407,11 +434,12 @@ find_accounts(struct session *session, struct buf *name, struct buf *dn)
 		&login->account_store, &login->account, &why);
 
 	if (result == REPLICA_FOUND) {
-		buf_add_slice(name, login->account.uid);
-		buf_add_slice(dn, login->account.dn);
+		buf_add_slice(&identity->uid, login->account.uid);
+		buf_add_slice(&identity->dn, login->account.dn);
+		buf_add_slice(&identity->principal, login->account.principal);
 	} else if (result == REPLICA_UNKNOWN) {
 		login->account = (struct account){ 0 };
-		buf_add_string(dn, NOBODY_DN);
+		buf_add_string(&identity->dn, NOBODY_DN);
 	}
 	if (credentials->authorise.size > 0 &&
 	    (result == REPLICA_FOUND || result == REPLICA_UNKNOWN)) {
@@ -434,14 +462,18 @@ ask_about_accounts(struct session *session, enum auth_kind kind)
 {
 	struct login *login = session->login;
 	const struct credentials *credentials = &login->front.credentials;
-	struct buf name = buf_bounded(SASL_NAME_SIZE_MAX);
-	struct buf dn = buf_bounded(login->account_store.size_max);
+	struct identity identity = {
+		.uid = buf_bounded(SASL_NAME_SIZE_MAX),
+		.dn = buf_bounded(login->account_store.size_max),
+		.principal = buf_bounded(SASL_NAME_SIZE_MAX),
+	};
 	struct auth_request request = { .kind = kind };
 
-	if (find_accounts(session, &name, &dn) &&
+	if (find_accounts(session, &identity) &&
 	    !session_is_account_blocked(session)) {
-		request.name = buf_slice(&name);
-		request.dn = buf_slice(&dn);
+		request.name = buf_slice(&identity.uid);
+		request.dn = buf_slice(&identity.dn);
+		request.principal = buf_slice(&identity.principal);
 		request.pool = find_pool(session);
 		request.message = buf_slice(&credentials->password);
 		if (credentials->authorise.size > 0)
@@ -451,8 +483,7 @@ ask_about_accounts(struct session *session, enum auth_kind kind)
 				: buf_slice(&credentials->authorise);
 		ask(session, &request);
 	}
-	buf_free(&name);
-	buf_free(&dn);
+	identity_free(&identity);
 }
 
 /* Whose certificate it is, by the part that is configured. */
@@ -507,8 +538,9 @@ take_principal(struct session *session, const struct auth_answer *answer)
 	struct slice user = answer->name;
 	const char *why = NULL;
 	enum replica_result result =
-	    replica_find(session->relay->router.replica, NAME_PRINCIPAL, user,
-		&login->account_store, &login->account, &why);
+	    principal_find(session->relay->router.replica, user,
+		session->relay->config->auth.realm, &login->account_store,
+		&login->account, &why);
 
 	login->challenged = false;
 	buf_clear(&credentials->user);
@@ -567,6 +599,20 @@ session_initiates(const struct session *session)
 	return login->granted && login->granted->mechanism == SASL_GSSAPI;
 }
 
+/* The KDC may not have who came, or what came be no good for a ticket. */
+static void
+fail_initiation(
+    struct session *session, const struct auth_answer *answer, const char *why)
+{
+	if (answer->verdict == AUTH_REFUSED)
+		fail(session, REFUSAL_CREDENTIALS, slice_from(""), why, 0);
+	else if (answer->verdict == AUTH_UNSUITED)
+		session_refuse(session, REFUSAL_NOLOGIN, answer->message, why);
+	else
+		session_refuse_unavailable(session,
+		    "The mailbox cannot be served now, try again later.", why);
+}
+
 /* What an auth process has for the back end. */
 static void
 on_initiated(void *context, const struct auth_answer *answer)
@@ -578,12 +624,13 @@ on_initiated(void *context, const struct auth_answer *answer)
 	if (answer->verdict != AUTH_CHALLENGE) {
 		login->verdict = NULL;
 		buf_add_slice(&why, answer->why);
-		session_refuse_unavailable(session,
-		    "The mailbox cannot be served now, try again later.",
-		    buf_string(&why));
+		fail_initiation(session, answer, buf_string(&why));
 	} else if (session->back.fd >= 0) {
 		session_answer_back(session, answer->message);
 	} else {
+		/* With a ticket that the KDC gave for the password. */
+		if (!login->verified)
+			take_verification(session);
 		buf_clear(&login->granted->message);
 		buf_add_slice(&login->granted->message, answer->message);
 		session_resolve(session);
@@ -595,14 +642,21 @@ void
 session_initiate(struct session *session)
 {
 	struct login *login = session->login;
+	const struct credentials *client = &login->front.credentials;
 	struct auth_request request = { .kind = AUTH_INITIATE,
 		.service = session->listener->config->service,
+		.stamp = XXH3_64bits(
+		    login->account.record.data, login->account.record.size),
 		.authorise = session_back_user(session),
 		.pool = find_pool(session),
 		.host = slice_from(login->route.host) };
 
-	login->verdict = verdict_ask(
-	    session->relay->verdicts, &request, on_initiated, session);
+	if (client->authorise.size > 0 &&
+	    !slice_equal_nocase(
+		buf_slice(&client->authorise), buf_slice(&client->user)))
+		request.name = buf_slice(&client->user);
+	login->verdict = verdict_ask(session->relay->verdicts, login->kept,
+	    &request, on_initiated, session);
 	session_enter(session, SESSION_VERIFY);
 	session_arm(session);
 }

@@ -52,6 +52,9 @@ struct login {
 	/* owned while VERIFY, and while an exchange of GSSAPI goes on, with the
 	 * client or the back end */
 	struct verdict_query *verdict;
+	/* owned: what an auth process keeps of the client's, to log in at the
+	 * back end as the user */
+	struct verdict_query *kept;
 	/* owned, what the back end is told once a login was verified; NULL:
 	 * what the client said */
 	struct credentials *granted;

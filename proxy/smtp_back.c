@@ -17,6 +17,7 @@ enum smtp_step {
 	STEP_EHLO,
 	STEP_STARTTLS,
 	STEP_XCLIENT,
+	STEP_INITIAL, /* AUTH is said, what belongs to it is not */
 	STEP_AUTH
 };
 
@@ -152,12 +153,21 @@ say_ehlo(struct back *back, const char *name, struct buf *out)
 static enum back_action
 log_in(struct back *back, struct buf *out)
 {
+	struct buf initial = buf_bounded(out->size_max);
+	size_t size = sizeof("AUTH SCRAM-SHA-256 ") - 1;
+
 	if (!(back->capabilities & BIT_MECHANISM))
 		return broken(back, "back end does not offer the mechanism");
-	buf_printf(out, "AUTH %s ", back_mechanism(back));
-	sasl_add_initial(out, back->credentials, back->user);
+	sasl_add_initial(&initial, back->credentials, back->user);
+	buf_printf(out, "AUTH %s", back_mechanism(back));
+	back->step = STEP_INITIAL;
+	if (size + initial.size + sizeof(CRLF) - 1 <= COMMAND_SIZE_MAX) {
+		buf_add_char(out, ' ');
+		buf_add_slice(out, buf_slice(&initial));
+		back->step = STEP_AUTH;
+	}
 	buf_add_string(out, CRLF);
-	back->step = STEP_AUTH;
+	buf_wipe(&initial);
 	return BACK_MORE;
 }
 
@@ -225,6 +235,22 @@ keep(struct back *back, struct slice line)
 				  : BACK_MORE;
 }
 
+/* RFC 4954 section 4: what made the command too long follows it. */
+static enum back_action
+take_initial(struct back *back, unsigned code, struct buf *out)
+{
+	if (code >= 400 && code <= 599)
+		return BACK_REFUSED;
+	if (code != 334)
+		return broken(
+		    back, "back end accepts before it has the password");
+	buf_clear(&back->reply);
+	sasl_add_initial(out, back->credentials, back->user);
+	buf_add_string(out, CRLF);
+	back->step = STEP_AUTH;
+	return BACK_MORE;
+}
+
 static enum back_action
 take_auth(struct back *back, unsigned code, struct slice text)
 {
@@ -280,6 +306,8 @@ take_reply(struct back *back, unsigned code, struct slice text, struct buf *out)
 				   : broken(back, "back end refuses STARTTLS");
 	case STEP_XCLIENT:
 		return take_xclient(back, code, out);
+	case STEP_INITIAL:
+		return take_initial(back, code, out);
 	case STEP_AUTH:
 		break;
 	}
@@ -297,7 +325,7 @@ take_line(struct back *back, struct slice line, struct buf *out)
 	if (slice_to_uint(slice_first(line, 3), 599, &code) < 0 || code < 200 ||
 	    (!last && (line.size < 4 || line.data[3] != '-')))
 		return broken(back, "back end does not answer as SMTP");
-	if (back->step == STEP_AUTH)
+	if (back->step >= STEP_INITIAL)
 		action = keep(back, line);
 	/* The first line has a bit of its own, with the name of the server. */
 	else if (back->step == STEP_EHLO && back->greeted)

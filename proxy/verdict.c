@@ -23,7 +23,8 @@ struct verdict_query {
 	struct verdict_channel *channel; /* who has it; NULL: nobody yet */
 	uint32_t id;
 	struct buf request; /* owned, secret: to be asked again */
-	bool goes_on;       /* a CHALLENGE was there: nobody else knows it */
+	bool goes_on;       /* its process has what nobody else knows */
+	bool kept;          /* nothing is waited for */
 	const char *why; /* static: answered with UNAVAILABLE, from the loop */
 	verdict_done *done;
 	void *context;
@@ -159,6 +160,8 @@ lose_channel(struct verdict_channel *channel)
 			if (query->channel != channel)
 				continue;
 			query->channel = NULL;
+			if (query->kept)
+				continue;
 			if (query->goes_on)
 				fail_soon(query, "the auth process died");
 			else
@@ -189,11 +192,14 @@ take_answer(struct verdict_channel *channel, const struct auth_answer *answer)
 
 	if (!query || query->why)
 		return;
-	if (answer->verdict != AUTH_CHALLENGE) {
+	if (answer->verdict != AUTH_CHALLENGE && answer->verdict != AUTH_KEPT) {
 		finish(query, answer);
 		return;
 	}
 	query->goes_on = true;
+	query->kept = answer->verdict == AUTH_KEPT;
+	if (query->kept)
+		buf_wipe(&query->request);
 	evtimer_del(query->timer);
 	query->done(query->context, answer);
 }
@@ -237,7 +243,7 @@ verdicts_add(struct verdicts *verdicts, int fd)
 	TAILQ_INSERT_HEAD(&verdicts->channels, channel, link);
 	for (size_t i = 0; i < VERDICT_BUCKETS; i++)
 		LIST_FOREACH(query, &verdicts->buckets[i], link)
-	if (!query->channel && !query->why)
+	if (!query->channel && !query->why && !query->kept)
 		submit(query);
 }
 
@@ -251,9 +257,28 @@ set_deadline(struct verdict_query *query)
 	evtimer_add(query->timer, &deadline);
 }
 
+/* 0 is nobody's. */
+static uint32_t
+next_id(struct verdicts *verdicts)
+{
+	if (++verdicts->ids == 0)
+		verdicts->ids++;
+	return verdicts->ids;
+}
+
+/* To the process that keeps what it refers to. */
+static void
+submit_to(struct verdict_query *query, const struct verdict_query *kept)
+{
+	query->goes_on = true;
+	query->channel = kept->channel;
+	if (!query->channel || !send_request(query->channel, &query->request))
+		fail_soon(query, "the auth process is gone or overwhelmed");
+}
+
 struct verdict_query *
-verdict_ask(struct verdicts *verdicts, const struct auth_request *request,
-    verdict_done *done, void *context)
+verdict_ask(struct verdicts *verdicts, const struct verdict_query *kept,
+    const struct auth_request *request, verdict_done *done, void *context)
 {
 	struct verdict_query *query = calloc(1, sizeof(*query));
 	struct auth_request numbered = *request;
@@ -261,7 +286,8 @@ verdict_ask(struct verdicts *verdicts, const struct auth_request *request,
 	if (!query)
 		abort();
 	query->verdicts = verdicts;
-	query->id = numbered.id = ++verdicts->ids;
+	query->id = numbered.id = next_id(verdicts);
+	numbered.kept = kept ? kept->id : 0;
 	query->request = buf_bounded(AUTH_PROTOCOL_SIZE_MAX);
 	query->done = done;
 	query->context = context;
@@ -274,6 +300,8 @@ verdict_ask(struct verdicts *verdicts, const struct auth_request *request,
 		fail_soon(query, "auth.requests is reached");
 	else if (query->request.failed)
 		fail_soon(query, "the question is too long");
+	else if (kept)
+		submit_to(query, kept);
 	else
 		submit(query);
 	if (!query->why)

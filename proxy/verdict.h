@@ -7,6 +7,9 @@
  * that went on for longer than one message ends with it. What is not answered
  * within auth.deadline is answered with UNAVAILABLE here, and so is what goes
  * beyond auth.requests.
+ *
+ * A query that was answered with KEPT stays, idle, and stands for what its auth
+ * process keeps; it counts as under way until it is cancelled.
  */
 #ifndef PROXY_VERDICT_H
 #define PROXY_VERDICT_H
@@ -28,17 +31,19 @@ void verdicts_free(struct verdicts **verdicts);
 void verdicts_add(struct verdicts *verdicts, int fd);
 
 /*
- * The answer and its text live for the call. Unless it is CHALLENGE the query
- * is gone.
+ * The answer and its text live for the call. Unless it is CHALLENGE or KEPT the
+ * query is gone.
  */
 typedef void verdict_done(void *context, const struct auth_answer *answer);
 
 /*
  * Asks; request->id is set here, and its text copied. `done` is called from
- * the loop.
+ * the loop. kept: what the request refers to; NULL: nothing. Its process alone
+ * is asked.
  */
 struct verdict_query *verdict_ask(struct verdicts *verdicts,
-    const struct auth_request *request, verdict_done *done, void *context);
+    const struct verdict_query *kept, const struct auth_request *request,
+    verdict_done *done, void *context);
 /* Goes on after a CHALLENGE. */
 void verdict_respond(struct verdict_query *query, struct slice message);
 /* `done` will not be called. */

@@ -149,6 +149,23 @@ static const struct setting decider_rows[] = {
 	    .fallback = "" },
 };
 
+#define LOCATOR_AT(member) offsetof(struct config_locator, member)
+
+static const struct setting locator_rows[] = {
+	{ .name = "realm",
+	    .kind = SETTING_TEXT,
+	    .offset = LOCATOR_AT(realm),
+	    .fallback = "" },
+	{ .name = "file",
+	    .kind = SETTING_TEXT,
+	    .offset = LOCATOR_AT(file),
+	    .fallback = POSTCELL_STATEDIR "/realm/kdcs" },
+	{ .name = "dns_servers",
+	    .kind = SETTING_LIST,
+	    .offset = LOCATOR_AT(dns_servers),
+	    .fallback = "{}" },
+};
+
 #define METRICS_AT(member) offsetof(struct config_metrics, member)
 
 static const struct setting metrics_rows[] = {
@@ -176,6 +193,10 @@ static const struct setting_section config_sections[] = {
 	    .rows = decider_rows,
 	    .row_count = ARRAY_SIZE(decider_rows),
 	    .offset = AT(decider) },
+	{ .name = "locator",
+	    .rows = locator_rows,
+	    .row_count = ARRAY_SIZE(locator_rows),
+	    .offset = AT(locator) },
 	{ .name = "metrics",
 	    .rows = metrics_rows,
 	    .row_count = ARRAY_SIZE(metrics_rows),
@@ -241,6 +262,21 @@ config_decider_fault(const struct config *config)
 	return NULL;
 }
 
+static const char *
+config_locator_fault(const struct config_locator *locator)
+{
+	struct slice realm = slice_from(locator->realm);
+
+	if (realm.size == 0)
+		return NULL;
+	if (!slice_is_printable(realm) || slice_find(realm, ' ') != SIZE_MAX ||
+	    slice_find(realm, '#') != SIZE_MAX)
+		return "locator: realm is not one word";
+	return locator->file[0] == '/'
+		   ? NULL
+		   : "locator: file is not an absolute path";
+}
+
 static bool
 config_is_address(const char *text)
 {
@@ -260,6 +296,8 @@ config_fault(const struct config *config)
 		return "replica: not an absolute path";
 	if (config_decider_fault(config))
 		return config_decider_fault(config);
+	if (config_locator_fault(&config->locator))
+		return config_locator_fault(&config->locator);
 	if (config->source == CONFIG_SOURCE_LDAP)
 		return config_ldap_fault(config);
 	return config->ldif_file[0] == '\0'

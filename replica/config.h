@@ -20,6 +20,12 @@ struct config_decider {
 	struct buf password;
 };
 
+/* locator { }: the file of the realm's servers, when it has a realm. */
+struct config_locator {
+	const char *realm, *file;
+	struct setting_list dns_servers;
+};
+
 /* metrics { }: for Prometheus, with a port. */
 struct config_metrics {
 	const char *address; /* numeric */
@@ -45,6 +51,7 @@ struct config {
 	int log_level;       /* enum log_level */
 	struct buf password; /* what password_file holds */
 	struct config_decider decider;
+	struct config_locator locator;
 	struct config_metrics metrics;
 };
 

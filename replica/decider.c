@@ -10,6 +10,7 @@
 #include "lib/record.h"
 #include "replica/clock.h"
 #include "replica/hook.h"
+#include "replica/map.h"
 #include "replica/providers.h"
 
 #define DECIDER_TICK_US    100000
@@ -375,38 +376,17 @@ decider_ping(struct decider *decider)
 
 /* ---- the map ---- */
 
-/* As the store has it now. 0; or -1 with *why, and the old map stays. */
+/* 0; or -1 with *why, and the old map stays. */
 static int
 decider_read_cell(struct decider *decider, const char **why)
 {
-	struct cell *cell = cell_new();
-	struct slice id = slice_from(""), record;
-	int code = -1;
+	struct cell *cell = map_read(decider->store, why);
 
-	*why = "out of memory";
-	if (!cell || store_begin(decider->store, why) != 0) {
-		cell_free(&cell);
+	if (!cell)
 		return -1;
-	}
-	for (;;) {
-		if (store_next(
-			decider->store, STORE_CELL, id, &id, &record, why) != 0)
-			goto out;
-		if (id.size == 0)
-			break;
-		if (cell_add(cell, record) != 0)
-			goto out;
-	}
-	if (cell_finish(cell) != 0)
-		goto out;
 	cell_free(&decider->cell);
 	decider->cell = cell;
-	cell = NULL;
-	code = 0;
-out:
-	store_abort(decider->store);
-	cell_free(&cell);
-	return code;
+	return 0;
 }
 
 /* What came back to us, or did not in time, is over. */
@@ -547,7 +527,7 @@ decider_free(struct decider **decider)
 	*decider = NULL;
 	if (!old)
 		return;
-	store_on_cell(old->store, NULL, NULL);
+	store_off_cell(old->store, old);
 	while (old->writes)
 		decider_drop(old, old->writes);
 	connection_free(&old->connection);

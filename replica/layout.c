@@ -1,5 +1,6 @@
 #include "replica/layout.h"
 
+#include "lib/account.h"
 #include "lib/record.h"
 
 /* Frozen: they lie in databases. */
@@ -66,9 +67,34 @@ layout_name_key(
 }
 
 bool
-layout_key_is(struct slice key, enum name_kind kind)
+layout_key_is(struct slice key, unsigned kinds)
 {
-	return key.size > 0 && key.data[key.size - 1] == layout_kinds[kind];
+	for (unsigned kind = 0; kind < NAME_KIND_COUNT; kind++) {
+		if ((kinds & 1U << kind) != 0 && key.size > 0 &&
+		    key.data[key.size - 1] == layout_kinds[kind])
+			return true;
+	}
+	return false;
+}
+
+bool
+layout_next_name(struct slice *rest, enum name_kind *kind, struct slice *name)
+{
+	struct record_field field;
+
+	while (record_next(rest, &field)) {
+		*name = field.value;
+		if (field.tag == ACCOUNT_UID)
+			*kind = NAME_UID;
+		else if (field.tag == ACCOUNT_ADDRESS)
+			*kind = NAME_ADDRESS;
+		else if (field.tag == ACCOUNT_PRINCIPAL)
+			*kind = NAME_PRINCIPAL;
+		else
+			continue;
+		return true;
+	}
+	return false;
 }
 
 struct layout_gate

@@ -49,6 +49,7 @@
 #define META_STATUS     "status"     /* record: what replicad says of itself */
 #define META_COOKIE     "cookie"     /* record: see struct store_cookie */
 #define META_ORIGIN     "origin"     /* text: where the content came from */
+#define META_SHORTCUT   "shortcut"   /* record: SHORTCUT_NONCE */
 
 /* Tags of the records in meta. */
 enum meta_tag {
@@ -65,7 +66,9 @@ enum meta_tag {
 	COOKIE_CSN = 1,    /* each value */
 	COOKIE_RELOAD = 2, /* 1: the next refresh goes without it */
 
-	GENERATION_COUNT = 1
+	GENERATION_COUNT = 1,
+
+	SHORTCUT_NONCE = 1 /* of the shortcut (shortcut.h) that belongs to it */
 };
 
 /* Tags of a container's record. */
@@ -98,8 +101,15 @@ int layout_name_key(
 /* The same without the kind: what the keys of all kinds begin with. */
 int layout_name_start(
     struct buf *out, enum name_kind kind, struct slice name, const char **why);
-/* Is that the key of a name of that kind? */
-bool layout_key_is(struct slice key, enum name_kind kind);
+/* Is that the key of a name of one of the kinds? Bits: 1 << enum name_kind. */
+bool layout_key_is(struct slice key, unsigned kinds);
+
+/*
+ * Takes the next name, as spelled, off the rest of an account's record. False
+ * at the end.
+ */
+bool layout_next_name(
+    struct slice *rest, enum name_kind *kind, struct slice *name);
 
 /* Absent fields are 0. */
 struct layout_gate layout_read_gate(struct slice record);

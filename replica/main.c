@@ -21,6 +21,7 @@
 #include "replica/decider.h"
 #include "replica/intake.h"
 #include "replica/ldif_source.h"
+#include "replica/locator.h"
 #include "replica/metrics_process.h"
 #include "replica/providers.h"
 #include "replica/status.h"
@@ -29,6 +30,7 @@
 #define MAIN_NAME       "postcell-replicad"
 #define MAIN_TICK_MS    100
 #define MAIN_READERS_MS 60000
+#define MAIN_AGAIN_MS   60000 /* until what failed is tried again */
 #define MAIN_FILTER_MAX 65536
 #define MAIN_ERRORS_MAX 65536
 #define MAIN_WHY_SIZE   LDIF_SOURCE_WHY_SIZE
@@ -48,8 +50,11 @@ struct daemon {
 	struct providers *providers;     /* either this */
 	struct ldif_source *ldif;        /* or that */
 	struct decider *decider;         /* NULL: others decide */
+	struct locator *locator;         /* NULL: no realm is configured */
 	struct metrics_process *metrics; /* NULL: none */
 	struct event *terminate, *interrupt, *hangup, *tick;
+	struct event *shortcut; /* one step of making it */
+	long long shortcut_after_ms;
 	struct buf filter;
 	bool told_ready;
 	long long readers_checked_ms;
@@ -149,21 +154,49 @@ main_check(const struct config *config)
 	return EX_OK;
 }
 
-/* Started as root: the folder is the user's, and so is the process. */
+/* Makes a folder, where there is none, that belongs to the user. */
+static int
+main_make_folder(const char *path, mode_t mode, const struct jail *jail)
+{
+	if (mkdir(path, mode) != 0)
+		return 0;
+	if (jail && chown(path, jail->uid, jail->gid) != 0)
+		return -1;
+	/* Whatever the mask says. */
+	return chmod(path, mode);
+}
+
+/* The folder of a file that every program of the host reads. */
+static int
+main_make_public_folder(const char *file, const struct jail *jail)
+{
+	const char *end = strrchr(file, '/');
+	char *path = strndup(file, (size_t)(end - file));
+	int code = path ? main_make_folder(path, 0755, jail) : -1;
+
+	free(path);
+	return code;
+}
+
+/* Started as root: folders are the user's, and so is the process. */
 static int
 main_drop_root(const struct config *config, const char **why)
 {
+	bool drop = geteuid() == 0 && config->user[0] != '\0';
 	struct jail jail;
 
-	if (geteuid() != 0 || config->user[0] == '\0')
-		return EX_OK;
-	if (jail_prepare(&jail, config->user, NULL, why) != 0)
+	if (drop && jail_prepare(&jail, config->user, NULL, why) != 0)
 		return EX_NOUSER;
-	if (mkdir(config->replica, STORE_FOLDER_MODE) == 0 &&
-	    chown(config->replica, jail.uid, jail.gid) != 0) {
+	if ((drop && main_make_folder(
+			 config->replica, STORE_FOLDER_MODE, &jail) != 0) ||
+	    (config->locator.realm[0] != '\0' &&
+		main_make_public_folder(
+		    config->locator.file, drop ? &jail : NULL) != 0)) {
 		*why = strerror(errno);
 		return EX_CANTCREAT;
 	}
+	if (!drop)
+		return EX_OK;
 	return jail_enter(&jail, why) == 0 ? EX_OK : EX_NOPERM;
 }
 
@@ -277,6 +310,25 @@ daemon_decide(struct daemon *daemon)
 }
 
 static int
+daemon_locate(struct daemon *daemon)
+{
+	const struct config_locator *config = &daemon->config.locator;
+	struct locator_options options = { .file = config->file,
+		.realm = config->realm,
+		.dns_servers = &config->dns_servers };
+	const char *why;
+
+	if (config->realm[0] == '\0')
+		return EX_OK;
+	daemon->locator = locator_new(
+	    daemon->base, &options, daemon->store, &daemon->status, &why);
+	if (daemon->locator)
+		return EX_OK;
+	log_why(&daemon->log, LOG_LEVEL_ERROR, "not_started", why);
+	return EX_CONFIG;
+}
+
+static int
 daemon_follow(struct daemon *daemon, bool trust)
 {
 	const struct config *config = &daemon->config;
@@ -321,6 +373,31 @@ daemon_hangup(evutil_socket_t fd, short what, void *context)
 		providers_hurry(daemon->providers);
 }
 
+/* A step, and then whoever else has something to do gets his turn. */
+static void
+daemon_make_shortcut(evutil_socket_t fd, short what, void *context)
+{
+	struct daemon *daemon = context;
+	struct timeval none = { 0, 0 };
+	bool more = false;
+	const char *why;
+
+	(void)fd;
+	(void)what;
+	if (!store_wants_shortcut(daemon->store))
+		return;
+	if (store_make_shortcut(daemon->store, &more, &why) != 0) {
+		log_why(&daemon->log, LOG_LEVEL_ERROR, "shortcut_failed", why);
+		daemon->shortcut_after_ms =
+		    clock_monotonic_ms() + MAIN_AGAIN_MS;
+	} else if (more) {
+		(void)evtimer_add(daemon->shortcut, &none);
+	} else {
+		log_why(&daemon->log, LOG_LEVEL_DEBUG, "shortcut",
+		    "look-ups are fast from here on");
+	}
+}
+
 static void
 daemon_tick(evutil_socket_t fd, short what, void *context)
 {
@@ -335,6 +412,8 @@ daemon_tick(evutil_socket_t fd, short what, void *context)
 		log_why(&daemon->log, LOG_LEVEL_INFO, "ready",
 		    "the replica is complete");
 	}
+	if (daemon->status.complete && now_ms >= daemon->shortcut_after_ms)
+		event_active(daemon->shortcut, EV_TIMEOUT, 0);
 	if (now_ms - daemon->readers_checked_ms < MAIN_READERS_MS)
 		return;
 	daemon->readers_checked_ms = now_ms;
@@ -354,8 +433,10 @@ daemon_add_events(struct daemon *daemon)
 	    evsignal_new(daemon->base, SIGHUP, daemon_hangup, daemon);
 	daemon->tick =
 	    event_new(daemon->base, -1, EV_PERSIST, daemon_tick, daemon);
+	daemon->shortcut =
+	    evtimer_new(daemon->base, daemon_make_shortcut, daemon);
 	return daemon->terminate && daemon->interrupt && daemon->hangup &&
-		       daemon->tick &&
+		       daemon->tick && daemon->shortcut &&
 		       event_add(daemon->terminate, NULL) == 0 &&
 		       event_add(daemon->interrupt, NULL) == 0 &&
 		       event_add(daemon->hangup, NULL) == 0 &&
@@ -381,6 +462,8 @@ daemon_run(struct daemon *daemon, bool trust)
 	code = daemon_follow(daemon, trust);
 	if (code == EX_OK)
 		code = daemon_decide(daemon);
+	if (code == EX_OK)
+		code = daemon_locate(daemon);
 	if (code != EX_OK)
 		return code;
 	if (event_base_dispatch(daemon->base) < 0)
@@ -397,10 +480,11 @@ static void
 daemon_free(struct daemon *daemon)
 {
 	struct event *events[] = { daemon->terminate, daemon->interrupt,
-		daemon->hangup, daemon->tick };
+		daemon->hangup, daemon->tick, daemon->shortcut };
 
 	metrics_process_free(&daemon->metrics);
 	decider_free(&daemon->decider);
+	locator_free(&daemon->locator);
 	ldif_source_free(&daemon->ldif);
 	providers_free(&daemon->providers);
 	intake_free(&daemon->intake);

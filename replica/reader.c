@@ -9,6 +9,7 @@
 #include "lib/record.h"
 #include "replica/clock.h"
 #include "replica/layout.h"
+#include "replica/shortcut.h"
 
 struct replica {
 	MDB_env *env; /* owned */
@@ -16,8 +17,10 @@ struct replica {
 	MDB_dbi meta, names, accounts, cell, journal;
 	MDB_cursor *cursor; /* owned; over names, renewed for each view */
 	struct buf key;
-	struct layout_gate gate; /* as it was in the view of that number */
-	size_t gate_view;
+	struct shortcut shortcut;
+	/* As they were in the view of that number. */
+	struct shortcut_view view;
+	struct layout_gate gate;
 };
 
 static int
@@ -85,6 +88,7 @@ replica_open(struct replica **replica, const char *path, const char **why)
 		return -1;
 	}
 	new->key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
+	shortcut_open(&new->shortcut, path);
 	if (replica_open_env(new, path, why) != 0)
 		goto fail;
 	code = mdb_txn_begin(new->env, NULL, MDB_RDONLY, &txn);
@@ -127,6 +131,7 @@ replica_free(struct replica **replica)
 		mdb_txn_abort(old->txn);
 	if (old->env)
 		mdb_env_close(old->env);
+	shortcut_close(&old->shortcut);
 	buf_free(&old->key);
 	free(old);
 }
@@ -165,18 +170,30 @@ replica_meta(struct replica *replica, const char *name)
 	return layout_slice(value);
 }
 
+/* What look-ups need to know of the view; mostly the same as before. */
+static void
+replica_look_at_view(struct replica *replica)
+{
+	struct slice record;
+	struct record_field field;
+	size_t number = mdb_txn_id(replica->txn);
+
+	/* No view has the number 0 but that of an empty file. */
+	if (number != 0 && number == replica->view.number)
+		return;
+	replica->gate = layout_read_gate(replica_meta(replica, META_GATE));
+	replica->view = (struct shortcut_view){ .number = number };
+	record = replica_meta(replica, META_SHORTCUT);
+	if (record_next(&record, &field))
+		(void)record_uint(field.value, &replica->view.nonce);
+}
+
 static enum replica_result
 replica_pass_gate(struct replica *replica, const char **why)
 {
 	const struct layout_gate *gate = &replica->gate;
-	size_t view = mdb_txn_id(replica->txn);
 
-	/* No view has the number 0 but that of an empty file. */
-	if (view == 0 || view != replica->gate_view) {
-		replica->gate =
-		    layout_read_gate(replica_meta(replica, META_GATE));
-		replica->gate_view = view;
-	}
+	replica_look_at_view(replica);
 	if (!gate->complete) {
 		*why = "the replica was never filled";
 		return REPLICA_EMPTY;
@@ -187,38 +204,6 @@ replica_pass_gate(struct replica *replica, const char **why)
 		return REPLICA_FAILED;
 	}
 	return REPLICA_FOUND;
-}
-
-/* The one id that a name leads to; borrowed from the view. */
-static enum replica_result
-replica_find_id(struct replica *replica, enum name_kind kind, struct slice name,
-    MDB_val *id, const char **why)
-{
-	size_t count = 0;
-	MDB_val key;
-	int code;
-
-	buf_clear(&replica->key);
-	if (layout_name_key(&replica->key, kind, name, why) != 0)
-		return REPLICA_UNKNOWN;
-	key = layout_value(buf_slice(&replica->key));
-	code = mdb_cursor_renew(replica->txn, replica->cursor);
-	if (code == 0)
-		code = mdb_cursor_get(replica->cursor, &key, id, MDB_SET);
-	if (code == 0)
-		code = mdb_cursor_count(replica->cursor, &count);
-	if (code == 0 && count == 1)
-		return REPLICA_FOUND;
-	if (code == 0) {
-		*why = "several entries have that name";
-		return REPLICA_AMBIGUOUS;
-	}
-	if (code == MDB_NOTFOUND) {
-		*why = "no entry has that name";
-		return REPLICA_UNKNOWN;
-	}
-	*why = layout_error(code);
-	return REPLICA_FAILED;
 }
 
 static enum replica_result
@@ -242,34 +227,15 @@ replica_read_account(struct replica *replica, MDB_val *id, struct buf *store,
 	return REPLICA_FOUND;
 }
 
-enum replica_result
-replica_find(struct replica *replica, enum name_kind kind, struct slice name,
-    struct buf *store, struct account *account, const char **why)
-{
-	enum replica_result result;
-	MDB_val id;
-
-	if (replica_begin(replica, why) != 0)
-		return REPLICA_FAILED;
-	result = replica_pass_gate(replica, why);
-	if (result == REPLICA_FOUND)
-		result = replica_find_id(replica, kind, name, &id, why);
-	if (result == REPLICA_FOUND)
-		result =
-		    replica_read_account(replica, &id, store, account, why);
-	replica_end(replica);
-	return result;
-}
-
-/* What the keys of one name say, of which some lead to the wanted account. */
-struct login_ids {
+/* What the keys of one name say, of the kinds that are asked for. */
+struct named_ids {
 	MDB_val id;
 	bool found, ambiguous; /* several entries share one kind of name */
 	bool differs;          /* uid of one and address of another */
 };
 
 static int
-replica_add_login_id(struct replica *replica, MDB_val id, struct login_ids *ids)
+replica_add_id(struct replica *replica, MDB_val id, struct named_ids *ids)
 {
 	size_t count = 0;
 	int code = mdb_cursor_count(replica->cursor, &count);
@@ -284,7 +250,7 @@ replica_add_login_id(struct replica *replica, MDB_val id, struct login_ids *ids)
 
 /* Looks at all keys that begin with replica->key. 0, or LMDB's code. */
 static int
-replica_read_login_ids(struct replica *replica, struct login_ids *ids)
+replica_read_ids(struct replica *replica, unsigned kinds, struct named_ids *ids)
 {
 	struct slice start = buf_slice(&replica->key);
 	MDB_val key = layout_value(start), id;
@@ -298,9 +264,8 @@ replica_read_login_ids(struct replica *replica, struct login_ids *ids)
 
 		if (!slice_equal(slice_first(found, start.size), start))
 			return 0;
-		if (layout_key_is(found, NAME_UID) ||
-		    layout_key_is(found, NAME_ADDRESS))
-			code = replica_add_login_id(replica, id, ids);
+		if (layout_key_is(found, kinds))
+			code = replica_add_id(replica, id, ids);
 		if (code == 0)
 			code = mdb_cursor_get(
 			    replica->cursor, &key, &id, MDB_NEXT_NODUP);
@@ -308,18 +273,14 @@ replica_read_login_ids(struct replica *replica, struct login_ids *ids)
 	return code == MDB_NOTFOUND ? 0 : code;
 }
 
-/* By uid and by address both, since either alone could hide the other. */
+/* The one id that the name in replica->key leads to. */
 static enum replica_result
-replica_find_login_id(
-    struct replica *replica, struct slice name, MDB_val *id, const char **why)
+replica_find_id(
+    struct replica *replica, unsigned kinds, MDB_val *id, const char **why)
 {
-	struct login_ids ids = { .found = false };
-	int code;
+	struct named_ids ids = { .found = false };
+	int code = replica_read_ids(replica, kinds, &ids);
 
-	buf_clear(&replica->key);
-	if (layout_name_start(&replica->key, NAME_UID, name, why) != 0)
-		return REPLICA_UNKNOWN;
-	code = replica_read_login_ids(replica, &ids);
 	*id = ids.id;
 	if (code != 0) {
 		*why = layout_error(code);
@@ -339,23 +300,62 @@ replica_find_login_id(
 	return REPLICA_UNKNOWN;
 }
 
-enum replica_result
-replica_find_login(struct replica *replica, struct slice name,
-    struct buf *store, struct account *account, const char **why)
+/* In the open view. `kind` folds as all `kinds` do. */
+static enum replica_result
+replica_find_account(struct replica *replica, enum name_kind kind,
+    unsigned kinds, struct slice name, struct buf *store,
+    struct account *account, const char **why)
 {
 	enum replica_result result;
 	MDB_val id;
+
+	buf_clear(&replica->key);
+	if (layout_name_start(&replica->key, kind, name, why) != 0)
+		return REPLICA_UNKNOWN;
+	if (shortcut_find(&replica->shortcut, &replica->view, kinds,
+		buf_slice(&replica->key), store))
+		return account_read(account, buf_slice(store), why) == 0
+			   ? REPLICA_FOUND
+			   : REPLICA_FAILED;
+	result = replica_find_id(replica, kinds, &id, why);
+	return result == REPLICA_FOUND
+		   ? replica_read_account(replica, &id, store, account, why)
+		   : result;
+}
+
+/* kinds: of which the name may be, bits 1 << enum name_kind. */
+static enum replica_result
+replica_find_name(struct replica *replica, enum name_kind kind, unsigned kinds,
+    struct slice name, struct buf *store, struct account *account,
+    const char **why)
+{
+	enum replica_result result;
 
 	if (replica_begin(replica, why) != 0)
 		return REPLICA_FAILED;
 	result = replica_pass_gate(replica, why);
 	if (result == REPLICA_FOUND)
-		result = replica_find_login_id(replica, name, &id, why);
-	if (result == REPLICA_FOUND)
-		result =
-		    replica_read_account(replica, &id, store, account, why);
+		result = replica_find_account(
+		    replica, kind, kinds, name, store, account, why);
 	replica_end(replica);
 	return result;
+}
+
+enum replica_result
+replica_find(struct replica *replica, enum name_kind kind, struct slice name,
+    struct buf *store, struct account *account, const char **why)
+{
+	return replica_find_name(
+	    replica, kind, 1U << kind, name, store, account, why);
+}
+
+/* By uid and by address both, since either alone could hide the other. */
+enum replica_result
+replica_find_login(struct replica *replica, struct slice name,
+    struct buf *store, struct account *account, const char **why)
+{
+	return replica_find_name(replica, NAME_UID,
+	    1U << NAME_UID | 1U << NAME_ADDRESS, name, store, account, why);
 }
 
 enum replica_result

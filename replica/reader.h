@@ -3,7 +3,8 @@
  *
  * A replica is an LMDB environment (store.h has its tables) that one
  * postcell-replicad writes and any number of processes read, without locks
- * and without LDAP. Look-ups take about a microsecond.
+ * and without LDAP. Look-ups take about a microsecond, by the shortcut beside
+ * it (shortcut.h), or some while that is being made.
  *
  * A process opens the replica once, after its last fork and before its jail;
  * look-ups need no file system then. One thread at a time for each struct.

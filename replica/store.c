@@ -1,5 +1,6 @@
 #include "replica/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "lib/cell.h"
 #include "lib/record.h"
 #include "replica/clock.h"
+#include "replica/store_state.h"
 
 #define STORE_DATA_MODE 0640
 /* Readers of the group take a slot in the lock file. */
@@ -19,22 +21,6 @@
 #define STORE_NAMES_MAX ((size_t)1 << 20) /* octets, names of one account */
 #define STORE_PATH_MAX  4096
 #define STORE_META_MAX  ((size_t)64 << 10)
-
-struct store {
-	MDB_env *env; /* owned */
-	MDB_txn *txn; /* owned; NULL between transactions */
-	MDB_dbi meta, names, journal;
-	MDB_dbi tables[STORE_TABLE_COUNT];
-	bool cell_changed; /* in this transaction, for readers */
-	bool cell_touched; /* in whatever way */
-	int failure;       /* the last code of LMDB that was not good */
-	int folder;        /* descriptor that holds the writer's lock */
-	store_ambiguous *ambiguous;
-	void *context;
-	store_cell_changed *on_cell;
-	void *cell_context;
-	struct buf old_names, new_names, scratch;
-};
 
 static const char *const store_tables[] = {
 	[STORE_ACCOUNTS] = LAYOUT_ACCOUNTS,
@@ -44,7 +30,7 @@ static const char *const store_tables[] = {
 _Static_assert(
     ARRAY_SIZE(store_tables) == STORE_TABLE_COUNT, "a name for each table");
 
-static int
+int
 store_fail(struct store *store, int code, const char **why)
 {
 	store->failure = code;
@@ -133,24 +119,6 @@ store_open_tables(struct store *store)
 	return code;
 }
 
-static int
-store_meta_get(struct store *store, const char *name, struct slice *value)
-{
-	MDB_val key = layout_string(name), data;
-	int code = mdb_get(store->txn, store->meta, &key, &data);
-
-	*value = code == 0 ? layout_slice(data) : slice_from("");
-	return code == MDB_NOTFOUND ? 0 : code;
-}
-
-static int
-store_meta_put(struct store *store, const char *name, struct slice value)
-{
-	MDB_val key = layout_string(name), data = layout_value(value);
-
-	return mdb_put(store->txn, store->meta, &key, &data, 0);
-}
-
 /* Counts on from the clock, so that a new database never repeats a count. */
 static int
 store_next_generation(struct store *store)
@@ -218,6 +186,7 @@ store_open(struct store **store, const char *path, size_t size_max,
 	new->new_names = buf_bounded(STORE_NAMES_MAX);
 	new->scratch = buf_bounded(STORE_META_MAX);
 	if (store_lock(new, path, why) != 0 ||
+	    shortcut_maker_open(&new->maker, new->folder, why) != 0 ||
 	    store_open_env(new, path, size_max, why) != 0 ||
 	    store_begin(new, why) != 0)
 		goto fail;
@@ -244,6 +213,7 @@ store_free(struct store **store)
 	if (!old)
 		return;
 	store_abort(old);
+	shortcut_maker_free(&old->maker);
 	if (old->env)
 		mdb_env_close(old->env);
 	if (old->folder >= 0)
@@ -265,8 +235,32 @@ store_on_ambiguous(
 void
 store_on_cell(struct store *store, store_cell_changed *changed, void *context)
 {
-	store->on_cell = changed;
-	store->cell_context = context;
+	size_t free_one = 0;
+
+	while (free_one < STORE_LISTENERS_MAX &&
+	       store->listeners[free_one].changed)
+		free_one++;
+	assert(free_one < STORE_LISTENERS_MAX);
+	store->listeners[free_one] =
+	    (struct store_listener){ changed, context };
+}
+
+void
+store_off_cell(struct store *store, const void *context)
+{
+	for (size_t i = 0; i < STORE_LISTENERS_MAX; i++)
+		if (store->listeners[i].context == context)
+			store->listeners[i] =
+			    (struct store_listener){ NULL, NULL };
+}
+
+static void
+store_tell_cell(const struct store *store)
+{
+	for (size_t i = 0; i < STORE_LISTENERS_MAX; i++)
+		if (store->listeners[i].changed)
+			store->listeners[i].changed(
+			    store->listeners[i].context);
 }
 
 int
@@ -294,10 +288,11 @@ store_commit(struct store *store, const char **why)
 		store_abort(store);
 		return store_fail(store, code, why);
 	}
+	shortcut_maker_cover(store->maker, mdb_txn_id(store->txn));
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
-	if (code == 0 && store->cell_touched && store->on_cell)
-		store->on_cell(store->cell_context);
+	if (code == 0 && store->cell_touched)
+		store_tell_cell(store);
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 
@@ -346,30 +341,22 @@ store_get(struct store *store, enum store_table table, struct slice id,
 static void
 store_pack_names(struct buf *out, struct slice record)
 {
-	struct record_field field;
+	struct buf key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
+	enum name_kind kind;
+	struct slice name;
+	const char *why;
 
 	buf_clear(out);
-	while (record_next(&record, &field)) {
-		struct buf key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
-		enum name_kind kind = NAME_UID;
-		const char *why;
-		bool is_name = true;
-
-		if (field.tag == ACCOUNT_ADDRESS)
-			kind = NAME_ADDRESS;
-		else if (field.tag == ACCOUNT_PRINCIPAL)
-			kind = NAME_PRINCIPAL;
-		else
-			is_name = field.tag == ACCOUNT_UID;
+	while (layout_next_name(&record, &kind, &name)) {
+		buf_clear(&key);
 		/* A name that has no normalised form cannot be asked for. */
-		if (is_name &&
-		    layout_name_key(&key, kind, field.value, &why) == 0) {
-			(void)buf_add_char(out, (char)(key.size >> 8));
-			(void)buf_add_char(out, (char)(key.size & 0xff));
-			(void)buf_add_slice(out, buf_slice(&key));
-		}
-		buf_free(&key);
+		if (layout_name_key(&key, kind, name, &why) != 0)
+			continue;
+		(void)buf_add_char(out, (char)(key.size >> 8));
+		(void)buf_add_char(out, (char)(key.size & 0xff));
+		(void)buf_add_slice(out, buf_slice(&key));
 	}
+	buf_free(&key);
 }
 
 static bool
@@ -509,8 +496,10 @@ store_delete_from(struct store *store, enum store_table table, struct slice id,
 	*changed = true;
 	if (table == STORE_CELL)
 		store->cell_changed = store->cell_touched = true;
-	if (table == STORE_ACCOUNTS)
+	if (table == STORE_ACCOUNTS) {
+		shortcut_maker_ask(store->maker, record);
 		code = store_move_names(store, id, record, slice_from(""));
+	}
 	if (table == STORE_ACCOUNTS && code == 0)
 		code = store_journal(store, id);
 	if (code == 0)
@@ -587,8 +576,11 @@ store_put(struct store *store, enum store_table table, struct slice id,
 	*changed = true;
 	if (table == STORE_CELL)
 		store_touch_cell(store, old, record);
-	if (table == STORE_ACCOUNTS)
+	if (table == STORE_ACCOUNTS) {
+		shortcut_maker_ask(store->maker, old);
+		shortcut_maker_ask(store->maker, record);
 		code = store_move_names(store, id, old, record);
+	}
 	if (table == STORE_ACCOUNTS && code == 0)
 		code = store_journal(store, id);
 	if (code == 0)
@@ -631,129 +623,4 @@ store_next(struct store *store, enum store_table table, struct slice id,
 	mdb_cursor_close(cursor);
 	return code == 0 || code == MDB_NOTFOUND ? 0
 						 : store_fail(store, code, why);
-}
-
-/* Puts what was gathered in `scratch`. */
-static int
-store_put_record(struct store *store, const char *name, const char **why)
-{
-	int code = store->scratch.failed ? ENOMEM
-					 : store_meta_put(store, name,
-					       buf_slice(&store->scratch));
-
-	return code == 0 ? 0 : store_fail(store, code, why);
-}
-
-static int
-store_get_record(struct store *store, const char *name, struct slice *record,
-    const char **why)
-{
-	int code = store_meta_get(store, name, record);
-
-	return code == 0 ? 0 : store_fail(store, code, why);
-}
-
-int
-store_put_cookie(
-    struct store *store, const struct store_cookie *cookie, const char **why)
-{
-	buf_clear(&store->scratch);
-	for (size_t i = 0; i < cookie->vector.count; i++)
-		(void)record_add(&store->scratch, COOKIE_CSN,
-		    csn_vector_get(&cookie->vector, i));
-	(void)record_add_uint(&store->scratch, COOKIE_RELOAD, cookie->reload);
-	return store_put_record(store, META_COOKIE, why);
-}
-
-int
-store_get_cookie(
-    struct store *store, struct store_cookie *cookie, const char **why)
-{
-	struct record_field field;
-	struct slice record;
-	uint64_t reload = 1;
-
-	csn_vector_clear(&cookie->vector);
-	if (store_get_record(store, META_COOKIE, &record, why) != 0)
-		return -1;
-	while (record_next(&record, &field)) {
-		if (field.tag == COOKIE_CSN)
-			(void)csn_vector_add(&cookie->vector, field.value);
-		else if (field.tag == COOKIE_RELOAD)
-			(void)record_uint(field.value, &reload);
-	}
-	cookie->reload = reload != 0;
-	return 0;
-}
-
-int
-store_put_gate(
-    struct store *store, const struct layout_gate *gate, const char **why)
-{
-	buf_clear(&store->scratch);
-	(void)record_add_uint(&store->scratch, GATE_COMPLETE, gate->complete);
-	(void)record_add_uint(
-	    &store->scratch, GATE_CONTACT, (uint64_t)gate->contact_us);
-	(void)record_add_uint(
-	    &store->scratch, GATE_STALE_AFTER, (uint64_t)gate->stale_after_us);
-	return store_put_record(store, META_GATE, why);
-}
-
-int
-store_get_gate(struct store *store, struct layout_gate *gate, const char **why)
-{
-	struct slice record;
-
-	if (store_get_record(store, META_GATE, &record, why) != 0)
-		return -1;
-	*gate = layout_read_gate(record);
-	return 0;
-}
-
-int
-store_put_status(
-    struct store *store, const struct store_status *status, const char **why)
-{
-	buf_clear(&store->scratch);
-	(void)record_add(&store->scratch, STATUS_SOURCE, status->source);
-	(void)record_add(&store->scratch, STATUS_STATE, status->state);
-	for (size_t i = 0; i < status->vector->count; i++)
-		(void)record_add(&store->scratch, STATUS_CSN,
-		    csn_vector_get(status->vector, i));
-	(void)record_add_uint(
-	    &store->scratch, STATUS_FILLED, (uint64_t)status->filled_us);
-	(void)record_add_uint(
-	    &store->scratch, STATUS_LAG, (uint64_t)status->lag_us);
-	return store_put_record(store, META_STATUS, why);
-}
-
-int
-store_get_filled(struct store *store, int64_t *filled_us, const char **why)
-{
-	struct record_field field;
-	struct slice record;
-	uint64_t number = 0;
-
-	if (store_get_record(store, META_STATUS, &record, why) != 0)
-		return -1;
-	while (record_next(&record, &field)) {
-		if (field.tag == STATUS_FILLED)
-			(void)record_uint(field.value, &number);
-	}
-	*filled_us = (int64_t)number;
-	return 0;
-}
-
-int
-store_put_origin(struct store *store, struct slice origin, const char **why)
-{
-	int code = store_meta_put(store, META_ORIGIN, origin);
-
-	return code == 0 ? 0 : store_fail(store, code, why);
-}
-
-int
-store_get_origin(struct store *store, struct slice *origin, const char **why)
-{
-	return store_get_record(store, META_ORIGIN, origin, why);
 }

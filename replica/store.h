@@ -20,7 +20,8 @@
 #include "replica/csn.h"
 #include "replica/layout.h"
 
-#define STORE_FOLDER_MODE 0750
+#define STORE_FOLDER_MODE   0750
+#define STORE_LISTENERS_MAX 2
 
 struct store;
 
@@ -66,9 +67,10 @@ int store_open(struct store **store, const char *path, size_t size_max,
 void store_free(struct store **store);
 void store_on_ambiguous(
     struct store *store, store_ambiguous *ambiguous, void *context);
-/* changed: NULL for nobody. It must not touch the store. */
+/* At most STORE_LISTENERS_MAX are told. They must not touch the store then. */
 void store_on_cell(
     struct store *store, store_cell_changed *changed, void *context);
+void store_off_cell(struct store *store, const void *context);
 
 int store_begin(struct store *store, const char **why);
 int store_commit(struct store *store, const char **why);
@@ -78,6 +80,15 @@ bool store_is_open(const struct store *store);
 bool store_is_full(const struct store *store);
 /* Frees what readers that died left behind; their number. */
 int store_check_readers(struct store *store);
+
+/*
+ * The shortcut of readers (shortcut.h) is made from what is committed, in
+ * steps of some milliseconds: whether there is reason to, and one step;
+ * *more: it goes on. After -1 it may be begun anew later. The store keeps it
+ * true by itself.
+ */
+bool store_wants_shortcut(const struct store *store);
+int store_make_shortcut(struct store *store, bool *more, const char **why);
 
 /*
  * All below need an open transaction. ids have LAYOUT_ID_SIZE octets.

@@ -304,8 +304,7 @@ open_keys(struct overlay *overlay, char *why, size_t size)
 		free(reason);
 		return -1;
 	}
-	passwords_set_scheme_keys(overlay->keys);
-	overlay->turns = turns_new();
+	scheme_set_keys(overlay->keys);
 	if (overlay->memory_size == 0)
 		return 0;
 	keys_random(overlay->memory_key, sizeof(overlay->memory_key));
@@ -352,17 +351,22 @@ failed:
 	return -1;
 }
 
-/* Who stands between us and the back end has less to say than who is before. */
+/*
+ * Who stands between us and the back end sees a write after us; who was
+ * configured later stands before us and sees it first.
+ */
 static bool
-is_behind_us(BackendDB *db, const struct overlay *overlay, const char *name)
+is_beside_us(
+    BackendDB *db, const struct overlay *overlay, const char *name, bool behind)
 {
 	slap_overinfo *info = (slap_overinfo *)(void *)db->bd_info;
-	bool found = false;
+	bool passed = false;
 
 	for (slap_overinst *each = info->oi_list; each; each = each->on_next) {
 		if (each->on_bi.bi_private == overlay)
-			found = true;
-		else if (found && strcmp(each->on_bi.bi_type, name) == 0)
+			passed = true;
+		else if (passed == behind &&
+			 strcmp(each->on_bi.bi_type, name) == 0)
 			return true;
 	}
 	return false;
@@ -379,11 +383,15 @@ check_surroundings(
 	}
 	if (!overlay->realm)
 		return 0;
-	if (is_behind_us(db, overlay, "ppolicy")) {
+	if (is_beside_us(db, overlay, "ppolicy", true)) {
 		(void)snprintf(why, size,
 		    "overlay ppolicy has to be configured after overlay postcell");
 		return -1;
 	}
+	if (is_beside_us(db, overlay, "accesslog", false))
+		overlay_log(
+		    "event=slow why=\"overlay accesslog is configured after "
+		    "overlay postcell: all writes wait while keys are made\"");
 	if (global_allows & SLAP_ALLOW_BIND_ANON_DN) {
 		(void)snprintf(why, size,
 		    "\"allow bind_anon_dn\" makes an empty password a good one");
@@ -401,6 +409,7 @@ overlay_open(struct overlay *overlay, BackendDB *db, char *why, size_t size)
 	    (overlay->realm && open_keys(overlay, why, size) < 0) ||
 	    (overlay->lockout_file && open_lockout(overlay, why, size) < 0))
 		return -1;
+	overlay->turns = turns_new();
 	overlay->names = overlay->check_names ? names_new() : NULL;
 	overlay->shown = overlay->show_servers ? shown_new() : NULL;
 	return 0;
@@ -410,7 +419,7 @@ void
 overlay_close(struct overlay *overlay)
 {
 	if (overlay->keys)
-		passwords_set_scheme_keys(NULL);
+		scheme_set_keys(NULL);
 	keys_free(&overlay->keys);
 	memory_free(&overlay->memory);
 	explicit_bzero(overlay->memory_key, sizeof(overlay->memory_key));

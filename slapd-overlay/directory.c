@@ -148,6 +148,28 @@ entry_first(Entry *entry, enum attribute which)
 	return values ? bv_slice(&values[0]) : slice_from("");
 }
 
+int
+entry_complete(Entry *entry)
+{
+	const char *text;
+	char *rest;
+	LDAPRDN rdn = NULL;
+	int code = ldap_bv2rdn_x(
+	    &entry->e_name, &rdn, &rest, LDAP_DN_FORMAT_LDAP, NULL);
+
+	for (int i = 0; code == LDAP_SUCCESS && rdn[i]; i++) {
+		AttributeDescription *description = NULL;
+
+		code = slap_bv2ad(&rdn[i]->la_attr, &description, &text);
+		if (code == LDAP_SUCCESS && !entry_values(entry, description))
+			code = attr_merge_normalize_one(
+			    entry, description, &rdn[i]->la_value, NULL);
+	}
+	if (rdn)
+		ldap_rdnfree_x(rdn, NULL);
+	return code;
+}
+
 struct slice
 entry_id(Entry *entry)
 {
@@ -374,6 +396,19 @@ mods_append(Modifications **list, Modifications *mod)
 	*list = mod;
 }
 
+void
+mods_soften(Modifications *mods)
+{
+	for (; mods; mods = mods->sml_next) {
+		if (!(mods->sml_flags & SLAP_MOD_INTERNAL))
+			continue;
+		if (mods->sml_op == LDAP_MOD_ADD)
+			mods->sml_op = SLAP_MOD_SOFTADD;
+		else if (mods->sml_op == LDAP_MOD_DELETE)
+			mods->sml_op = SLAP_MOD_SOFTDEL;
+	}
+}
+
 /* ---- clocks and log ---- */
 
 int64_t
@@ -406,14 +441,34 @@ overlay_log(const char *format, ...)
 	Debug(LDAP_DEBUG_ANY, "postcell: %s\n", line);
 }
 
-void
-overlay_log_dn(const char *event, struct berval *dn, const char *why)
+static struct buf
+make_line(const char *event, struct berval *dn, const char *why)
 {
 	struct buf line = buf_bounded(LOG_LINE_MAX - 32);
 
 	(void)buf_printf(&line, "event=%s dn=", event);
 	(void)buf_add_quoted(&line, bv_slice(dn));
 	(void)buf_printf(&line, " why=\"%s\"", why);
+	return line;
+}
+
+void
+overlay_log_dn(const char *event, struct berval *dn, const char *why)
+{
+	struct buf line = make_line(event, dn, why);
+
 	overlay_log("%s", buf_string(&line));
+	buf_free(&line);
+}
+
+void
+overlay_detail_dn(const char *event, struct berval *dn, const char *why)
+{
+	struct buf line;
+
+	if (!LogTest(LDAP_DEBUG_STATS2))
+		return;
+	line = make_line(event, dn, why);
+	Debug(LDAP_DEBUG_STATS2, "postcell: %s\n", buf_string(&line));
 	buf_free(&line);
 }

@@ -270,6 +270,16 @@ modify_host(Operation *op, SlapReply *rs, const struct cell *cell,
 	return SLAP_CB_CONTINUE;
 }
 
+bool
+hosts_concern(const Modifications *mods)
+{
+	for (; mods; mods = mods->sml_next)
+		if (mods->sml_desc == attribute(ATTRIBUTE_STATE) ||
+		    mods->sml_desc == attribute(ATTRIBUTE_WEIGHT))
+			return true;
+	return false;
+}
+
 int
 hosts_modify(Operation *op, SlapReply *rs, Entry *entry)
 {

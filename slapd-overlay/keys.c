@@ -34,6 +34,7 @@ struct keys {
 struct thread {
 	krb5_context context;
 	hdb_master_key master; /* NULL: none */
+	uint64_t derived;
 };
 
 static void
@@ -374,7 +375,7 @@ is_bounded(const Salt *salt)
 }
 
 static int
-derive(const struct keys *keys, krb5_context context, const Key *key,
+derive(const struct keys *keys, struct thread *thread, const Key *key,
     struct slice principal, struct slice uid, struct slice password,
     krb5_keyblock *made)
 {
@@ -389,13 +390,15 @@ derive(const struct keys *keys, krb5_context context, const Key *key,
 		salt.saltvalue = key->salt->salt;
 		if (key->salt->opaque)
 			opaque = *key->salt->opaque;
-	} else if (default_salt(keys, context, principal, uid, &salt) < 0) {
+	} else if (default_salt(keys, thread->context, principal, uid, &salt) <
+		   0) {
 		return -1;
 	}
-	code = krb5_string_to_key_data_salt_opaque(
-	    context, key->key.keytype, data_of(password), salt, opaque, made);
+	thread->derived++;
+	code = krb5_string_to_key_data_salt_opaque(thread->context,
+	    key->key.keytype, data_of(password), salt, opaque, made);
 	if (!key->salt)
-		krb5_free_salt(context, salt);
+		krb5_free_salt(thread->context, salt);
 	return code == 0 ? 0 : -1;
 }
 
@@ -427,8 +430,7 @@ keys_check_one(struct keys *keys, struct slice der, struct slice principal,
 				    thread->master) != 0))
 		goto done;
 	if (krb5_enctype_valid(thread->context, key.key.keytype) != 0 ||
-	    derive(keys, thread->context, &key, principal, uid, password,
-		&made) < 0)
+	    derive(keys, thread, &key, principal, uid, password, &made) < 0)
 		goto done;
 	verdict = compare(&made, &key.key);
 	krb5_free_keyblock_contents(thread->context, &made);
@@ -455,6 +457,26 @@ keys_check(struct keys *keys, const struct keyset *set, struct slice principal,
 	}
 	buf_wipe(&der);
 	return verdict;
+}
+
+uint64_t
+keys_derived(struct keys *keys)
+{
+	struct thread *thread = thread_get(keys);
+
+	return thread ? thread->derived : 0;
+}
+
+void
+keys_pretend(struct keys *keys, struct slice password)
+{
+	struct thread *thread = thread_get(keys);
+	const Key key = { .key = { .keytype = keys->enctypes[0] } };
+	krb5_keyblock made;
+
+	if (thread && derive(keys, thread, &key, slice_from(""),
+			  slice_from("nobody"), password, &made) == 0)
+		krb5_free_keyblock_contents(thread->context, &made);
 }
 
 /* ---- digests ---- */

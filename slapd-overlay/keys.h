@@ -64,6 +64,11 @@ enum keys_verdict keys_check(struct keys *keys, const struct keyset *set,
 enum keys_verdict keys_check_one(struct keys *keys, struct slice der,
     struct slice principal, struct slice uid, struct slice password);
 
+/* The work of a check, for nobody. */
+void keys_pretend(struct keys *keys, struct slice password);
+/* How many keys this thread has derived of passwords by now. */
+uint64_t keys_derived(struct keys *keys);
+
 /* A salted, sealed key of a password by itself: base64 of its DER. 0 or -1. */
 int keys_make_one(struct keys *keys, struct slice password, struct buf *out);
 

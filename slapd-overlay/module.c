@@ -68,17 +68,23 @@ on_modify(Operation *op, SlapReply *rs)
 {
 	static hook *const hooks[] = { hosts_modify, passwords_modify,
 		names_modify };
-
 	int code = SLAP_CB_CONTINUE;
 
 	if (directory_is_replicated(op)) {
 		passwords_soften(op->orm_modlist);
 		return SLAP_CB_CONTINUE;
 	}
-	if (!is_not_ours(op) && passwords_concern(op->orm_modlist))
+	if (directory_is_own(op))
+		return SLAP_CB_CONTINUE;
+	if (passwords_concern(op->orm_modlist) ||
+	    hosts_concern(op->orm_modlist))
 		code = turns_take(op, rs);
-	return code == SLAP_CB_CONTINUE ? run(op, rs, hooks, ARRAY_SIZE(hooks))
-					: answer(op, rs, code);
+	if (code != SLAP_CB_CONTINUE)
+		return answer(op, rs, code);
+	code = run(op, rs, hooks, ARRAY_SIZE(hooks));
+	if (code == SLAP_CB_CONTINUE)
+		mods_soften(op->orm_modlist);
+	return code;
 }
 
 static int
@@ -104,7 +110,9 @@ on_add(Operation *op, SlapReply *rs)
 
 	if (is_not_ours(op))
 		return SLAP_CB_CONTINUE;
-	code = hosts_add(op, rs);
+	code = entry_complete(op->ora_e);
+	if (code == LDAP_SUCCESS)
+		code = hosts_add(op, rs);
 	if (code == SLAP_CB_CONTINUE)
 		code = passwords_add(op, rs);
 	if (code == SLAP_CB_CONTINUE)
@@ -249,7 +257,7 @@ init_module(int argc, char *argv[])
 	postcell.on_bi.bi_operational = on_operational;
 	code = shown_register();
 	if (code == 0)
-		code = passwords_register_scheme();
+		code = scheme_register();
 	if (code == 0)
 		code = config_register();
 	if (code == 0) {

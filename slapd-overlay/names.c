@@ -150,16 +150,32 @@ hold_all(struct names *names, const struct given *given, size_t count,
 	return held;
 }
 
-static int
-release(Operation *op, SlapReply *rs)
+static void
+let_go(slap_callback *callback)
 {
-	slap_callback *callback = op->o_callback;
 	struct names *names = callback->sc_private;
 
-	(void)rs;
 	(void)pthread_mutex_lock(&names->mutex);
 	drop(names, callback);
 	(void)pthread_mutex_unlock(&names->mutex);
+}
+
+/* Before the client is told, lest the next it asks comes too early. */
+static int
+release(Operation *op, SlapReply *rs)
+{
+	if (rs->sr_type == REP_RESULT)
+		let_go(op->o_callback);
+	return SLAP_CB_CONTINUE;
+}
+
+static int
+forget(Operation *op, SlapReply *rs)
+{
+	slap_callback *callback = op->o_callback;
+
+	(void)rs;
+	let_go(callback);
 	op->o_callback = callback->sc_next;
 	op->o_tmpfree(callback, op->o_tmpmemctx);
 	return 0;
@@ -267,7 +283,8 @@ check(Operation *op, SlapReply *rs, const struct given *given, size_t count)
 	}
 	callback = op->o_tmpcalloc(1, sizeof(*callback), op->o_tmpmemctx);
 	callback->sc_private = names;
-	callback->sc_cleanup = release;
+	callback->sc_response = release;
+	callback->sc_cleanup = forget;
 	if (!hold_all(names, given, count, callback)) {
 		op->o_tmpfree(callback, op->o_tmpmemctx);
 		rs->sr_text = "a name is being given to another entry just now";

@@ -34,6 +34,7 @@
 #include "slapd-overlay/keys.h"
 #include "slapd-overlay/memory.h"
 
+#define SCHEME_TEXT "{K5KEY}"
 #define OVERLAY_ARC "2.25.275702770030886576173323315950797845956"
 
 struct names;
@@ -144,6 +145,10 @@ BerVarray entry_values(Entry *entry, AttributeDescription *description);
 /* The first value, borrowed; empty for none. */
 struct slice entry_first(Entry *entry, enum attribute which);
 
+/* Adds attributes of the RDN that a new entry lacks, as slapd itself does when
+ * it stores one. An LDAP result. */
+int entry_complete(Entry *entry);
+
 /* entryUUID as 16 octets, borrowed; empty for none. */
 struct slice entry_id(Entry *entry);
 
@@ -186,6 +191,12 @@ Modifications *mod_new(
     AttributeDescription *description, int kind, struct slice value);
 /* Puts it behind the last one. */
 void mods_append(Modifications **list, Modifications *mod);
+/*
+ * What the directory adds for itself and finds there already, or deletes and
+ * finds gone, is no error: since the entry was read another write may have
+ * overtaken. What a client asks for stays as it is.
+ */
+void mods_soften(Modifications *mods);
 
 /* Microseconds and milliseconds: UTC, and a clock that only goes on. */
 int64_t clock_us(void);
@@ -195,6 +206,8 @@ int64_t clock_ms(void);
 void overlay_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with the DN, escaped. */
 void overlay_log_dn(const char *event, struct berval *dn, const char *why);
+/* That at log level stats2 alone. */
+void overlay_detail_dn(const char *event, struct berval *dn, const char *why);
 
 /* ---- parts ---- */
 
@@ -207,6 +220,28 @@ void config_free(struct overlay *overlay);
 int overlay_open(
     struct overlay *overlay, BackendDB *db, char *why, size_t size);
 void overlay_close(struct overlay *overlay);
+
+/* standing.c: status, expiry and locks, the same at each door */
+enum standing_door {
+	STANDING_LOGIN,
+	STANDING_CHANGE /* of one's own password, which may have expired */
+};
+
+struct standing {
+	const char
+	    *why; /* NULL: the account may be used; static, for the log */
+	const char *said;    /* what the client may be told; the operation's */
+	int64_t forgiven_us; /* lib/lockout.h */
+};
+
+struct standing standing_find(
+    Operation *op, Entry *entry, enum standing_door door, int64_t now_us);
+/* Tells the whole cell that an account is locked. */
+void standing_lock(Operation *op, Entry *entry, int64_t now_us);
+
+/* hashes.c: what stands in userPassword and is no key of ours */
+enum keys_verdict hashes_check(
+    Operation *op, Entry *entry, struct berval *password);
 
 /* login.c: who may come in */
 int login_bind(Operation *op, SlapReply *rs);
@@ -225,12 +260,15 @@ void passwords_soften(Modifications *mods);
 int passwords_extended(Operation *op, SlapReply *rs);
 int passwords_modify(Operation *op, SlapReply *rs, Entry *entry);
 int passwords_add(Operation *op, SlapReply *rs);
-/* The keys of a password that was right, where a hash stood. */
-void passwords_migrate(Operation *op, Entry *entry, struct slice password);
-int passwords_register_scheme(void);
-void passwords_set_scheme_keys(struct keys *keys);
 
-/* turns.c: changes of one password come one after the other */
+/* migrate.c: the keys of a password that was right, where a hash stood */
+void migrate_hash(Operation *op, Entry *entry, struct slice password);
+
+/* scheme.c: {K5KEY}, a key in userPassword, as ppolicy's history has it */
+int scheme_register(void);
+void scheme_set_keys(struct keys *keys);
+
+/* turns.c: changes of one entry come one after the other */
 struct turns *turns_new(void);
 void turns_free(struct turns **turns);
 int turns_take(Operation *op, SlapReply *rs);
@@ -243,6 +281,8 @@ int names_add(Operation *op, SlapReply *rs);
 int names_rename(Operation *op, SlapReply *rs, Entry *entry);
 
 /* hosts.c: transitions, and who refers to whom */
+/* Whether a modify is about a wish. */
+bool hosts_concern(const Modifications *mods);
 int hosts_modify(Operation *op, SlapReply *rs, Entry *entry);
 int hosts_add(Operation *op, SlapReply *rs);
 int hosts_remove(Operation *op, SlapReply *rs, Entry *entry);

@@ -1,14 +1,10 @@
-#include "slapd-overlay/overlay.h"
+#include "slapd-overlay/made.h"
 
 #include <stdlib.h>
 
-#include "lib/base64.h"
 #include "lib/password.h"
-#include "lib/timestamp.h"
 
 #define SETS_MAX (KEYSET_VALUES_MAX * 2)
-
-static const char scheme_text[] = "{K5KEY}";
 
 bool
 passwords_managed(Entry *entry)
@@ -34,7 +30,7 @@ passwords_sets(Entry *entry, struct keyset *sets, size_t most)
 static bool
 is_key_text(struct slice value)
 {
-	return slice_starts_nocase(value, scheme_text);
+	return slice_starts_nocase(value, SCHEME_TEXT);
 }
 
 /* `{SCHEME}...` with a scheme that slapd knows: no password but a hash. */
@@ -49,99 +45,6 @@ is_hash(struct slice value)
 	memcpy(name, value.data, end + 1);
 	name[end + 1] = '\0';
 	return lutil_passwd_scheme(name) != 0;
-}
-
-/* ---- what is written ---- */
-
-/* A new password as it goes into the entry. Owned. */
-struct made {
-	struct buf keys;     /* the value of postcellKeys */
-	struct buf password; /* the value of userPassword */
-};
-
-static void
-made_free(struct made *made)
-{
-	buf_wipe(&made->keys);
-	buf_wipe(&made->password);
-}
-
-/* What stands in userPassword can be checked by itself: the first key. */
-static int
-make_text(struct made *made, const struct keyset *set)
-{
-	made->password = buf_bounded(KEYSET_SIZE_MAX);
-	buf_add_string(&made->password, scheme_text);
-	return buf_add_slice(&made->password, set->keys[0]);
-}
-
-static uint32_t
-old_kvno(Entry *entry)
-{
-	uint64_t number;
-
-	return slice_to_uint(entry_first(entry, ATTRIBUTE_OLD_KVNO),
-		   KEYSET_KVNO_MAX, &number) == 0
-		   ? (uint32_t)number
-		   : 0;
-}
-
-/*
- * Makes keys for the entry, which has these sets. `change` says what else is
- * to be done. 0; or -1 with *why (static text).
- */
-static int
-make(struct made *made, Operation *op, Entry *entry, const struct keyset *sets,
-    size_t count, struct slice password, struct keyset_change *change,
-    const char **why)
-{
-	const struct overlay *overlay = overlay_of(op);
-	struct buf store = buf_bounded(KEYSET_SIZE_MAX);
-	struct keyset set = { 0 };
-	int result = -1;
-
-	made->keys = buf_bounded(KEYSET_SIZE_MAX);
-	made->password = buf_bounded(0);
-	if (keyset_change_make(change, sets, count, old_kvno(entry), clock_us(),
-		overlay->ticket_life * TIMESTAMP_SECOND, why) < 0)
-		goto done;
-	if (keys_make(overlay->keys, entry_first(entry, ATTRIBUTE_PRINCIPAL),
-		entry_first(entry, ATTRIBUTE_UID), password, &set, &store,
-		why) < 0)
-		goto done;
-	set.time_us = change->time_us;
-	set.kvno = change->kvno;
-	*why = "keys are too long";
-	if (keyset_format(&made->keys, &set) == 0)
-		result = make_text(made, &set);
-done:
-	buf_wipe(&store);
-	return result;
-}
-
-/* Deletes, by value, all that stands in userPassword. */
-static void
-append_deletions(Modifications **mods, Entry *entry)
-{
-	BerVarray values = entry_values(entry, attribute_password());
-
-	for (size_t i = 0; values && values[i].bv_val; i++)
-		mods_append(mods, mod_new(attribute_password(), LDAP_MOD_DELETE,
-				      bv_slice(&values[i])));
-}
-
-static void
-append_keys(Modifications **mods, Entry *entry, const struct made *made,
-    const struct keyset *sets, size_t superseded)
-{
-	AttributeDescription *keys = attribute(ATTRIBUTE_KEYS);
-
-	if (!entry_is(entry, CLASS_LOGIN))
-		mods_append(mods, mod_new(attribute_class(), LDAP_MOD_ADD,
-				      class_name(CLASS_LOGIN)));
-	mods_append(mods, mod_new(keys, LDAP_MOD_ADD, buf_slice(&made->keys)));
-	for (size_t i = 0; i < superseded; i++)
-		mods_append(mods, mod_new(keys, LDAP_MOD_DELETE, sets[i].text));
 }
 
 /* ---- modify ---- */
@@ -290,6 +193,22 @@ check_deletions(Operation *op, Entry *entry, const char **text)
 	return LDAP_SUCCESS;
 }
 
+/* A session may be older than the reason for which nobody would get in now. */
+static int
+check_own(Operation *op, Entry *entry, const char **text)
+{
+	struct standing standing;
+
+	if (!dn_match(&op->o_ndn, &entry->e_nname))
+		return LDAP_SUCCESS;
+	standing = standing_find(op, entry, STANDING_CHANGE, clock_us());
+	if (!standing.why)
+		return LDAP_SUCCESS;
+	overlay_log_dn("refused", &entry->e_name, standing.why);
+	*text = standing.said ? standing.said : standing.why;
+	return LDAP_INSUFFICIENT_ACCESS;
+}
+
 /* LDAP_SUCCESS when the modify may go on to have keys made. */
 static int
 judge(const struct asked *asked, Operation *op, Entry *entry, bool has_keys,
@@ -370,7 +289,7 @@ put_deletions(Operation *op, Entry *entry)
 {
 	Modifications *mods = NULL;
 
-	append_deletions(&mods, entry);
+	made_append_deletions(&mods, entry);
 	if (!mods)
 		return;
 	mods_append(&mods, op->orm_modlist);
@@ -385,12 +304,12 @@ change(Operation *op, Entry *entry, const struct asked *asked,
 	int code = LDAP_OTHER;
 	struct made made;
 
-	if (make(&made, op, entry, sets, count, asked->password, &step, text) ==
-	    0) {
+	if (made_make(&made, op, entry, sets, count, asked->password, &step,
+		text) == 0) {
 		drop_passwords(&op->orm_modlist, asked->added);
 		put_deletions(op, entry);
 		rewrite(asked->added, buf_slice(&made.password));
-		append_keys(
+		made_append_keys(
 		    &op->orm_modlist, entry, &made, sets, step.superseded);
 		code = SLAP_CB_CONTINUE;
 	}
@@ -413,12 +332,8 @@ follow_keys(Operation *op, Entry *entry, const struct asked *asked)
 		mods_append(
 		    &op->orm_modlist, mod_new(attribute_class(), LDAP_MOD_ADD,
 					  class_name(CLASS_LOGIN)));
-	if (make_text(&made, &set) == 0) {
-		append_deletions(&op->orm_modlist, entry);
-		mods_append(&op->orm_modlist,
-		    mod_new(attribute_password(), LDAP_MOD_ADD,
-			buf_slice(&made.password)));
-	}
+	if (made_text(&made, &set) == 0)
+		made_append_text(&op->orm_modlist, entry, &made);
 	made_free(&made);
 	return SLAP_CB_CONTINUE;
 }
@@ -435,6 +350,8 @@ passwords_modify(Operation *op, SlapReply *rs, Entry *entry)
 	if (!overlay->keys || !passwords_managed(entry))
 		return SLAP_CB_CONTINUE;
 	code = read_asked(&asked, op, &rs->sr_text);
+	if (code == LDAP_SUCCESS && (asked.changes || asked.raw_keys))
+		code = check_own(op, entry, &rs->sr_text);
 	if (code != LDAP_SUCCESS)
 		return code;
 	if (asked.replaces_keys) {
@@ -520,7 +437,7 @@ add_with_keys(Entry *entry, const char **text)
 	}
 	/* A service has keys and no password. */
 	if (!entry_is(entry, CLASS_PRINCIPAL) &&
-	    make_text(&made, &newest) == 0) {
+	    made_text(&made, &newest) == 0) {
 		value =
 		    (struct berval){ made.password.size, made.password.data };
 		(void)attr_delete(&entry->e_attrs, attribute_password());
@@ -546,7 +463,7 @@ add_with_password(
 			*text = "an account has one password";
 		return LDAP_CONSTRAINT_VIOLATION;
 	}
-	if (make(&made, op, entry, NULL, 0, bv_slice(&values[0]), &step,
+	if (made_make(&made, op, entry, NULL, 0, bv_slice(&values[0]), &step,
 		text) == 0) {
 		value =
 		    (struct berval){ made.password.size, made.password.data };
@@ -587,117 +504,4 @@ passwords_add(Operation *op, SlapReply *rs)
 		entry->e_ocflags = 0;
 	}
 	return code;
-}
-
-/* ---- migration ---- */
-
-/*
- * It is no change of the password, so ppolicy, which takes it for one, must
- * neither ask for a new one nor count its age anew: what it finds written
- * already it leaves alone.
- */
-static void
-append_policy(Modifications **mods, Operation *op, Entry *entry)
-{
-	struct slice changed = entry_first(entry, ATTRIBUTE_PWD_CHANGED);
-	struct slice reset = entry_first(entry, ATTRIBUTE_PWD_RESET);
-
-	if (!directory_has_overlay(op, "ppolicy"))
-		return;
-	if (changed.size > 0)
-		mods_append(mods, mod_new(attribute(ATTRIBUTE_PWD_CHANGED),
-				      LDAP_MOD_REPLACE, changed));
-	if (attribute(ATTRIBUTE_PWD_RESET))
-		mods_append(mods,
-		    mod_new(attribute(ATTRIBUTE_PWD_RESET), LDAP_MOD_REPLACE,
-			reset.size > 0 ? reset : slice_from("FALSE")));
-}
-
-void
-passwords_migrate(Operation *op, Entry *entry, struct slice password)
-{
-	struct keyset_change step;
-	Modifications *mods = NULL;
-	struct made made;
-	const char *why;
-
-	if (make(&made, op, entry, NULL, 0, password, &step, &why) < 0) {
-		overlay_log_dn("migration_failed", &entry->e_name, why);
-		made_free(&made);
-		return;
-	}
-	append_deletions(&mods, entry);
-	mods_append(&mods, mod_new(attribute_password(), LDAP_MOD_ADD,
-			       buf_slice(&made.password)));
-	append_keys(&mods, entry, &made, NULL, 0);
-	append_policy(&mods, op, entry);
-	/* Two first binds at one moment: the second finds no hash to delete. */
-	if (directory_modify(op, &entry->e_name, &entry->e_nname, mods) ==
-	    LDAP_SUCCESS)
-		overlay_log_dn("migrated", &entry->e_name,
-		    "keys were made at a bind by a hash");
-	made_free(&made);
-}
-
-/* ---- the scheme ---- */
-
-/* slapd asks for it without saying for which database. */
-static struct keys *scheme_keys;
-
-void
-passwords_set_scheme_keys(struct keys *keys)
-{
-	scheme_keys = keys;
-}
-
-static int
-check_scheme(const struct berval *scheme, const struct berval *stored,
-    const struct berval *password, const char **text)
-{
-	struct buf der = buf_bounded(KEYSET_KEY_MAX);
-	int code = LUTIL_PASSWD_ERR;
-
-	(void)scheme;
-	(void)text;
-	if (scheme_keys &&
-	    !password_fault(bv_slice(password), PASSWORD_SIZE_BOUND) &&
-	    base64_decode(&der, bv_slice(stored)) == 0 &&
-	    keys_check_one(scheme_keys, buf_slice(&der), slice_from(""),
-		slice_from("-"), bv_slice(password)) == KEYS_RIGHT)
-		code = LUTIL_PASSWD_OK;
-	buf_wipe(&der);
-	return code;
-}
-
-static int
-hash_scheme(const struct berval *scheme, const struct berval *password,
-    struct berval *hash, const char **text)
-{
-	struct buf value = buf_bounded(KEYSET_SIZE_MAX);
-	struct berval made;
-	int code = LUTIL_PASSWD_ERR;
-
-	(void)scheme;
-	*text = "no key can be made of the password";
-	buf_add_string(&value, scheme_text);
-	if (scheme_keys &&
-	    !password_fault(bv_slice(password), PASSWORD_SIZE_BOUND) &&
-	    keys_make_one(scheme_keys, bv_slice(password), &value) == 0) {
-		made = (struct berval){ value.size, value.data };
-		ber_dupbv(hash, &made);
-		*text = NULL;
-		code = LUTIL_PASSWD_OK;
-	}
-	buf_wipe(&value);
-	return code;
-}
-
-int
-passwords_register_scheme(void)
-{
-	static char name[sizeof(scheme_text)];
-	static struct berval scheme = { sizeof(name) - 1, name };
-
-	memcpy(name, scheme_text, sizeof(name));
-	return lutil_passwd_add(&scheme, check_scheme, hash_scheme);
 }

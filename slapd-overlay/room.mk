@@ -15,7 +15,8 @@ SLAPD_HEADERS ?= build/slapd-headers
 ifeq ($(SLAPD_OVERLAY)$(SAN),yes)
 MODULES += postcell.so
 postcell.so_SOURCES := $(addprefix slapd-overlay/,module.c config.c directory.c \
-	hosts.c login.c map.c names.c passwords.c shown.c turns.c)
+	hashes.c hosts.c login.c made.c map.c migrate.c names.c passwords.c scheme.c \
+	shown.c standing.c turns.c)
 postcell.so_USES := libpostcell-keys libpostcell
 postcell.so_PACKAGES := $(libpostcell-keys_PACKAGES) $(libpostcell_PACKAGES)
 postcell.so_LIBS := $(heimdal_LIBS)

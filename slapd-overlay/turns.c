@@ -8,9 +8,9 @@
 #define WAIT_MAX 10 /* s */
 
 /*
- * Changes of one account's password take turns: a change is made of what stands
- * in the entry, and the next one needs to see what it left. Others than
- * passwords do not wait.
+ * Changes of one account's password, and of one host's wish, take turns: a
+ * change is made of what stands in the entry, and the next one needs to see
+ * what it left. Other changes do not wait.
  */
 struct turn {
 	TAILQ_ENTRY(turn) link;
@@ -130,7 +130,7 @@ turns_take(Operation *op, SlapReply *rs)
 	memcpy(turn->ndn, op->o_req_ndn.bv_val, size);
 	if (!take(turns, turn)) {
 		free(turn);
-		rs->sr_text = "the password is being changed by others";
+		rs->sr_text = "the entry is being changed by others";
 		return LDAP_BUSY;
 	}
 	holding = op->o_tmpcalloc(1, sizeof(*holding), op->o_tmpmemctx);

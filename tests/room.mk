@@ -1,6 +1,7 @@
 # Every tests/ROOM/NAME_test.c is a cmocka program of its own. It is linked with
 # its room's library; a room may name more in ROOM_TEST_USES, ROOM_TEST_PACKAGES,
-# ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES.
+# ROOM_TEST_LIBS, and sources that its programs share in ROOM_TEST_SOURCES; one
+# program in tests/ROOM/NAME_test_MORE, _MORE_USES and _MORE_LIBS.
 unit_sources := $(sort $(wildcard tests/*/*_test.c))
 unit_programs := $(patsubst %.c,%,$(unit_sources))
 lib_TEST_USES := libpostcell
@@ -19,6 +20,9 @@ TESTS += tests/simulator/simulator
 tests/scenarios/delegate_SOURCES := tests/scenarios/delegate.c
 tests/scenarios/delegate_PACKAGES := heimdal-krb5
 tests/scenarios/delegate_LIBS := -lasn1
+tests/scenarios/rogue_SOURCES := tests/scenarios/rogue.c
+tests/scenarios/rogue_PACKAGES := heimdal-krb5
+tests/scenarios/rogue_LIBS := -lasn1
 # The options of a module that has no command line.
 tests/kdc-plugin/describe_SOURCES := tests/kdc-plugin/describe.c
 tests/kdc-plugin/describe_USES := $(kdc-plugin_TEST_USES)
@@ -27,22 +31,39 @@ tests/kdc-plugin/describe_LIBS := $(kdc-plugin_TEST_LIBS)
 tests/kdc-plugin/administer_SOURCES := tests/kdc-plugin/administer.c
 tests/kdc-plugin/administer_PACKAGES := heimdal-krb5
 tests/kdc-plugin/administer_LIBS := -lhdb
-scenario_programs := tests/scenarios/delegate tests/kdc-plugin/describe \
-	tests/kdc-plugin/administer
+scenario_programs := tests/scenarios/delegate tests/scenarios/rogue tests/kdc-plugin/describe \
+	tests/kdc-plugin/administer tests/bench/asreq
 TESTS += $(scenario_programs)
 
 # tests/fuzz: each NAME_test.c runs the files of tests/fuzz/corpus/NAME, and
-# `make fuzz-NAME` lets libFuzzer look for more of them for FUZZ_TIME seconds.
+# `make fuzz` has libFuzzer look for more of them (tools/fuzz).
 fuzz_TEST_SOURCES := tests/fuzz/machine.c $(if $(FUZZ),,tests/fuzz/replay.c)
 fuzz_TEST_USES := libpostcell-proxy libpostcell-replica-daemon libpostcell-zones $(filter-out libpostcell-proxy,$(postcell-proxyd_USES))
 fuzz_TEST_PACKAGES := $(sort $(postcell-proxyd_PACKAGES) $(libpostcell-replica-daemon_PACKAGES) $(libpostcell-zones_PACKAGES))
+fuzz_TEST_LIBS := $(postcell-proxyd_LIBS)
+# Those that play whole sessions: connections to servers are theirs.
+stage_sources := $(addprefix tests/fuzz/,script.c stage.c stage_clock.c stage_peer.c stage_world.c)
+stage_LIBS := -Wl,--wrap=connect_next
+tests/fuzz/delivery_test_MORE := $(stage_sources) tests/fuzz/mail_hub.c tests/fuzz/mail_server.c
+tests/fuzz/delivery_test_MORE_LIBS := $(stage_LIBS)
+tests/fuzz/session_test_MORE := $(stage_sources) tests/fuzz/login_server.c
+tests/fuzz/session_test_MORE_LIBS := $(stage_LIBS) \
+	$(addprefix -Wl$(comma)--wrap=,front_input stream_fill session_begin_relay)
+tests/fuzz/ask_test_MORE := $(stage_sources) tests/fuzz/login_server.c
+tests/fuzz/ask_test_MORE_LIBS := $(stage_LIBS)
+tests/fuzz/table_test_MORE_USES := libpostcell-ctl
+tests/fuzz/keys_test_MORE_USES := libpostcell-keys
+tests/fuzz/keys_test_MORE_LIBS := $(heimdal_LIBS)
+tests/fuzz/principal_test_MORE_USES := libpostcell-kdc
+tests/fuzz/principal_test_MORE_LIBS := $(postcell_hdb.so_LIBS)
 FUZZ_TIME ?= 60
+fuzz_CC ?= clang
 
 define unit
-$(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES)
-$(1)_USES := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
+$(1)_SOURCES := $(1).c $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_SOURCES) $$($(1)_MORE)
+$(1)_USES := $$($(1)_MORE_USES) $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_USES)
 $(1)_PACKAGES := cmocka $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_PACKAGES)
-$(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS)
+$(1)_LIBS := $$($(patsubst tests/%/,%,$(dir $(1)))_TEST_LIBS) $$($(1)_MORE_LIBS)
 endef
 $(foreach name,$(unit_programs),$(eval $(call unit,$(name))))
 TESTS += $(unit_programs)
@@ -60,13 +81,16 @@ check-dialogues: all
 check-scenarios: all $(patsubst %,$(BUILD)/%,$(scenario_programs))
 	tools/check --build $(BUILD) scenarios
 
-.PHONY: fuzz-%
-fuzz-%: tests/fuzz/%_test.c
+# make fuzz: all targets, FUZZ_TIME seconds each, two at a time; FUZZ_ONLY="NAME ...":
+# these. make fuzz-NAME: one.
+fuzz_names := $(if $(FUZZ_ONLY),$(FUZZ_ONLY),$(patsubst tests/fuzz/%_test.c,%,$(sort $(wildcard tests/fuzz/*_test.c))))
+.PHONY: fuzz
+fuzz:
 	@tools/bootstrap build lint
-	@mkdir -p build-fuzz/corpus/$*
-	$(MAKE) CC=clang BUILD=build-fuzz SAN=address,undefined FUZZ=1 DEV= \
+	$(MAKE) CC="$(fuzz_CC)" BUILD=build-fuzz SAN=address,undefined FUZZ=1 DEV= \
 		CFLAGS='-g -fsanitize=fuzzer-no-link' LDFLAGS=-fsanitize=fuzzer \
-		build-fuzz/tests/fuzz/$*_test
-	build-fuzz/tests/fuzz/$*_test -max_total_time=$(FUZZ_TIME) -timeout=10 \
-		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$* tests/fuzz/corpus/$*
+		$(fuzz_names:%=build-fuzz/tests/fuzz/%_test)
+	tools/fuzz --build build-fuzz --time $(FUZZ_TIME) $(fuzz_names)
+fuzz-%: tests/fuzz/%_test.c
+	@$(MAKE) --no-print-directory fuzz FUZZ_ONLY=$*
 include tests/bench/room.mk

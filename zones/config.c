@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "lib/base64.h"
+#include "lib/endpoint.h"
 #include "lib/name.h"
-#include "zones/endpoint.h"
 
 #define CONFIG_DAY         86400
 #define CONFIG_SECRET_SIZE 512

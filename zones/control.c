@@ -15,9 +15,9 @@
 #include <event2/listener.h>
 #include <jansson.h>
 
+#include "lib/endpoint.h"
 #include "lib/timestamp.h"
 #include "replica/clock.h"
-#include "zones/endpoint.h"
 
 #define CONTROL_QUESTION_SIZE 64
 #define CONTROL_TEXT_MAX      (8 << 20)

@@ -10,8 +10,8 @@
 
 #include <event2/event.h>
 
+#include "lib/endpoint.h"
 #include "lib/slice.h"
-#include "zones/endpoint.h"
 
 struct exchange;
 

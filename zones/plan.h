@@ -33,9 +33,9 @@
 
 #include <stdint.h>
 
+#include "daemon/addresses.h"
 #include "lib/buf.h"
 #include "lib/cell.h"
-#include "zones/addresses.h"
 #include "zones/config.h"
 #include "zones/rrsets.h"
 #include "zones/scope.h"

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/endpoint.h"
 #include "lib/timestamp.h"
 #include "replica/clock.h"
-#include "zones/endpoint.h"
 #include "zones/exchange.h"
 #include "zones/update.h"
 

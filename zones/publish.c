@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/lookup.h"
 #include "lib/timestamp.h"
 #include "replica/clock.h"
 #include "replica/reader.h"
 #include "zones/epoch.h"
-#include "zones/lookup.h"
 #include "zones/primary.h"
 #include "zones/tlsa.h"
 #include "zones/zonefile.h"

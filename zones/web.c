@@ -10,8 +10,8 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 
+#include "lib/endpoint.h"
 #include "zones/autoconfig.h"
-#include "zones/endpoint.h"
 #include "zones/web_request.h"
 
 #define WEB_TIMEOUT      10 /* s for one connection */

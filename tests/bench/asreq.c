@@ -2,9 +2,14 @@
  * asreq: how many tickets by password a KDC gives out.
  *
  *   asreq ADDRESS PORT REALM PASSWORD USERS SECONDS
+ *   asreq newest ADDRESS PORT REALM USER KVNO
  *
  * Asks for users user0 to userUSERS-1 in turn, WINDOW requests under way at a
  * time; prints replies a second, and how many were no tickets.
+ *
+ * With "newest" it prints "ready", asks for one user, without a password, until
+ * a ticket comes that is sealed by the key of that version or a later one, and
+ * prints when that was, in seconds since 1970.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -19,11 +24,13 @@
 
 #include <krb5.h>
 
-#define WINDOW      16
-#define SECONDS_MAX 3600
-#define USERS_MAX   10000
-#define SILENCE_MS  1000
-#define AS_REP      0x6b /* APPLICATION 11 */
+#define WINDOW        16
+#define SECONDS_MAX   3600
+#define USERS_MAX     10000
+#define SILENCE_MS    1000
+#define AWAIT_SECONDS 20
+#define PAUSE_US      500
+#define TICKET        0x6b /* APPLICATION 11 */
 
 static krb5_context context;
 
@@ -75,8 +82,10 @@ make_timestamp(krb5_principal user, const char *password)
 	return out;
 }
 
+/* Of who knows the password, or of anybody where it is NULL. */
 static krb5_data
-make_request(char *realm, unsigned number, const char *password)
+make_request(
+    char *realm, const char *name, unsigned nonce, const char *password)
 {
 	krb5_principal user, server;
 	AS_REQ request = { .pvno = 5, .msg_type = krb_as_req };
@@ -85,23 +94,23 @@ make_request(char *realm, unsigned number, const char *password)
 	ENCTYPE etype = (ENCTYPE)KRB5_ENCTYPE_AES256_CTS_HMAC_SHA1_96;
 	KerberosTime till = time(NULL) + 3600;
 	krb5_data out;
-	char name[32];
 	size_t size;
 	int code;
 
-	(void)snprintf(name, sizeof(name), "user%u", number);
 	must(krb5_make_principal(context, &user, realm, name, NULL), name);
 	must(
 	    krb5_make_principal(context, &server, realm, "krbtgt", realm, NULL),
 	    "krbtgt");
-	stamp.padata_value = make_timestamp(user, password);
-	must(add_METHOD_DATA(&padata, &stamp), "padata");
-	request.padata = &padata;
+	if (password)
+		stamp.padata_value = make_timestamp(user, password);
+	if (stamp.padata_value.data)
+		must(add_METHOD_DATA(&padata, &stamp), "padata");
+	request.padata = padata.len > 0 ? &padata : NULL;
 	request.req_body.cname = &user->name;
 	request.req_body.realm = realm;
 	request.req_body.sname = &server->name;
 	request.req_body.till = &till;
-	request.req_body.nonce = (krb5int32)number + 1;
+	request.req_body.nonce = (krb5int32)nonce;
 	request.req_body.etype.len = 1;
 	request.req_body.etype.val = &etype;
 	ASN1_MALLOC_ENCODE(AS_REQ, out.data, out.length, &request, &size, code);
@@ -119,14 +128,89 @@ number(const char *text, unsigned long max)
 	return *text == '\0' || *rest != '\0' || value > max ? 0 : value;
 }
 
+static int
+open_socket(const char *host, const char *port_text)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	uint16_t port = (uint16_t)number(port_text, UINT16_MAX);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (port == 0)
+		errx(64, "%s is no port", port_text);
+	address.sin_port = htons(port);
+	(void)inet_pton(AF_INET, host, &address.sin_addr);
+	if (fd < 0 ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		err(1, "%s", host);
+	return fd;
+}
+
+/* The version of the key that seals the reply; 0 for what is no ticket. */
+static unsigned
+version_of(const unsigned char *octets, size_t size)
+{
+	unsigned version = 0;
+	AS_REP reply;
+	size_t used;
+
+	if (decode_AS_REP(octets, size, &reply, &used) != 0)
+		return 0;
+	if (reply.enc_part.kvno)
+		version = (unsigned)*reply.enc_part.kvno;
+	free_AS_REP(&reply);
+	return version;
+}
+
+static int
+await_newest(char **words)
+{
+	int fd = open_socket(words[0], words[1]);
+	krb5_data request = make_request(words[2], words[3], 1, NULL);
+	unsigned long wanted = number(words[4], INT32_MAX);
+	double end = now() + AWAIT_SECONDS;
+	unsigned char reply[65536];
+	struct timespec time;
+	ssize_t size;
+
+	(void)puts("ready");
+	(void)fflush(stdout);
+	while (now() < end) {
+		struct pollfd wait = { fd, POLLIN, 0 };
+
+		(void)send(fd, request.data, request.length, 0);
+		if (poll(&wait, 1, SILENCE_MS) != 1)
+			continue;
+		size = recv(fd, reply, sizeof(reply), 0);
+		if (size > 0 && version_of(reply, (size_t)size) >= wanted) {
+			(void)clock_gettime(CLOCK_REALTIME, &time);
+			printf("%lld.%06ld\n", (long long)time.tv_sec,
+			    time.tv_nsec / 1000);
+			(void)close(fd);
+			return 0;
+		}
+		(void)usleep(PAUSE_US);
+	}
+	errx(1, "no such ticket within %d s", AWAIT_SECONDS);
+}
+
+static void
+make_requests(
+    krb5_data *requests, char *realm, unsigned users, const char *password)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < users; i++) {
+		(void)snprintf(name, sizeof(name), "user%u", i);
+		requests[i] = make_request(realm, name, i + 1, password);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET };
 	krb5_data requests[USERS_MAX];
 	unsigned users, next = 0;
 	unsigned long seconds;
-	uint16_t port;
 	unsigned long replies = 0, faults = 0, lost = 0;
 	unsigned char reply[65536];
 	double begin, end;
@@ -134,20 +218,15 @@ main(int argc, char **argv)
 
 	if (argc != 7 || krb5_init_context(&context) != 0)
 		errx(64, "ADDRESS PORT REALM PASSWORD USERS SECONDS");
+	if (strcmp(argv[1], "newest") == 0)
+		return await_newest(argv + 2);
 	users = (unsigned)number(argv[5], USERS_MAX);
-	port = (uint16_t)number(argv[2], UINT16_MAX);
 	seconds = number(argv[6], SECONDS_MAX);
-	if (users == 0 || port == 0 || seconds == 0)
-		errx(64, "a port, 1 to %d users, 1 to %d seconds", USERS_MAX,
+	if (users == 0 || seconds == 0)
+		errx(64, "1 to %d users, 1 to %d seconds", USERS_MAX,
 		    SECONDS_MAX);
-	for (unsigned i = 0; i < users; i++)
-		requests[i] = make_request(argv[3], i, argv[4]);
-	address.sin_port = htons(port);
-	(void)inet_pton(AF_INET, argv[1], &address.sin_addr);
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (fd < 0 ||
-	    connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		err(1, "%s", argv[1]);
+	make_requests(requests, argv[3], users, argv[4]);
+	fd = open_socket(argv[1], argv[2]);
 	begin = now();
 	end = begin + (double)seconds;
 	for (int i = 0; i < WINDOW; i++, next = (next + 1) % users)
@@ -158,7 +237,7 @@ main(int argc, char **argv)
 		if (poll(&wait, 1, SILENCE_MS) != 1)
 			lost++;
 		else if (recv(fd, reply, sizeof(reply), 0) > 0)
-			*(reply[0] == AS_REP ? &replies : &faults) += 1;
+			*(reply[0] == TICKET ? &replies : &faults) += 1;
 		(void)send(fd, requests[next].data, requests[next].length, 0);
 		next = (next + 1) % users;
 	}

@@ -109,6 +109,7 @@ def measure(build, address, accounts):
                 row["load_cpu_s"] = replica.cpu_seconds(replicad.process.pid)
                 row["load_slapd_cpu_s"] = directory.cpu() - cpu
                 row["peak_mib"] = replicad.peak / 1024
+                replicad.wait_shortcut()
                 row["file_mib"] = replicad.file_mib()
             finally:
                 replicad.stop()

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from peers import PROXY_CORE, run_pinned
+from peers import PROXY_CORE, run_pinned, wait_until
 
 FILL_TIME = 900  # s, for 10^6 accounts on a busy machine
 
@@ -53,7 +53,8 @@ class Replicad:
         self.path = self.folder / "replica"
         conf = self.folder / "replicad.conf"
         conf.write_text(f'replica = "{self.path}"\nuser = ""\n'
-                        f'map_size_max = 4096\nprune_max = 100\n{source}')
+                        f'map_size_max = 4096\nprune_max = 100\n'
+                        f'log_level = debug\n{source}')
         self.log = open(self.folder / "log", "ab")
         self.begun = time.monotonic()
         self.peak = 0
@@ -81,6 +82,12 @@ class Replicad:
                 return
             time.sleep(0.02)
         raise SystemExit(f"bench: the replica was not filled in {FILL_TIME} s")
+
+    def wait_shortcut(self):
+        """Until look-ups are as fast as they get."""
+        log = self.folder / "log"
+        wait_until(lambda: b"event=shortcut " in log.read_bytes(),
+                   "the shortcut")
 
     def file_mib(self):
         return sum(path.stat().st_blocks * 512
@@ -121,6 +128,7 @@ def measure_size(build, folder, accounts):
         row["refresh_s"] = time.monotonic() - begun
         row["refresh_cpu_s"] = cpu_seconds(replicad.process.pid) - cpu
         row["refresh_peak_mib"] = replicad.peak / 1024
+        replicad.wait_shortcut()
         row["file_mib"] = replicad.file_mib()
         row["lookup_ns"] = bench_program(build, "lookup", replicad.path,
                                          accounts)["ns"]

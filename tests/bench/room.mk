@@ -13,7 +13,8 @@ PEERS ?=
 BENCH_NET ?= 127.0.100
 
 bench_programs := tests/bench/asreq tests/bench/sink tests/bench/load tests/bench/replica_bench
-TESTS += $(bench_programs)
+# Scenarios measure with some of them.
+TESTS += $(filter-out $(scenario_programs),$(bench_programs))
 tests/bench/sink_SOURCES := tests/bench/sink.c
 tests/bench/load_SOURCES := tests/bench/load.c
 tests/bench/load_PACKAGES := openssl
@@ -25,7 +26,11 @@ tests/bench/asreq_SOURCES := tests/bench/asreq.c
 tests/bench/asreq_PACKAGES := heimdal-krb5
 tests/bench/asreq_LIBS := -lasn1
 
-.PHONY: bench bench-kdc
+.PHONY: bench bench-kdc bench-gssapi
+# Logins by ticket beside those by password.
+bench-gssapi: all
+	tools/bootstrap build cell check
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/tickets.py
 # Tickets by our back end and by Heimdal's own.
 bench-kdc: $(BUILD)/tests/bench/asreq all
 	tools/bootstrap build cell

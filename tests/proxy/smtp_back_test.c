@@ -13,6 +13,10 @@
 #define X        "+2B+2B+2B+2B+2B+2B+2B+2B+2B+2B"
 #define XPLUSSES X X X X X X X X X X X X X X X
 
+/* The 150 of them in base64. */
+#define PLUS   "KysrKysrKysrKysrKysrKysrKysrKysrKysrKysr"
+#define BASE64 PLUS PLUS PLUS PLUS PLUS
+
 enum {
 	BOB,
 	START,
@@ -22,7 +26,8 @@ enum {
 	LONG,
 	ENDLESS,
 	LEARN,
-	SCRAM
+	SCRAM,
+	TOKEN
 };
 
 static const struct back_login logins[] = {
@@ -58,6 +63,11 @@ static const struct back_login logins[] = {
 	    .password = "",
 	    .mechanism = SASL_SCRAM_SHA_1,
 	    .message = "n,,n=bob,r=x" },
+	[TOKEN] = { .authorise = "",
+	    .user = "bob",
+	    .password = "",
+	    .mechanism = SASL_XOAUTH2,
+	    .message = PLUSSES PLUSSES PLUSSES },
 	[LEARN] = { .authorise = "",
 	    .user = "",
 	    .password = "",
@@ -79,6 +89,7 @@ static const struct back_login logins[] = {
 	"HELO=me.example.org SESSION=s1 TTL=4\r\n"
 #define IN      "[ACCEPTED |235 2.7.0 in]"
 #define OK      "235 2.7.0 in\r\n"
+#define TOKENS  "250-mbox\r\n250 AUTH XOAUTH2\r\n"
 #define NO_AUTH "[BROKEN back end does not offer the mechanism]"
 
 static const struct back_row rows[] = {
@@ -163,6 +174,17 @@ static const struct back_row rows[] = {
 	    "AUTH SCRAM-SHA-1 biwsbj1ib2Iscj14\r\n[CHALLENGE c]YW5zd2Vy\r\n"
 	    "[REFUSED 535 no]" },
 	{ SCRAM, TEXT(HI CAN), EHLO NO_AUTH },
+	/* What is too long for a command follows it, RFC 4954 section 4. */
+	{ TOKEN, TEXT(HI TOKENS "334 \r\n" OK),
+	    EHLO "AUTH XOAUTH2\r\n" BASE64 BASE64 BASE64 "\r\n" IN },
+	{ TOKEN, TEXT(HI TOKENS "334 \r\n334 Yw==\r\n235 in\r\n"),
+	    EHLO "AUTH XOAUTH2\r\n" BASE64 BASE64 BASE64
+		 "\r\n[CHALLENGE c]YW5zd2Vy\r\n[ACCEPTED |235 in]" },
+	{ TOKEN, TEXT(HI TOKENS "535 no\r\n"),
+	    EHLO "AUTH XOAUTH2\r\n[REFUSED 535 no]" },
+	{ TOKEN, TEXT(HI TOKENS OK),
+	    EHLO "AUTH XOAUTH2\r\n[BROKEN back end accepts before it has the "
+		 "password]" },
 
 	/* what is no SMTP, or makes no sense */
 	{ BOB, TEXT("554 go away\r\n"),

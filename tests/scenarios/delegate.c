@@ -10,6 +10,8 @@
  *       both of whose signatures are the service's
  *   delegate bare KEYTAB SERVICE USER CACHE
  *       the same without a PAC
+ *   delegate stale KEYTAB SERVICE USER CACHE
+ *       one that has ended, though its cache says otherwise
  */
 #include <err.h>
 #include <errno.h>
@@ -159,7 +161,7 @@ seal(EncTicketPart *part, const krb5_keytab_entry *entry,
 }
 
 static int
-forge(char **words, int with_pac)
+forge(char **words, int with_pac, time_t age)
 {
 	krb5_principal service = principal_of(words[1]);
 	krb5_principal user = principal_of(words[2]);
@@ -181,13 +183,13 @@ forge(char **words, int with_pac)
 	part.key = creds.session;
 	part.crealm = user->realm;
 	part.cname = user->name;
-	part.authtime = time(NULL);
+	part.authtime = time(NULL) - age;
 	part.endtime = part.authtime + LIFE;
 	if (with_pac)
 		add_pac(&part, user, &entry.keyblock);
 	seal(&part, &entry, service, &creds);
 	creds.times.authtime = creds.times.starttime = part.authtime;
-	creds.times.endtime = part.endtime;
+	creds.times.endtime = part.endtime + age;
 	must(krb5_cc_initialize(context, cache, user), words[3]);
 	must(krb5_cc_store_cred(context, cache, &creds), words[3]);
 	return 0;
@@ -201,9 +203,11 @@ main(int argc, char **argv)
 	if (argc == 5 && strcmp(argv[1], "use") == 0)
 		return use(argv + 2);
 	if (argc == 6 && strcmp(argv[1], "forge") == 0)
-		return forge(argv + 2, 1);
+		return forge(argv + 2, 1, 0);
 	if (argc == 6 && strcmp(argv[1], "bare") == 0)
-		return forge(argv + 2, 0);
-	errx(64, "use EVIDENCE CACHE TARGET | forge|bare KEYTAB SERVICE USER "
-		 "CACHE");
+		return forge(argv + 2, 0, 0);
+	if (argc == 6 && strcmp(argv[1], "stale") == 0)
+		return forge(argv + 2, 1, 2 * LIFE);
+	errx(64, "use EVIDENCE CACHE TARGET | forge|bare|stale KEYTAB SERVICE "
+		 "USER CACHE");
 }

@@ -58,6 +58,8 @@ class Directory(Program):
         self.more_urls = []
         self.process = None
         self.environment = {}
+        self.debug = "none"
+        self.wrapper = []  # a command that becomes slapd
         self.tree = None  # folder that becomes cn=config
         for name in ("db", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -121,9 +123,9 @@ class Directory(Program):
             urls += f" ldaps://{self.address}:{self.tls_port}"
         with open(self.folder / "slapd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [SLAPD, "-f", self.conf, *(["-F", self.tree] if self.tree
-                                           else []),
-                 "-h", urls, "-d", "none"],
+                [*self.wrapper, SLAPD, "-f", self.conf,
+                 *(["-F", self.tree] if self.tree else []),
+                 "-h", urls, "-d", self.debug],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment})
         wait_until(self.answers, 20, f"slapd at {self.url}")

@@ -67,8 +67,7 @@ class Overlaid(Directory):
             f"include {path}\n" for path in KERBEROS)
             + f"modulepath /usr/lib/ldap:{self.module.parent}\n"
             + f"moduleload {self.module.name}\nmoduleload ppolicy\n", 1)
-        head, tail = text.rsplit("overlay syncprov\n", 1)
-        return head + self.overlay() + "overlay syncprov\n" + tail
+        return text + self.overlay()
 
     def load(self, ldif=None):
         text = ldif or base_ldif()
@@ -127,8 +126,9 @@ class Overlaid(Directory):
         return (self.folder / "slapd.log").read_text(errors="replace")
 
     def memory_kib(self):
-        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", text)[1])
+        """What is its own: pages of the database are not."""
+        path = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup")
+        return int(re.search(r"Pss_Anon:\s+(\d+)", path.read_text())[1])
 
 
 def exop(connection, uid, old, new):

@@ -41,7 +41,6 @@ CONFIG = """\
 [realms]
 	{realm} = {{
 {kdcs}
-		kpasswd_server = {address}:{kpasswd_port}
 	}}
 [logging]
 	kdc = 0-/FILE:{folder}/kdc.log
@@ -108,6 +107,7 @@ class Kdc:
             "starttls": "no", "timeout": 2, "lockout_limit": 10, "modify_passwords": "no"}
         self.options.update(options or {})
         self.kdcs = []  # as its own clients see them
+        self.kpasswdds = []
         self.libdefaults = ""
         self.kdc = self.kpasswdd = None
         self.write_conf()
@@ -118,14 +118,17 @@ class Kdc:
 
     def write_conf(self, path=None, modules=("postcell_hdb.so",)):
         kdcs = self.kdcs or [f"{self.address}:{self.port}"]
+        kpasswdds = self.kpasswdds or [f"{self.address}:{self.kpasswd_port}"]
         (path or self.conf).write_text(CONFIG.format(
             realm=REALM, folder=self.folder, address=self.address,
-            port=self.port, kpasswd_port=self.kpasswd_port,
+            port=self.port,
             master_key=self.master_key, workers=self.workers,
             database=self.database, module=BUILD / "postcell_hdb.so",
             libdefaults=self.libdefaults,
             plugins=plugins(self.folder / "plugins", *modules),
-            kdcs="\n".join(f"\t\tkdc = {each}" for each in kdcs),
+            kdcs="\n".join([
+                *(f"\t\tkdc = {each}" for each in kdcs),
+                *(f"\t\tkpasswd_server = {each}" for each in kpasswdds)]),
             options="".join(f"\t{name} = {value}\n" for name, value
                             in self.options.items())))
 
@@ -188,7 +191,15 @@ class Kdc:
         return [line for line in self.log("postcell.log").splitlines()
                 if f"event={word}" in line]
 
+    def send(self, number, *programs):
+        """To all processes of the KDC, and of kpasswdd, or of one of them."""
+        for name in programs or ("kdc", "kpasswdd"):
+            process = getattr(self, name)
+            if process and process.poll() is None:
+                os.killpg(process.pid, number)
+
     def stop(self):
+        self.send(signal.SIGCONT)
         for process in (self.kdc, self.kpasswdd):
             if process and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -301,9 +312,12 @@ class Realm:
     def start(self, make_directory):
         make_master_key(self.master_key)
         self.directory = make_directory(self)
-        self.directory.load(realm_ldif(self.people))
-        self.running.append(self.directory)
-        self.directory.start()
+        ldif = realm_ldif(self.people)
+        for each in self.directories:
+            each.load(ldif)
+        for each in self.directories:
+            self.running.append(each)
+            each.start()
         self.replicad = self.replica("replica")
         self.kdc = self.make_kdc("kdc", self.replicad)
         self.kdc.found()
@@ -316,8 +330,13 @@ class Realm:
                          quiet_port(socket.SOCK_STREAM, address),
                          schemas=KERBEROS_SCHEMAS)
 
+    @property
+    def directories(self):
+        """In the order in which its hosts ask them."""
+        return [self.directory, *self.directory.peers]
+
     def replica(self, name, start=True, keys="yes"):
-        made = Replicad(self.folder / name, [self.directory],
+        made = Replicad(self.folder / name, self.directories,
                         {"keys": keys == "yes"})
         made.conf.write_text(re.sub("keys = .*", f"keys = {keys}",
                                     made.conf.read_text()))
@@ -325,7 +344,7 @@ class Realm:
         return made.start() if start else made
 
     def make_kdc(self, name, replicad, last=61, **more):
-        made = Kdc(self.folder / name, f"{NET}.{last}", [self.directory],
+        made = Kdc(self.folder / name, f"{NET}.{last}", self.directories,
                    replicad, self.master_key,
                    **{"options": self.options, "workers": self.workers,
                       **more})

@@ -6,7 +6,7 @@ import pytest
 
 import slapd
 import users
-from layout import DAEMONS, DIRECTORIES, KDCS, PEOPLE, SUFFIX
+from layout import DIRECTORIES, KDCS, PEOPLE, SUFFIX, identity_dn
 
 from directory import wait_until
 
@@ -14,7 +14,7 @@ from directory import wait_until
 def connect(cell, name, url=None):
     dn, password = ((f"cn=admin,{SUFFIX}", cell.settings["admin_password"])
                     if name == "admin" else
-                    (f"cn={name},{DAEMONS}", cell.settings[f"{name}_password"]))
+                    (identity_dn(name), cell.settings[f"{name}_password"]))
     return slapd.connect(url or cell.layout.ldap_uris[0], cell.layout.ca, dn,
                          password)
 
@@ -75,7 +75,7 @@ def binds(cell, dn, password):
         return False
 
 
-@pytest.mark.parametrize("name", [*slapd.identities(), "sync", "a user"])
+@pytest.mark.parametrize("name", [*slapd.identities(), "a user"])
 def test_who_reads_keys(cell, name):
     """A stolen identity reads no key, unless it is a KDC's or replicates."""
     user = users.all_users()[0]
@@ -89,20 +89,22 @@ def test_who_reads_keys(cell, name):
     except ldap.NO_SUCH_OBJECT:
         found = []
     seen = {attribute for _, values in found for attribute in values}
-    assert ("postcellKeys" in seen) == (name in (*KDCS, "sync"))
-    assert ("userPassword" in seen) == (name == "sync")
+    assert ("postcellKeys" in seen) == (name in (*KDCS, *DIRECTORIES))
+    assert ("userPassword" in seen) == (name in DIRECTORIES)
     # Nor by guessing at them, nor in the log of changes.
-    if name not in (*KDCS, "sync"):
+    if name not in (*KDCS, *DIRECTORIES):
         assert not finds(connection, PEOPLE, "(postcellKeys=*)")
-    if name != "sync":
-        assert not finds(connection, "cn=log", "(objectClass=*)")
+    assert finds(connection, "cn=log", "(reqDN=*)") == (name in DIRECTORIES)
+    assert finds(connection, "cn=log", "(reqMod=postcellKeys*)") == (
+        name in DIRECTORIES)
 
 
 def finds(connection, base, text):
     try:
-        return connection.search_s(base, ldap.SCOPE_SUBTREE, text, ["1.1"])
+        return bool(connection.search_s(base, ldap.SCOPE_SUBTREE, text,
+                                        ["1.1"]))
     except (ldap.NO_SUCH_OBJECT, ldap.INSUFFICIENT_ACCESS):
-        return []
+        return False
 
 
 @pytest.mark.parametrize("name", [n for n in slapd.identities()

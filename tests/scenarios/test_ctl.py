@@ -18,7 +18,7 @@ import daemons
 import imap
 import slapd
 from conftest import running_cell
-from layout import ADMIN_DN, DAEMONS, PEOPLE, PROXIES, SERVERS, SUFFIX
+from layout import ADMIN_DN, PEOPLE, PROXIES, SERVERS, SUFFIX, identity_dn
 from process import wait_until
 
 NET = os.environ.get("CELL_CTL_NET", "127.0.91")
@@ -608,7 +608,7 @@ def test_a_directory_that_refuses(cell, tmp_path):
 
     password.write_text(cell.settings["replica_password"] + "\n")
     conf = write_conf(cell, tmp_path / "reader.conf",
-                      bind_dn=f'"cn=replica,{DAEMONS}"',
+                      bind_dn=f'"{identity_dn("replica")}"',
                       password_file=f'"{password}"')
     told = Ctl(cell, conf=conf).fail(NOPERM, "server", "drain", "mbox1")
     assert "Insufficient access" in told

@@ -18,7 +18,7 @@ import daemons
 import imap
 from failing import (DECIDED, HELD, LOGIN, REFUSED, SETTLES, SILENT, SLACK,
                      dn_of, failing_cell, out_of_order, takes)
-from layout import DAEMONS, OBSERVERS, PEOPLE, PROXIES, SERVERS
+from layout import OBSERVERS, PEOPLE, PROXIES, SERVERS, identity_dn
 from process import wait_until
 
 NET = os.environ.get("CELL_FAILURE_NET", "127.0.36")
@@ -121,7 +121,7 @@ def test_who_may_write_what(failing):
          (ldap.MOD_DELETE, "postcellTransition", value), None),
     ]
     for identity, dn, change, allowed in cases:
-        connection = failing.connect(uri, f"cn={identity},{DAEMONS}", identity)
+        connection = failing.connect(uri, identity_dn(identity), identity)
         try:
             connection.modify_s(dn, [change])
             done = True

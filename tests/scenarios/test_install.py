@@ -33,10 +33,16 @@ def test_all_is_there_and_nothing_elsewhere(installed):
     expected = {f"{prefix}/sbin/{name}": 0o755 for name in PROGRAMS}
     for page in tree.glob("man/*.[1-8]"):
         expected[f"{prefix}/share/man/man{page.suffix[1:]}/{page.name}"] = 0o644
-    for path in (*tree.glob("schema/*.ldif"), *tree.glob("schema/*.schema")):
-        expected[f"{prefix}/share/postcell/schema/{path.name}"] = 0o644
+    for path in (*tree.glob("schema/*.ldif"), *tree.glob("schema/*.schema"),
+                 *tree.glob("templates/*.in")):
+        expected[f"{prefix}/share/postcell/{path.relative_to(tree)}"] = 0o644
     for path in tree.glob("examples/*"):
         expected[f"{prefix}/share/doc/postcell/examples/{path.name}"] = 0o644
+    for path in tree.glob("dist/systemd/*.in"):
+        expected[f"{prefix}/lib/systemd/system/{path.stem}"] = 0o644
+    expected[f"{prefix}/lib/sysusers.d/postcell.conf"] = 0o644
+    for name in ("postcell.conf", "postcell-slapd.conf"):
+        expected[f"{prefix}/lib/tmpfiles.d/{name}"] = 0o644
     modules = {name: mode for name, mode in found.items()
                if name.endswith(".so")}
     assert len(expected) > 15

@@ -11,10 +11,8 @@ import ldap
 import ldap.dn
 import pytest
 
-from conftest import NET
-from directory import ROOT, SUFFIX, wait_until
-from realm import (BUILD, PEOPLE, PRINCIPALS, REALM, Realm, make_master_key,
-                   plugins)
+from directory import wait_until
+from realm import (BUILD, PEOPLE, PRINCIPALS, REALM, Realm, make_master_key)
 
 KRBTGT = f"krbtgt/{REALM}"
 DELEGATE = BUILD / "tests/scenarios/delegate"
@@ -370,34 +368,6 @@ def test_only_the_difference(realm):
     assert client.kinit("user2", "first word") == ""
 
 
-def option_rows():
-    text = subprocess.run([BUILD / "tests/kdc-plugin/describe"], check=True,
-                          capture_output=True, text=True).stdout
-    return {line.split()[0]: line.split()[1:] for line in text.splitlines()}
-
-
-def test_manual_page_and_example():
-    """They name each option, its default and its bounds, and no other."""
-    page = (ROOT / "man/postcell_hdb.5").read_text()
-    items = dict(re.findall(r"\.It Cm (\w+)\n(.*?)(?=\n\.It |\n\.El)", page,
-                            re.DOTALL))
-    rows = option_rows()
-    assert set(items) == set(rows)
-    for name, (kind, default, *bounds) in rows.items():
-        text = re.sub(r"\n\.\w\w ", "\n", items[name])
-        if bounds:
-            assert bounds[0].replace("..", " to ") in text, name
-        if default == "-":
-            assert "Default:" not in text, name
-        else:
-            default = re.sub(r"^/.*/", "/", default)
-            assert re.search(r"Default:\s.*" + re.escape(default), text), name
-    example = (ROOT / "examples/kdc.conf").read_text()
-    section = example.partition("[postcell]\n")[2]
-    assert set(re.findall(r"^\t(?:# )?(\w+) = ", section, re.MULTILINE)) \
-        == set(rows)
-
-
 def administer(realm, user, life, between):
     """Reads, lets others have their way, and stores; what it said."""
     process = subprocess.Popen(
@@ -436,64 +406,3 @@ def test_a_stale_read_undoes_nothing(realm):
         dn, krb5MaxLife="3300"))
     assert "another change came between" in said
     assert realm.values(dn, "krb5MaxLife") == ["3300"]
-
-
-class Silent:
-    """An address where nobody answers; how often it was asked."""
-
-    def __init__(self, address):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((address, 0))
-        self.socket.setblocking(False)
-        self.listener = socket.socket()
-        self.listener.bind(self.socket.getsockname())
-        self.listener.listen()
-        self.listener.setblocking(False)
-
-    @property
-    def place(self):
-        address, port = self.socket.getsockname()
-        return f"{address} {port}"
-
-    def asked(self):
-        count = 0
-        for take in (lambda: self.socket.recv(65536), self.listener.accept):
-            try:
-                while True:
-                    take()
-                    count += 1
-            except BlockingIOError:
-                pass
-        return count
-
-
-def test_locator(realm):
-    """Two of three KDCs are silent: who is known to be down is not asked."""
-    realm.set_password("user0", "first word")
-    silent = [Silent(f"{NET}.{last}") for last in (71, 72)]
-    client = realm.client()
-    kdcs = client.folder / "kdcs"
-    text = realm.kdc.conf.read_text()
-    client.conf.write_text(re.sub(
-        r"\t\tkdc = .*\n", "", re.sub(
-            r"plugin_dir = .*", "plugin_dir = " + str(plugins(
-                client.folder / "plugins", "postcell_locate.so")), text))
-        .replace("[postcell]\n", f"[postcell]\n\tkdcs = {kdcs}\n"
-                 "\tsite = south\n"))
-    # Without the file there is no KDC at all.
-    assert "unable to reach any KDC" in client.kinit("user0", "first word")
-    lines = [f"kdc {REALM} {each.place} kdc{number} south"
-             for number, each in enumerate(silent)]
-    kdcs.write_text("\n".join([
-        *lines, f"kdc {REALM} {realm.kdc.address} {realm.kdc.port} kdc2 north"
-    ]) + "\n")
-    assert client.kinit("user0", "first word") == ""
-    assert all(each.asked() > 0 for each in silent), "this proves nothing"
-    for number in (0, 1):
-        realm.directory.add(
-            f"cn=kdc{number},ou=hosts,{SUFFIX}", objectClass="postcellHost",
-            cn=f"kdc{number}", postcellState="down",
-            postcellService=f"kerberos://kdc{number}.x.test")
-    realm.settle()
-    assert client.kinit("user0", "first word") == ""
-    assert [each.asked() for each in silent] == [0, 0]

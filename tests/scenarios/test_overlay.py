@@ -10,7 +10,7 @@ import ldap
 import ldap.extop
 import pytest
 
-from directory import wait_until
+from directory import SUFFIX, wait_until
 from overlaid import (Overlaid, exop, make_master_key, person_dn, replace,
                       salted)
 
@@ -44,6 +44,17 @@ def test_an_added_password_becomes_keys(slapd):
     assert slapd.bind("anna", "correct horse") is None
     assert refused(slapd.bind("anna", "correct hors"))
     assert refused(slapd.bind("anna", "Correct horse"))
+
+
+def test_the_name_may_stand_in_the_dn_alone(slapd):
+    """slapd itself puts it into the entry."""
+    values = [("objectClass", [b"inetOrgPerson", b"postcellAccount"]),
+              ("cn", b"x"), ("sn", b"x"), ("userPassword", b"password")]
+    slapd.connect().add_s(person_dn("Änne"), values)
+    assert slapd.entry("Änne")["uid"] == ["Änne".encode()]
+    assert slapd.bind("Änne", "password") is None
+    with pytest.raises(ldap.CONSTRAINT_VIOLATION):
+        slapd.connect().add_s(f"cn=x+uid=änne,ou=people,{SUFFIX}", values[:-1])
 
 
 @pytest.mark.parametrize("door", ["exop", "exop with old", "replace",
@@ -166,7 +177,8 @@ def test_what_is_no_password_is_refused_at_each_door(slapd, password):
     with pytest.raises(ldap.LDAPError):
         admin.add_s(person_dn(f"new-{uid}"), [
             ("objectClass", [b"inetOrgPerson", b"postcellAccount"]),
-            ("cn", b"x"), ("sn", b"x"), ("userPassword", password)])
+            ("uid", f"new-{uid}".encode()), ("cn", b"x"), ("sn", b"x"),
+            ("userPassword", password)])
     error = slapd.bind(uid, password)
     # slapd itself hangs up on a stranger who sends that much.
     assert isinstance(error, (ldap.INVALID_CREDENTIALS,

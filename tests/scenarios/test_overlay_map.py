@@ -80,6 +80,19 @@ def test_an_edited_wish_gets_its_transition_in_the_same_write(slapd):
     assert sorted(before) == before and len(before) == 5
 
 
+def test_concurrent_edits_take_turns(slapd):
+    """Each gets its transition, and the last one is the wish that stands."""
+    dn = add_server(slapd, "busy", postcellState="up")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda weight: slapd.modify(
+            dn, postcellWeight=str(weight)), range(1, 25)))
+    connection = slapd.connect()
+    wish = connection.search_s(dn, ldap.SCOPE_BASE)[0][1]["postcellWeight"]
+    values = transitions(slapd, dn)
+    assert values[-1][3].encode() == wish[0]
+    assert {int(value[3]) for value in values} == {*range(1, 25), 100}
+
+
 def test_who_writes_a_transition_knows_why(slapd):
     dn = add_server(slapd, "knowing", postcellState="up")
     slapd.connect().modify_s(dn, [

@@ -203,32 +203,6 @@ def test_what_is_remembered_ends_with_the_password(tmp_path, keys):
         made.stop()
 
 
-def test_parallel_binds_do_not_grow(tmp_path, keys):
-    made = started(tmp_path, keys, {"memory": 64})
-    try:
-        for number in range(20):
-            made.add_account(f"user{number}", f"password {number}")
-
-        def work(number):
-            uid = f"user{number % 20}"
-            good = made.bind(uid, f"password {number % 20}")
-            bad = made.bind(uid, f"guess {number}")
-            if number % 25 == 0:
-                exop(made.connect(), "user0", None, "password 0")
-            return good is None and refused(bad)
-
-        def load(rounds):
-            with concurrent.futures.ThreadPoolExecutor(8) as pool:
-                assert all(pool.map(work, range(rounds)))
-
-        load(200)  # threads, arenas and caches are there now
-        before = made.memory_kib()
-        load(400)
-        assert made.memory_kib() - before < 6000, (before, made.memory_kib())
-    finally:
-        made.stop()
-
-
 # -- setting up ---------------------------------------------------------------
 
 
@@ -276,10 +250,27 @@ def test_order_of_overlays_is_checked(tmp_path, keys):
     made = Overlaid(tmp_path, 3, keys, policy={})
     text = made.configuration()
     lines = text[text.index("overlay postcell"):text.index("overlay ppolicy")]
-    made.conf.write_text(text.replace(lines, "").replace(
-        "overlay syncprov\nsyncprov-checkpoint 1 1\noverlay accesslog",
-        lines + "overlay syncprov\nsyncprov-checkpoint 1 1\noverlay accesslog"))
+    made.conf.write_text(text.replace(lines, "") + lines)
     assert "ppolicy has to be configured after" in run_to_its_end(made)
+
+
+def test_an_order_that_makes_writes_wait_is_told(tmp_path, keys):
+    made = Overlaid(tmp_path, 3, keys)
+    text = made.configuration()
+    made.configuration = lambda: text.replace(
+        "overlay accesslog\nlogdb cn=log\nlogops writes\nlogsuccess TRUE\n",
+        "") + "overlay accesslog\nlogdb cn=log\nlogops writes\n"
+    made.load()
+    try:
+        made.start()
+        assert "event=slow" in made.log_text()
+        made.stop()
+        made.configuration = lambda: text
+        (made.folder / "slapd.log").unlink()
+        made.start()
+        assert "event=slow" not in made.log_text()
+    finally:
+        made.stop()
 
 
 def test_empty_passwords_are_never_allowed(tmp_path, keys):
