@@ -450,7 +450,8 @@ prepare_peers(const struct ctl *ctl)
 		code = output_json(json_pack(
 		    "{s:s, s:i}", "done", "followed", "added", (int)added));
 	else if (code == EX_OK)
-		printf("%zu providers more are followed\n", added);
+		printf("%zu of %zu providers are followed anew\n", added,
+		    preparation.peers.count);
 	close_preparation(&preparation, true);
 	return code;
 }

@@ -21,7 +21,8 @@
 #define CONNECTION_WHY_SIZE     320
 #define CONNECTION_PASSWORD_MAX 4096
 /* Messages of one turn; the loop then sees to its timers. */
-#define CONNECTION_TURN_MAX 1000
+#define CONNECTION_TURN_MAX   1000
+#define CONNECTION_READ_AHEAD 65536 /* octets */
 
 enum connection_state {
 	CONNECTION_RESOLVING,
@@ -329,6 +330,24 @@ connection_set_options(LDAP *ldap)
 	return code;
 }
 
+/*
+ * libldap reads the head of each message, then its body; so many octets are
+ * read ahead instead. Below TLS, which has its own records, nothing is.
+ */
+static void
+connection_read_ahead(struct connection *connection)
+{
+	Sockbuf *stream = NULL;
+	int size = CONNECTION_READ_AHEAD;
+
+	/* Without it all works as well. */
+	if (ldap_get_option(connection->ldap, LDAP_OPT_SOCKBUF, &stream) ==
+		LDAP_OPT_SUCCESS &&
+	    stream)
+		(void)ber_sockbuf_add_io(stream, &ber_sockbuf_io_readahead,
+		    LBER_SBIOD_LEVEL_PROVIDER, &size);
+}
+
 /* The descriptor is connected: libldap takes it from here. */
 static void
 connection_start(struct connection *connection)
@@ -358,6 +377,7 @@ connection_start(struct connection *connection)
 			&connection->message_id) != LDAP_SUCCESS)
 			connection_fail_ldap(connection);
 	} else {
+		connection_read_ahead(connection);
 		connection_bind(connection);
 	}
 }

@@ -160,10 +160,10 @@ main_make_folder(const char *path, mode_t mode, const struct jail *jail)
 {
 	if (mkdir(path, mode) != 0)
 		return 0;
-	if (jail && chown(path, jail->uid, jail->gid) != 0)
-		return -1;
 	/* Whatever the mask says. */
-	return chmod(path, mode);
+	if (chmod(path, mode) != 0)
+		return -1;
+	return jail ? chown(path, jail->uid, jail->gid) : 0;
 }
 
 /* The folder of a file that every program of the host reads. */

@@ -326,7 +326,7 @@ answer(struct mail_server *server, enum mail_owed kind)
 	if (server->chunking)
 		stage_say(server->peer, slice_from("250-CHUNKING\r\n"));
 	stage_say(server->peer,
-	    slice_from(server->peer->server == 1 && !server->peer->ssl
+	    slice_from(server->peer->server == 1 && !server->peer->secured
 			   ? "250 STARTTLS\r\n"
 			   : "250 SIZE\r\n"));
 }
@@ -338,7 +338,7 @@ mail_server_turn(struct mail_server *server)
 	bool answered = false;
 
 	/* Behind TLS all begins anew, but for the greeting. */
-	if (peer->ssl && !server->secured) {
+	if (peer->secured && !server->secured) {
 		server->secured = true;
 		server->awaits_tls = false;
 		server->heard = server->said = 0;

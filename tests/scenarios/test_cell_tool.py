@@ -557,10 +557,15 @@ def test_a_third_is_followed_by_all(first, second, host, ground):
     assert done.returncode == 0, done.stderr
     bundle.unlink()
     host.start_slapd()
-    for expected in ("1 providers", "0 providers"):
+    def follow():
         done = second.ctl("cell", "join", "--root", second.root, "--peers")
         assert done.returncode == 0, done.stderr
-        assert expected in done.stdout
+        return done.stdout
+
+    # Once it knows of the third.
+    wait_until(lambda: follow() == "1 of 3 providers are followed anew\n",
+               what="the third among the peers")
+    assert follow() == "0 of 3 providers are followed anew\n"
     host.administer("account", "add", "at-third", text="added at the third\n")
     # The first one may be away: the second follows the third by itself.
     wait_until(lambda: second.bind("at-third", "added at the third"),

@@ -108,7 +108,7 @@ def test_who_may_write_what(failing):
         ("proxy1", dn_of("mbox1"), transition, False),
         ("proxy1", dn_of("proxy1", "proxy"), transition, False),
         ("proxy1", dn_of("proxy1", "proxy"), wish, False),
-        ("replica", dn_of("proxy1", "proxy"), vote, False),
+        ("replica1", dn_of("proxy1", "proxy"), vote, False),
         ("mbox1", dn_of("mbox1"), transition, False),
         ("decider1", dn_of("proxy1", "proxy"), vote, False),
         ("decider1", dn_of("mbox1"), wish, False),
