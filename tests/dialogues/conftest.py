@@ -12,6 +12,7 @@ from house import (SERVER, Proxy, Replica, addresses, check_log,
                    make_certificate)
 from player import Servers, teach
 
+
 @pytest.fixture(scope="session")
 def folder():
     """Short, for the name of a socket; open, for a user of its own."""
