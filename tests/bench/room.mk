@@ -44,7 +44,8 @@ bench-gssapi: all
 # Tickets by our back end and by Heimdal's own.
 bench-kdc: $(BUILD)/tests/bench/asreq all
 	tools/bootstrap build cell
-	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/kdc.py
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/kdc.py \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FIRST),--first)
 bench: $(addprefix $(BUILD)/,$(bench_programs)) all
 	tools/bootstrap build bench
 	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) --net $(BENCH_NET) \
