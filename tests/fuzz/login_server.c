@@ -71,7 +71,7 @@ login_server_open(struct login_server *server, struct stage_peer *peer,
 	*server = (struct login_server){
 		.peer = peer, .service = service, .obeys = true
 	};
-	server->secured = peer->ssl != NULL;
+	server->secured = peer->secured;
 }
 
 static const struct answer *
@@ -97,7 +97,7 @@ say(struct login_server *server, const struct answer *answer, struct slice tag)
 	}
 	stage_say(server->peer, rest);
 	server->challenging = answer->challenges;
-	if (!answer->secures || server->peer->ssl)
+	if (!answer->secures || server->peer->secured)
 		return;
 	while (stage_peer_turn(server->peer))
 		continue;
@@ -138,7 +138,7 @@ login_server_turn(struct login_server *server)
 	struct slice rest;
 	size_t end;
 
-	if (peer->ssl && !server->secured) {
+	if (peer->secured && !server->secured) {
 		server->secured = true;
 		server->heard = 0;
 	}

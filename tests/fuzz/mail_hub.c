@@ -259,7 +259,7 @@ read_all(struct hub *hub, const struct stage_peer *peer)
 	hub->told = buf_slice(&peer->heard);
 	hub->content = buf_bounded((size_t)4 << 20);
 	/* The greeting; behind TLS there is none. */
-	if (!peer->ssl && next_code(hub) / 100 != 2)
+	if (!peer->secured && next_code(hub) / 100 != 2)
 		hub->over = true;
 	while (!hub->lost && !hub->over && hub->said.size > 0)
 		read_line(hub);

@@ -1,5 +1,6 @@
 #include "tests/fuzz/script.h"
 
+#include <string.h>
 #include <sys/socket.h>
 
 #include "proxy/delivery.h"
@@ -7,7 +8,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #define SAID_MAX ((size_t)1 << 18) /* octets that one peer says */
-#define FILL     16384
+#define FILL     8192              /* octets: eight lines */
 
 static struct stage_peer *
 find_peer(struct stage *stage, char who)
@@ -77,11 +78,14 @@ say_octets(struct stage_peer *peer, struct slice text, bool beneath)
 static void
 fill(struct stage_peer *peer, char count)
 {
-	struct buf lines = buf_bounded(10 * FILL);
+	struct buf lines = buf_bounded((size_t)10 * FILL);
+	char line[FILL / 8];
 	size_t size = count >= '0' && count <= '9' ? (size_t)(count - '0') : 0;
 
+	memset(line, 'x', sizeof(line));
+	memcpy(line + sizeof(line) - 2, "\r\n", 2);
 	while (lines.size < size * FILL)
-		buf_add_string(&lines, "A line of a message, said again.\r\n");
+		buf_add(&lines, line, sizeof(line));
 	if (peer->said.size < SAID_MAX)
 		stage_say(peer, buf_slice(&lines));
 	buf_free(&lines);

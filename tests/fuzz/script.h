@@ -7,7 +7,7 @@
  *   c:TEXT   the client says TEXT and CRLF     0:TEXT  connection 0 to a server
  *   c;TEXT   it says TEXT, with \r \n \0 \\    0;TEXT
  *   c$TEXT   the same, beneath its TLS             0$TEXT
- *   c%3      it says 3 * 16 KiB of lines       0%3
+ *   c%3      it says 3 * 8 KiB of lines        0%3
  *   c<  c>   it stops to read; reads again     0<  0>
  *   c.  c#   it says no more; it hangs up      0.  0#
  *   c!       it begins TLS                     0!

@@ -159,7 +159,7 @@ check_words(void)
 
 		if (peer == play.server)
 			heard = slice_first(heard, play.server_heard);
-		if (peer->server == 1 && !peer->ssl && peer->fd >= 0 &&
+		if (peer->server == 1 && !peer->secured &&
 		    !play.servers[i].challenging)
 			fuzz_require(!has_word(heard, "AUTHENTICATE") &&
 					 !has_word(heard, "\r\nAUTH ") &&

@@ -25,6 +25,7 @@ struct stage_peer {
 	int fd;            /* owned; -1: closed */
 	unsigned server;   /* which one it plays */
 	SSL *ssl;          /* owned; NULL: plain */
+	bool secured;      /* it began TLS, whatever became of it */
 	bool paused;       /* it reads nothing */
 	bool ended;        /* the relay has closed or finished it */
 	bool ending;       /* it says no more once all is said */

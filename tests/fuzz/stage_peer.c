@@ -61,6 +61,7 @@ stage_begin_tls(struct stage_peer *peer, bool as_client)
 		SSL_set_connect_state(peer->ssl);
 	else
 		SSL_set_accept_state(peer->ssl);
+	peer->secured = true;
 	buf_clear(&peer->unsent);
 	buf_clear(&peer->said);
 	buf_clear(&peer->heard);
