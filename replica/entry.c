@@ -44,6 +44,9 @@ const char *const entry_container_classes[] = { "organizationalUnit",
 
 enum entry_fold {
 	FOLD_NONE,
+	/* As it is spelled; not one with a control octet, which nobody can be
+	 * asked for by and which servers might take for a command's end. */
+	FOLD_NAME,
 	FOLD_UID, /* as the directory compares names */
 	FOLD_HOST /* lower case */
 };
@@ -55,17 +58,17 @@ struct entry_row {
 };
 
 static const struct entry_row account_rows[] = {
-	{ "uid", ACCOUNT_UID, FOLD_NONE },
-	{ "mail", ACCOUNT_ADDRESS, FOLD_NONE },
-	{ "mailLocalAddress", ACCOUNT_ADDRESS, FOLD_NONE },
-	{ "krb5PrincipalName", ACCOUNT_PRINCIPAL, FOLD_NONE },
+	{ "uid", ACCOUNT_UID, FOLD_NAME },
+	{ "mail", ACCOUNT_ADDRESS, FOLD_NAME },
+	{ "mailLocalAddress", ACCOUNT_ADDRESS, FOLD_NAME },
+	{ "krb5PrincipalName", ACCOUNT_PRINCIPAL, FOLD_NAME },
 	{ "postcellPoolName", ACCOUNT_POOL, FOLD_HOST },
 	{ "postcellGroup", ACCOUNT_GROUP, FOLD_UID },
 	{ "mailHost", ACCOUNT_PIN, FOLD_HOST },
 	{ "postcellMoved", ACCOUNT_MOVED, FOLD_NONE },
 	{ "postcellStatus", ACCOUNT_STATUS, FOLD_NONE },
-	{ "mailRoutingAddress", ACCOUNT_ROUTING, FOLD_NONE },
-	{ "postcellFrom", ACCOUNT_FROM, FOLD_NONE },
+	{ "mailRoutingAddress", ACCOUNT_ROUTING, FOLD_NAME },
+	{ "postcellFrom", ACCOUNT_FROM, FOLD_NAME },
 };
 
 /* What entry_key_attributes become. */
@@ -331,6 +334,8 @@ entry_add_value(struct buf *out, const struct entry_row *row,
 	struct slice text = value->value;
 	const char *why;
 
+	if (row->fold == FOLD_NAME && slice_has_control(text))
+		return;
 	if (row->fold == FOLD_UID &&
 	    name_normalise(&folded, NAME_UID, text, &why) == 0) {
 		text = buf_slice(&folded);
