@@ -8,7 +8,8 @@ libpostcell-replica-reader_PACKAGES := lmdb libxxhash
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/decide.c replica/decider.c \
 	replica/entry.c replica/hook.c replica/intake.c replica/intake_end.c \
-	replica/ldif.c replica/ldif_source.c replica/locator.c replica/map.c replica/metrics_process.c replica/providers.c \
+	replica/ldif.c replica/ldif_source.c replica/locator.c replica/map.c \
+	replica/metrics_process.c replica/providers.c \
 	replica/realm.c replica/shortcut_make.c replica/status.c replica/store.c \
 	replica/store_meta.c replica/store_shortcut.c \
 	replica/sync_value.c replica/syncrepl.c replica/watch.c
