@@ -580,10 +580,15 @@ def forget(first, host, *others):
         (dn, found), = connection.search_s("cn=config", ldap.SCOPE_SUBTREE,
                                            f"(olcSuffix={SUFFIX})",
                                            ["olcSyncrepl"])
-        connection.modify_s(dn, [
-            (ldap.MOD_DELETE, "olcSyncrepl", [value]) for value in
-            found["olcSyncrepl"] if host.uri.encode() in value])
+        changes = [(ldap.MOD_DELETE, "olcSyncrepl", [value]) for value in
+                   found.get("olcSyncrepl", []) if host.uri.encode() in value]
+        if changes and len(changes) == len(found["olcSyncrepl"]):
+            changes.append((ldap.MOD_DELETE, "olcMultiProvider", None))
+        if changes:
+            connection.modify_s(dn, changes)
         connection.unbind_s()
+        if not changes:
+            continue
         # One consumer less under cn=config leaves slapd 2.5's others stuck.
         each.stop("slapd")
         each.start_slapd()
@@ -614,6 +619,33 @@ def test_a_third_is_followed_by_all(first, second, host, ground):
     host.stop()
     forget(first, host, second)
     converge(first, second)
+
+
+def test_a_kdc_may_be_nothing_else(first, host, ground):
+    """It has neither slapd nor databases, and gives tickets all the same."""
+    bundle = ground / "kdc"
+    host.uri = f"kerberos://{host.address}"
+    done = prepare(first, host, bundle)
+    assert done.returncode == 0, done.stderr
+    assert "tls/slapd.key" not in bundle.read_text()
+    done = host.ctl("cell", "join", *host.place(), "--user", USER, bundle)
+    assert done.returncode == 0, done.stderr
+    bundle.unlink()
+    assert not (host.etc / "slapd.d").exists()
+    assert not (host.state / "ldap").exists()
+    assert stat.S_IMODE((host.etc / "master.key").stat().st_mode) == 0o600
+    first.administer("account", "add", "ticketed", text="of the third KDC\n")
+    host.state.mkdir(parents=True, exist_ok=True)
+    host.start_replicas()
+    host.start_kdc()
+    wait_until(lambda: host.kinit("ticketed", "of the third KDC"),
+               what="a ticket of the third KDC")
+    assert not host.kinit("ticketed", "another one")
+    done = host.ctl("cell", "backup", "--root", host.root, ground / "none")
+    assert done.returncode == USAGE
+    assert "no directory" in done.stderr
+    host.stop()
+    forget(first, host)
 
 
 def test_a_provider_that_is_away_is_told(first, second, host, ground):
