@@ -206,7 +206,7 @@ static void
 describe(struct backup *backup)
 {
 	static const char *const names[] = { "realm", "suffix", "name", "etc",
-		"state", "run", "log", "local_uri" };
+		"state", "run", "slapd_run", "log", "local_uri" };
 	struct buf time = buf_bounded(64);
 
 	(void)timestamp_format(&time, clock_realtime_us());

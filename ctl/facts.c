@@ -413,7 +413,8 @@ facts_set_place(json_t *facts, const struct ctl *ctl)
 	facts_fill(facts, "empty", "${state}/empty");
 	facts_fill(facts, "run", "${root}" POSTCELL_RUNDIR);
 	facts_fill(facts, "log", "${root}/var/log");
-	facts_fill(facts, "socket", "${root}/var/run/slapd/ldapi");
+	facts_fill(facts, "slapd_run", "${root}/var/run/slapd");
+	facts_fill(facts, "socket", "${slapd_run}/ldapi");
 	add_escaped(&uri, facts_get(facts, "socket"));
 	facts_set(facts, "socket_path", buf_string(&uri));
 	facts_fill(facts, "local_uri",

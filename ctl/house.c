@@ -110,6 +110,7 @@ staged_facts(const struct house *house)
 	facts_set(staged, "etc", buf_string(&house->etc.path));
 	facts_set(staged, "data", buf_string(&house->data.path));
 	facts_set(staged, "run", work);
+	facts_set(staged, "slapd_run", work);
 	(void)buf_printf(&socket, "%s/ldapi", work);
 	template_replace(
 	    &uri, buf_slice(&socket), slice_from("/"), slice_from("%2F"));
@@ -180,6 +181,9 @@ give_rows(const struct house *house)
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
 
+	if (house->is_run_new && user)
+		code = file_give(facts_get(house->facts, "slapd_run"),
+		    user->pw_uid, user->pw_gid);
 	for (size_t i = 0; i < ARRAY_SIZE(owner_rows) && user && code == EX_OK;
 	     i++) {
 		buf_clear(&path);
@@ -197,7 +201,7 @@ give_rows(const struct house *house)
 static int
 make_spare(struct house *house)
 {
-	static const char *const names[] = { "run", "empty" };
+	static const char *const names[] = { "run", "empty", "slapd_run" };
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
 
@@ -209,6 +213,7 @@ make_spare(struct house *house)
 		code = stage_open(&house->spare[i], target);
 		if (code == EX_OK)
 			code = stage_place(&house->spare[i], 0755);
+		house->is_run_new = strcmp(names[i], "slapd_run") == 0;
 	}
 	(void)buf_add_string(&path, facts_get(house->facts, "lockout"));
 	if (code == EX_OK && access(buf_string(&path), F_OK) != 0)

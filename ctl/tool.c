@@ -371,8 +371,10 @@ tool_stop(struct tool_server *server)
 			if (waitpid(server->pid, NULL, WNOHANG) != 0)
 				break;
 			pause_tenth();
-			if (i == END_TIME - 1)
+			if (i == END_TIME - 1) {
 				(void)kill(server->pid, SIGKILL);
+				(void)waitpid(server->pid, NULL, 0);
+			}
 		}
 	}
 	server->pid = 0;

@@ -254,6 +254,14 @@ def test_who_is_added_gets_in_at_every_door(first):
     assert not first.kinit("anna", "another password")
 
 
+def test_debian_finds_its_pidfile(first):
+    """Its script starts no slapd that does not name one."""
+    text = (first.etc / "slapd.d" / "cn=config.ldif").read_text()
+    path = re.search(r"^olcPidFile: (.+)$", text, re.M)[1]
+    assert path == str(first.root / "var/run/slapd/slapd.pid")
+    assert int(pathlib.Path(path).read_text()) == first.processes["slapd"].pid
+
+
 def test_the_administrator_gets_in(first):
     assert first.bind("admin", GOOD)
     wait_until(lambda: first.kinit("admin", GOOD), what="a ticket")
