@@ -4,7 +4,7 @@
 
 #include <xxhash.h>
 
-#include "proxy/principal.h"
+#include "proxy/principal_owner.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -242,7 +242,9 @@ session_take_back_refusal(struct session *session)
 	if (login->granted) {
 		session_refuse_unavailable(session,
 		    "The server of the mailbox is not set up right.",
-		    "the server refuses the proxy's own credentials");
+		    login->kept
+			? "the server refuses the user's ticket"
+			: "the server refuses the proxy's own credentials");
 		return;
 	}
 	if (login->verified || is_temporary(reply)) {
@@ -538,7 +540,7 @@ take_principal(struct session *session, const struct auth_answer *answer)
 	struct slice user = answer->name;
 	const char *why = NULL;
 	enum replica_result result =
-	    principal_find(session->relay->router.replica, user,
+	    principal_owner_find(session->relay->router.replica, user,
 		session->relay->config->auth.realm, &login->account_store,
 		&login->account, &why);
 

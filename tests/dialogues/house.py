@@ -1,5 +1,6 @@
 """A proxyd with a replica of its own, for dialogues: no directory, no mail."""
 
+import itertools
 import json
 import pathlib
 import signal
@@ -41,6 +42,7 @@ def take_net():
 
 
 NET, LOCK = take_net()
+addresses = (f"127.0.{NET}.{number}" for number in itertools.count(1))
 SERVER = f"127.0.{NET + 1}.1"  # scripted back ends; the certificate names it
 STRANGER = f"127.0.{NET + 1}.2"  # the same, but not named by the certificate
 

@@ -212,3 +212,29 @@ S: 250 2.0.0 Octets received.
 C- BDAT 9 LAST\r\nived: b\r\n
 S: 554 5.4.6 The message goes round in circles.
 """)
+
+
+# What less strict servers take for the end of a message (RFC 5321 section
+# 4.1.1.4 knows one alone).
+NO_ENDS = ["\\n.\\n", "\\n.\\r\\n", "\\r.\\r", "\\r\\n.\\n",
+           "\\r\\n.\\r", "\\r.\\r\\n", "\\n.\\r"]
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["at-once", "drips"])
+@pytest.mark.parametrize("end", NO_ENDS)
+@pytest.mark.parametrize("way", ["lmtp", "smtp"])
+def test_what_is_no_end_smuggles_nothing(play, way, end, drips):
+    """No server hears a command behind it, whatever the hub speaks."""
+    play("", f"""
+! hub {way}
+! mail
+! recipient ann one
+{ONE_TAKES_DATA}
+{"! client drips" if drips else ""}
+C- text{end}MAIL FROM:<smuggled@example.org>\\r\\n
+C- RCPT TO:<ben@example.org>\\r\\n.\\r\\n
+! server sees_nothing smuggled
+S: 550 5.6.0 The message has a CR or LF by itself.
+C: NOOP
+S: 250 2.0.0 Nothing happened.
+""")
