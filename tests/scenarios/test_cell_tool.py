@@ -25,7 +25,7 @@ from directory import wait_until
 from sanitized import BUILD, SHORT_LIVED
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-NET = os.environ.get("CELL_TOOL_NET", "127.0.53")
+NET = os.environ.get("CELL_TOOL_NET", "127.0.95")
 NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT = 1, 64, 65, 66, 69, 73
 SUFFIX, REALM, DOMAIN = "dc=tool,dc=test", "TOOL.TEST", "tool.test"
 PEOPLE = f"ou=people,{SUFFIX}"
@@ -830,7 +830,11 @@ def test_without_the_master_key_it_says_what_is_missing(saved, gone, first,
     done = restore(gone, night, "--keys-from", night)
     assert done.returncode == DATAERR
     assert "without the master key" in done.stderr
-    backup(first, ground / "of-another", "--with-master-key")
+    done = first.ctl("--json", "cell", "backup", "--root", first.root,
+                     "--with-master-key", ground / "of-another")
+    told = json.loads(done.stdout)
+    assert (told["done"], told["secrets"]) == ("saved", True)
+    assert done.stderr == ""
     done = restore(gone, night, "--keys-from", ground / "of-another")
     assert done.returncode == DATAERR
     assert "of another host or cell" in done.stderr
