@@ -52,6 +52,7 @@ from server import check_free
 DEFAULT_NET = "127.0.31"
 DEFAULT_FOLDER = ROOT / "build" / "cell"
 START_TIME = 30  # s until all servers answer
+PATIENCE = 3  # s until somebody wants to know what is waited for
 LOGIN_TIME = 15  # s until a login through the generic name works
 LOG_TAIL = 15  # lines of a log shown when a server failed
 RUN_MARK = "postcell-cell"  # file in a run folder that names its cell
@@ -99,8 +100,9 @@ class Cell:
             work()
             return
         servers = self.servers()
-        self.await_servers([server for server in servers
-                            if server.name in DIRECTORIES])
+        for server in servers:
+            if server.name in DIRECTORIES:
+                self.wait_for_server(server)
         with concurrent.futures.ThreadPoolExecutor(1) as aside:
             founding = aside.submit(kerberos.found, self.layout, servers)
             work()
@@ -109,13 +111,16 @@ class Cell:
         save_settings(self.layout.folder, self.settings)
 
     def stop(self):
+        """True when there was one."""
         if not self.layout.folder.exists():
-            return
+            return False
+        there = bool(self.settings)
         with self.locked():
             self.end()
             self.clear(kept=[self.layout.log])
         with contextlib.suppress(OSError):
             self.layout.folder.rmdir()
+        return there
 
     def end(self):
         """Also what a crashed cell left."""
@@ -316,21 +321,27 @@ class Cell:
                                  server.environment)
 
     def await_servers(self, servers):
+        start = time.monotonic()
         for server in servers:
             self.wait_for_server(server)
+        names = [server.name for server in servers]
+        what = " ".join(names) if len(names) < 4 else f"{len(names)} servers"
+        if names:
+            self.say(f"{what} up after {time.monotonic() - start:.1f} s")
 
     def wait_for_server(self, server):
-        start = time.monotonic()
-
         def settled():
             return not self.processes.pid(server.name) or server.is_up()
 
-        up = wait_until(settled, START_TIME) and server.is_up()
+        up = wait_until(settled, PATIENCE) and server.is_up()
+        if not up and self.processes.pid(server.name):
+            self.say(f"waiting for {server.name}; its log is "
+                     f"{shown(server.log)}")
+            up = wait_until(settled, START_TIME) and server.is_up()
         pid = self.processes.pid(server.name)
         if not pid or not up:
             what = "does not answer" if pid else "ended"
             raise Trouble(f"{server.name} {what}; {tail(server.log)}")
-        self.say(f"{server.name:9} up after {time.monotonic() - start:.1f} s")
 
     def wait_for_login(self, published):
         """Through the generic name, as a stranger's mail program does it, once
@@ -355,8 +366,8 @@ class Cell:
                           f"({fault[0]}); the logs are in {self.layout.log}")
 
     def log_everybody_in(self):
-        """Each on the own server, which then knows the password even while
-        no directory server can be asked."""
+        """Each on the own server, which then knows the password for a while
+        even if no directory server can be asked; keys are made of it."""
         def attempt(number_and_user):
             number, user = number_and_user
             name = list(PROXIES)[number % len(PROXIES)]
@@ -535,6 +546,13 @@ def start_all(cell):
     print(f"More to try, Kerberos among it:\n    {cell.command_line()} help")
 
 
+def stop_all(cell):
+    if cell.stop():
+        cell.say(f"the cell has ended; its logs are in {shown(cell.layout.log)}")
+    else:
+        cell.say(f"there is no cell in {shown(cell.layout.folder)}")
+
+
 def show_help(cell):
     cell.require_cell()
     print(cell.how_to("howto", "more"), end="")
@@ -550,7 +568,7 @@ def show_status(cell):
 COMMANDS = {
     # command: (what it does without a name, with one)
     "start": (start_all, Cell.start_server),
-    "stop": (Cell.stop, Cell.stop_server),
+    "stop": (stop_all, Cell.stop_server),
     "restart": (None, Cell.restart_server),
     "status": (show_status, None),
     "help": (show_help, None),

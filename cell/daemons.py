@@ -130,11 +130,11 @@ class Publisher(Daemon):
 
     @property
     def run(self):
-        return self.layout.run / self.name
+        """The host's, where postcellctl looks."""
+        return self.layout.run / self.host
 
     def make(self):
         make_host_folder(self.layout, self.host)
-        own_folder(self.run)
         secret = self.layout.conf / f"{self.name}.secret"
         secret.touch(mode=0o600)
         secret.write_text(self.settings[f"{self.name}_tsig"] + "\n")
@@ -155,9 +155,9 @@ class Publisher(Daemon):
         (self.run / "zoned.sock").unlink(missing_ok=True)
 
 
-def own_folder(path):
+def own_folder(path, mode=0o700):
     """A folder of the user that a daemon becomes."""
-    path.mkdir(mode=0o700)
+    path.mkdir(mode=mode)
     if os.getuid() == 0:
         shutil.chown(path, USER)
 
@@ -170,7 +170,9 @@ def own_file(path):
 
 
 def make_host_folder(layout, host):
-    (layout.run / host).mkdir(mode=0o755, exist_ok=True)
+    """Of the daemons there, with their sockets."""
+    if not (layout.run / host).exists():
+        own_folder(layout.run / host, 0o755)
     (layout.run / "empty").mkdir(mode=0o755, exist_ok=True)
 
 

@@ -1,6 +1,7 @@
 """The proxies: what they listen to, what they offer to whom, and how they log
 in at the servers; and the observers, which accept nobody."""
 
+import http.client
 import socket
 
 import daemons
@@ -9,6 +10,7 @@ from daemons import Daemon, make_host_folder
 from layout import (ADMIN_DN, BALANCED_PORTS, BALANCERS, HOST, HUB_PORT,
                     METRICS_PORT, PORTS, PROXIES, REALM, SSO_PORTS, SUFFIX,
                     identity_dn)
+from server import answers
 
 LISTENER = """
 listen {title} {{
@@ -97,6 +99,18 @@ class Proxy(Daemon):
     def certificate(self):
         return self.name
 
+    def is_up(self):
+        """By its own word: relays serve, and the replica is not stale."""
+        try:
+            connection = http.client.HTTPConnection(
+                self.address, METRICS_PORT, timeout=1)
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
     def write_control_conf(self, run):
         """For postcellctl on this host; only the cell's owner may read it."""
         self.write_conf(
@@ -140,6 +154,9 @@ class Observer(Proxy):
 
     def certificate(self):
         return next(iter(PROXIES))
+
+    def is_up(self):
+        return answers(self.address, METRICS_PORT)
 
     def keytabs(self):
         return []

@@ -4,7 +4,7 @@
 
 #include <xxhash.h>
 
-#include "proxy/principal.h"
+#include "proxy/principal_owner.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -538,7 +538,7 @@ take_principal(struct session *session, const struct auth_answer *answer)
 	struct slice user = answer->name;
 	const char *why = NULL;
 	enum replica_result result =
-	    principal_find(session->relay->router.replica, user,
+	    principal_owner_find(session->relay->router.replica, user,
 		session->relay->config->auth.realm, &login->account_store,
 		&login->account, &why);
 

@@ -47,10 +47,10 @@ struct daemon {
 	struct store *store;
 	struct status status;
 	struct intake *intake;
-	struct providers *providers; /* either this */
-	struct ldif_source *ldif;    /* or that */
-	struct decider *decider;     /* NULL: others decide */
-	struct locator *locator;     /* NULL: no realm is configured */
+	struct providers *providers;     /* either this */
+	struct ldif_source *ldif;        /* or that */
+	struct decider *decider;         /* NULL: others decide */
+	struct locator *locator;         /* NULL: no realm is configured */
 	struct metrics_process *metrics; /* NULL: none */
 	struct event *terminate, *interrupt, *hangup, *tick;
 	struct event *shortcut; /* one step of making it */

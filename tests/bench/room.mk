@@ -39,11 +39,13 @@ bench-bind: $(BUILD)/tests/bench/derive all
 # Logins by ticket beside those by password.
 bench-gssapi: all
 	tools/bootstrap build cell check
-	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/tickets.py
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/tickets.py \
+		$(if $(FIRST),--first) $(if $(ROUNDS),--rounds $(ROUNDS))
 # Tickets by our back end and by Heimdal's own.
 bench-kdc: $(BUILD)/tests/bench/asreq all
 	tools/bootstrap build cell
-	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/kdc.py
+	POSTCELL_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/kdc.py \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FIRST),--first)
 bench: $(addprefix $(BUILD)/,$(bench_programs)) all
 	tools/bootstrap build bench
 	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) --net $(BENCH_NET) \

@@ -4,9 +4,10 @@
  */
 #include <string.h>
 
+#include "lib/query.h"
 #include "proxy/learn.h"
 #include "proxy/probe.h"
-#include "proxy/query.h"
+
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/login_server.h"
 #include "tests/fuzz/script.h"

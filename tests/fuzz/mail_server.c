@@ -222,6 +222,32 @@ take_command(struct mail_server *server, struct slice line)
 	}
 }
 
+static bool
+ends_line(char c)
+{
+	return c == '\r' || c == '\n';
+}
+
+/*
+ * A server that is less strict than it ought to be must not see an end where
+ * there is none: nothing that a single CR or LF makes a line of "." is passed.
+ */
+static void
+check_content(struct slice content, size_t from)
+{
+	for (size_t i = from; i + 2 < content.size; i++) {
+		const char *at = content.data + i;
+
+		if (*at != '.' || !ends_line(at[1]) ||
+		    (i > 0 && !ends_line(at[-1])))
+			continue;
+		fuzz_require(
+		    at[1] == '\r' && at[2] == '\n' &&
+			(i == 0 || (i > 1 && at[-1] == '\n' && at[-2] == '\r')),
+		    "nothing seems an end that is none");
+	}
+}
+
 /* Each of these takes what it can off *rest; false when that is nothing. */
 static bool
 read_content(struct mail_server *server, struct slice *rest)
@@ -229,6 +255,7 @@ read_content(struct mail_server *server, struct slice *rest)
 	size_t before = server->content.size, end;
 
 	buf_add_slice(&server->content, *rest);
+	check_content(buf_slice(&server->content), before > 4 ? before - 4 : 0);
 	end = mail_find_end(buf_slice(&server->content));
 	if (end == SIZE_MAX) {
 		*rest = slice_from("");

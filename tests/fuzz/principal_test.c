@@ -4,8 +4,10 @@
 
 #include <string.h>
 
+#include "kdc-plugin/experience.h"
 #include "kdc-plugin/lookup.h"
 #include "kdc-plugin/nearest.h"
+#include "lib/query.h"
 #include "tests/fuzz/fuzz.h"
 
 #define NOW_US INT64_C(1800000000000000)
@@ -74,16 +76,42 @@ read_name(krb5_context context, struct slice text)
 }
 
 static void
-find_neighbours(struct slice file)
+find_neighbours(struct slice text)
 {
 	static struct nearest servers[NEAREST_MAX];
-	size_t count = nearest_find(servers, file, slice_from("kdc"),
-	    slice_from("CELL.TEST"), slice_from("here"), NULL, NOW_US);
+	const struct nearest_wish wish = { .service = SERVICE_KERBEROS,
+		.realm = slice_from("CELL.TEST"),
+		.site = slice_from("here") };
+	size_t count = nearest_find(servers, text, &wish);
 
 	fuzz_require(count <= NEAREST_MAX, "neighbours are bounded");
+	nearest_sort(servers, count);
 	for (size_t i = 1; i < count; i++)
-		fuzz_require(
-		    servers[i - 1].rank <= servers[i].rank, "in their order");
+		fuzz_require(servers[i - 1].said < servers[i].said ||
+				 (servers[i - 1].said == servers[i].said &&
+				     servers[i - 1].rank <= servers[i].rank),
+		    "in their order");
+	(void)nearest_is_settled(servers, count);
+}
+
+/* What is kept comes back as it was. */
+static void
+remember(struct slice text)
+{
+	static struct experience experience, again;
+	struct buf out = buf_bounded(1 << 16), more = buf_bounded(1 << 16);
+
+	experience.count = again.count = 0;
+	experience_read(&experience, text);
+	fuzz_require(experience.count <= EXPERIENCE_MAX, "it is bounded");
+	if (experience_write(&out, &experience) == 0) {
+		experience_read(&again, buf_slice(&out));
+		fuzz_require(experience_write(&more, &again) == 0 &&
+				 slice_equal(buf_slice(&out), buf_slice(&more)),
+		    "what was kept is known again");
+	}
+	buf_free(&out);
+	buf_free(&more);
 }
 
 int
@@ -109,5 +137,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free_Key(&key);
 	read_name(context, text);
 	find_neighbours(text);
+	remember(text);
+	(void)query_is_answer(SERVICE_KERBEROS, text);
+	(void)query_is_answer(SERVICE_KPASSWD, text);
 	return 0;
 }

@@ -55,37 +55,34 @@ read_message(union message *message, enum kind kind, struct slice datagram)
 			       : auth_answer_read(&message->answer, datagram);
 }
 
-#define REQUEST_AT(field) REQUEST, offsetof(union message, request.field)
-#define ANSWER_AT(field)  ANSWER, offsetof(union message, answer.field)
-
-#define REQUEST_SIZE(field) sizeof(((union message *)NULL)->request.field)
-#define ANSWER_SIZE(field)  sizeof(((union message *)NULL)->answer.field)
+#define REQUEST_AT(field) offsetof(union message, request.field)
+#define ANSWER_AT(field)  offsetof(union message, answer.field)
 
 static const struct {
 	enum kind kind;
 	size_t offset;
-	size_t size; /* 0: text */
+	size_t size; /* of a number or an enum; 0: text */
 } fields[] = {
-	{ REQUEST_AT(id), REQUEST_SIZE(id) },
-	{ REQUEST_AT(kind), REQUEST_SIZE(kind) },
-	{ REQUEST_AT(service), REQUEST_SIZE(service) },
-	{ REQUEST_AT(kept), REQUEST_SIZE(kept) },
-	{ REQUEST_AT(stamp), REQUEST_SIZE(stamp) },
-	{ REQUEST_AT(name), 0 },
-	{ REQUEST_AT(dn), 0 },
-	{ REQUEST_AT(principal), 0 },
-	{ REQUEST_AT(authorise), 0 },
-	{ REQUEST_AT(pool), 0 },
-	{ REQUEST_AT(host), 0 },
-	{ REQUEST_AT(message), 0 },
-	{ ANSWER_AT(id), ANSWER_SIZE(id) },
-	{ ANSWER_AT(verdict), ANSWER_SIZE(verdict) },
-	{ ANSWER_AT(login), ANSWER_SIZE(login) },
-	{ ANSWER_AT(name), 0 },
-	{ ANSWER_AT(authorise), 0 },
-	{ ANSWER_AT(password), 0 },
-	{ ANSWER_AT(message), 0 },
-	{ ANSWER_AT(why), 0 },
+	{ REQUEST, REQUEST_AT(id), sizeof(uint32_t) },
+	{ REQUEST, REQUEST_AT(kind), sizeof(uint32_t) },
+	{ REQUEST, REQUEST_AT(service), sizeof(uint32_t) },
+	{ REQUEST, REQUEST_AT(kept), sizeof(uint32_t) },
+	{ REQUEST, REQUEST_AT(stamp), sizeof(uint64_t) },
+	{ REQUEST, REQUEST_AT(name), 0 },
+	{ REQUEST, REQUEST_AT(dn), 0 },
+	{ REQUEST, REQUEST_AT(principal), 0 },
+	{ REQUEST, REQUEST_AT(authorise), 0 },
+	{ REQUEST, REQUEST_AT(pool), 0 },
+	{ REQUEST, REQUEST_AT(host), 0 },
+	{ REQUEST, REQUEST_AT(message), 0 },
+	{ ANSWER, ANSWER_AT(id), sizeof(uint32_t) },
+	{ ANSWER, ANSWER_AT(verdict), sizeof(uint32_t) },
+	{ ANSWER, ANSWER_AT(login), sizeof(uint32_t) },
+	{ ANSWER, ANSWER_AT(name), 0 },
+	{ ANSWER, ANSWER_AT(authorise), 0 },
+	{ ANSWER, ANSWER_AT(password), 0 },
+	{ ANSWER, ANSWER_AT(message), 0 },
+	{ ANSWER, ANSWER_AT(why), 0 },
 };
 
 static void

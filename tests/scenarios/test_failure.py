@@ -282,3 +282,10 @@ def test_a_killed_directory_server_fails(failing):
               REFUSED + 3)
     assert wait_until(lambda: failing.state("ldap2", "host") == "up",
                       SETTLES, 0.1)
+
+
+def test_a_killed_kdc_fails_and_returns(failing):
+    with out_of_order(failing, "kdc2"):
+        takes(lambda: failing.state("kdc2", "host") == "failed", REFUSED)
+    assert wait_until(lambda: failing.state("kdc2", "host") == "up",
+                      SETTLES, 0.1)
