@@ -49,21 +49,23 @@ find_session(void)
 
 /* ---- between the session's parts: the linker's --wrap ---- */
 
-enum front_action __real_front_input(
-    struct front *front, struct slice *input, struct buf *out);
-enum front_action __wrap_front_input(
-    struct front *front, struct slice *input, struct buf *out);
-enum stream_result __real_stream_fill(
-    struct stream *stream, struct buf *in, size_t size);
-enum stream_result __wrap_stream_fill(
-    struct stream *stream, struct buf *in, size_t size);
-void __real_session_begin_relay(struct session *session);
-void __wrap_session_begin_relay(struct session *session);
+enum front_action real_front_input(struct front *front, struct slice *input,
+    struct buf *out) __asm__("__real_front_input");
+enum front_action take_front_input(struct front *front, struct slice *input,
+    struct buf *out) __asm__("__wrap_front_input");
+enum stream_result real_stream_fill(struct stream *stream, struct buf *in,
+    size_t size) __asm__("__real_stream_fill");
+enum stream_result take_stream_fill(struct stream *stream, struct buf *in,
+    size_t size) __asm__("__wrap_stream_fill");
+void real_begin_relay(struct session *session) __asm__(
+    "__real_session_begin_relay");
+void take_begin_relay(struct session *session) __asm__(
+    "__wrap_session_begin_relay");
 
 /* The front is shown what the client said, each octet once, and behind TLS
  * nothing that came before. */
 enum front_action
-__wrap_front_input(struct front *front, struct slice *input, struct buf *out)
+take_front_input(struct front *front, struct slice *input, struct buf *out)
 {
 	struct stage_peer *client = &play.stage.client;
 	struct slice said =
@@ -76,7 +78,7 @@ __wrap_front_input(struct front *front, struct slice *input, struct buf *out)
 	    front->tls == stage_is_secured(client), "TLS is on or not");
 	fuzz_require(slice_equal(slice_first(said, before), *input),
 	    "the front is shown what the client says");
-	action = __real_front_input(front, input, out);
+	action = real_front_input(front, input, out);
 	play.taken += before - input->size;
 	if (action == FRONT_STARTTLS)
 		play.tls_wanted = true;
@@ -88,10 +90,10 @@ __wrap_front_input(struct front *front, struct slice *input, struct buf *out)
 }
 
 enum stream_result
-__wrap_stream_fill(struct stream *stream, struct buf *in, size_t size)
+take_stream_fill(struct stream *stream, struct buf *in, size_t size)
 {
 	size_t before = in->size;
-	enum stream_result result = __real_stream_fill(stream, in, size);
+	enum stream_result result = real_stream_fill(stream, in, size);
 	const struct session *session = find_session();
 
 	if (!session || in != &session->login->back_in)
@@ -107,7 +109,7 @@ __wrap_stream_fill(struct stream *stream, struct buf *in, size_t size)
 
 /* From here on octets are theirs, on both sides. */
 void
-__wrap_session_begin_relay(struct session *session)
+take_begin_relay(struct session *session)
 {
 	struct stage_peer *client = &play.stage.client;
 	struct stage_peer *server =
@@ -123,7 +125,7 @@ __wrap_session_begin_relay(struct session *session)
 	play.server_heard = server->heard.size;
 	play.server_said = play.back_read - session->login->back_in.size;
 	play.client_heard = client->heard.size;
-	__real_session_begin_relay(session);
+	real_begin_relay(session);
 }
 
 /* ---- what holds at any moment ---- */

@@ -20,8 +20,8 @@ static struct stage *current;
 
 /* ---- in place of proxy/connect.c's: the linker's --wrap ---- */
 
-bool __wrap_connect_next(struct stream *stream, const struct address_list *list,
-    size_t *next, uint16_t port, int *error);
+bool take_connect_next(struct stream *stream, const struct address_list *list,
+    size_t *next, uint16_t port, int *error) __asm__("__wrap_connect_next");
 
 static void
 limit_room(const struct stage *stage, const int ends[2])
@@ -55,7 +55,7 @@ connect_pair(struct stage *stage, struct stream *stream, unsigned server)
 }
 
 bool
-__wrap_connect_next(struct stream *stream, const struct address_list *list,
+take_connect_next(struct stream *stream, const struct address_list *list,
     size_t *next, uint16_t port, int *error)
 {
 	(void)port;
