@@ -15,6 +15,14 @@ goes with the cell. Of a cell that was stopped only the logs are left. For the
 scenarios, class Cell is a library.
 """
 
+import signal
+import sys
+
+sys.dont_write_bytecode = True
+if __name__ == "__main__":
+    # Until there is something to clean up, also while all this is read.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import concurrent.futures
 import contextlib
@@ -25,11 +33,9 @@ import pathlib
 import secrets
 import shlex
 import shutil
-import sys
 import time
 
-sys.dont_write_bytecode = True
-
+import balancer
 import daemons
 import dovecot
 import exchanger
@@ -37,19 +43,21 @@ import imap
 import kerberos
 import knot
 import postfix
+import proxies
 import slapd
 import tls
 import users
-from layout import (ADMIN_DN, DIRECTORIES, DOMAIN, HOST, KDCS, OBSERVERS,
-                    PEOPLE, PORTS, PROXIES, PUBLISHERS, REALM,
-                    REPLICAS, ROOT, SERVERS, SUFFIX,
-                    Layout)
+from layout import (ADMIN_DN, BALANCERS, DIRECTORIES, DOMAIN, EXCHANGERS, HOST,
+                    HUB_PORT, KDCS, METRICS_PORT, OBSERVERS, PEOPLE, PORTS,
+                    PROXIES, PUBLISHERS, REALM, REPLICAS, ROOT, SERVERS,
+                    SSO_PORTS, SUFFIX, WEB_PORT, Layout)
 from process import Interruption, Processes, Trouble, wait_until
 from server import check_free
 
 DEFAULT_NET = "127.0.31"
 DEFAULT_FOLDER = ROOT / "build" / "cell"
 START_TIME = 30  # s until all servers answer
+PATIENCE = 3  # s until somebody wants to know what is waited for
 LOGIN_TIME = 15  # s until a login through the generic name works
 LOG_TAIL = 15  # lines of a log shown when a server failed
 RUN_MARK = "postcell-cell"  # file in a run folder that names its cell
@@ -79,35 +87,55 @@ class Cell:
                 self.end()
                 self.clear()
                 self.make()
-                self.start_servers(self.servers())
+                self.launch(self.servers())
                 published = len(PROXIES)
-            self.found_realm()
-            self.wait_for_login(published)
-            self.log_everybody_in()
-            kerberos.wait_for_ticket(self.layout, LOGIN_TIME)
+            self.found_realm_beside(lambda: self.welcome(published))
+            self.wait_for_ticket()
             self.write_env()
 
-    def found_realm(self):
-        """Once in the life of a cell."""
-        if "realm" not in self.settings:
-            kerberos.found(self.layout)
-            self.settings["realm"] = REALM
-            save_settings(self.layout.folder, self.settings)
+    def welcome(self, published):
+        self.await_servers(self.servers())
+        self.wait_for_login(published)
+        self.log_everybody_in()
+
+    def found_realm_beside(self, work):
+        """Once in the life of a cell, and while other servers begin: passwords
+        need no realm, and whoever has a keytab reads it when it is asked for."""
+        if "realm" in self.settings:
+            work()
+            return
+        servers = self.servers()
+        for server in servers:
+            if server.name in DIRECTORIES:
+                self.wait_for_server(server)
+        founding = kerberos.Founding(self.layout, servers)
+        try:
+            work()
+            founding.finish(START_TIME)
+        finally:
+            founding.abandon()
+        self.settings["realm"] = REALM
+        save_settings(self.layout.folder, self.settings)
 
     def stop(self):
+        """True when there was one."""
         if not self.layout.folder.exists():
-            return
+            return False
+        there = bool(self.settings)
         with self.locked():
             self.end()
             self.clear(kept=[self.layout.log])
         with contextlib.suppress(OSError):
             self.layout.folder.rmdir()
+        return there
 
     def end(self):
         """Also what a crashed cell left."""
         self.layout.env.unlink(missing_ok=True)
         names = self.processes.names()
-        for stage in ((*PROXIES, *OBSERVERS, *PUBLISHERS), REPLICAS, SERVERS, names):
+        # Clients before servers: Dovecot waits for those of its sockets.
+        for stage in ((*BALANCERS, *PROXIES, *OBSERVERS, *PUBLISHERS),
+                      (*REPLICAS, *EXCHANGERS), SERVERS, names):
             self.processes.stop([name for name in names if name in stage])
         self.remove_run_folder()
 
@@ -142,9 +170,9 @@ class Cell:
                     for name in SERVERS]
         replicas = [daemons.Replica(self.layout, self.settings, name)
                     for name in REPLICAS]
-        proxies = [daemons.Proxy(self.layout, self.settings, name)
-                   for name in PROXIES]
-        observers = [daemons.Observer(self.layout, self.settings, name)
+        fronts = [proxies.Proxy(self.layout, self.settings, name)
+                  for name in PROXIES]
+        observers = [proxies.Observer(self.layout, self.settings, name)
                      for name in OBSERVERS]
         publishers = [daemons.Publisher(self.layout, self.settings, name)
                       for name in PUBLISHERS]
@@ -152,8 +180,12 @@ class Cell:
                  for kind in (kerberos.KeyReplica, kerberos.Kdc,
                               kerberos.Kpasswdd) for host in KDCS]
         return [*directories, knot.Knot(self.layout, self.settings),
-                *backends, *replicas, *realm, *proxies, *observers, *publishers,
-                self.exchanger()]
+                *backends, *replicas, *realm, *fronts, *observers, *publishers,
+                self.exchanger(), *self.balancers()]
+
+    def balancers(self):
+        return ([balancer.Balancer(self.layout, self.settings)]
+                if balancer.is_used() else [])
 
     def exchanger(self):
         kind = postfix.Postfix if postfix.is_used() else exchanger.Exchanger
@@ -205,12 +237,16 @@ class Cell:
         self.make_run_folder()
         self.make_certificates()
         self.settings = new_settings(layout)
+        kerberos.write_client_conf(layout, layout.servers_krb5_conf)
+        kerberos.write_people_conf(layout)
         for server in self.servers():
             server.make()
         dovecot.make_store(layout)
         slapd.fill([server for server in self.servers()
                     if isinstance(server, slapd.Slapd)], self.settings)
         users.write_list(layout.users)
+        layout.hosts.write_text("".join(
+            f"{layout.addresses[name]} {HOST}\n" for name in PROXIES))
         # The last file: with it the folder is whole.
         save_settings(layout.folder, self.settings)
 
@@ -229,7 +265,9 @@ class Cell:
             return
         run = pathlib.Path(os.readlink(link))
         with contextlib.suppress(FileNotFoundError):
-            if (run / RUN_MARK).read_text() == f"{self.layout.folder}\n":
+            # A part of it where there was no room for more.
+            if f"{self.layout.folder}\n".startswith(
+                    (run / RUN_MARK).read_text()):
                 shutil.rmtree(run)
         with contextlib.suppress(OSError):
             run.rmdir()  # which was made, and not marked yet
@@ -237,8 +275,14 @@ class Cell:
 
     def make_certificates(self):
         layout = self.layout
+        tls.begin(layout.tls)
         tls.make_authority(layout.tls, layout.ca)
         shutil.copy(layout.ca, layout.run / "ca.pem")
+        people = layout.tls / "people.pem"
+        tls.make_authority(layout.tls, people, "people")
+        tls.make_personal_certificate(layout.tls, people,
+                                      users.all_users()[0].uid,
+                                      layout.certificate)
         for name in (*PROXIES, *SERVERS, *DIRECTORIES):
             own = f"{name}.{DOMAIN}"
             host, names = (HOST, [own]) if name in PROXIES else (own, [])
@@ -250,6 +294,7 @@ class Cell:
     def is_complete(self):
         """Nothing is missing but processes, and some of these are there."""
         return (self.settings.get("net") == self.layout.net
+                and "realm" in self.settings
                 and (self.layout.folder / "run" / RUN_MARK).exists()
                 and any(self.processes.pid(server.name)
                         for server in self.servers()))
@@ -267,9 +312,13 @@ class Cell:
                 missing.append(server)
         self.say("the cell runs already" if not missing else
                  "the cell runs in part")
-        self.start_servers(missing)
+        self.launch(missing)
 
     def start_servers(self, servers):
+        self.launch(servers)
+        self.await_servers(servers)
+
+    def launch(self, servers):
         for server in servers:
             # What a killed server forked may still hold its ports.
             self.processes.stop([server.name])
@@ -279,21 +328,29 @@ class Cell:
         for server in servers:
             self.processes.start(server.name, server.command(), server.log,
                                  server.environment)
+
+    def await_servers(self, servers):
+        start = time.monotonic()
         for server in servers:
             self.wait_for_server(server)
+        names = [server.name for server in servers]
+        what = " ".join(names) if len(names) < 4 else f"{len(names)} servers"
+        if names:
+            self.say(f"{what} up after {time.monotonic() - start:.1f} s")
 
     def wait_for_server(self, server):
-        start = time.monotonic()
-
         def settled():
             return not self.processes.pid(server.name) or server.is_up()
 
-        up = wait_until(settled, START_TIME) and server.is_up()
+        up = wait_until(settled, PATIENCE) and server.is_up()
+        if not up and self.processes.pid(server.name):
+            self.say(f"waiting for {server.name}; its log is "
+                     f"{shown(server.log)}")
+            up = wait_until(settled, START_TIME) and server.is_up()
         pid = self.processes.pid(server.name)
         if not pid or not up:
             what = "does not answer" if pid else "ended"
             raise Trouble(f"{server.name} {what}; {tail(server.log)}")
-        self.say(f"{server.name:9} up after {time.monotonic() - start:.1f} s")
 
     def wait_for_login(self, published):
         """Through the generic name, as a stranger's mail program does it, once
@@ -318,10 +375,12 @@ class Cell:
                           f"({fault[0]}); the logs are in {self.layout.log}")
 
     def log_everybody_in(self):
-        """Each on the own server, which then knows the password even while
-        no directory server can be asked."""
+        """Each on the own server, which then knows the password for a while
+        even if no directory server can be asked; keys are made of it."""
         def attempt(number_and_user):
             number, user = number_and_user
+            if Interruption.pending:
+                return None
             name = list(PROXIES)[number % len(PROXIES)]
             try:
                 self.login(self.layout.addresses[name], user.login,
@@ -340,13 +399,36 @@ class Cell:
         self.say(f"{len(everybody) - len(faults)} of {len(everybody)} users "
                  "logged in")
 
-    def login(self, address, user, password, **options):
+    def wait_for_ticket(self):
+        """A user's, and then the proxies' own, by which they log in whom they
+        have verified."""
+        user = users.all_users()[0]
+        kerberos.wait_for_ticket(self.layout, user, LOGIN_TIME)
+        fault = [None]
+
+        def works(address):
+            try:
+                self.login(address, user.login, user.password,
+                           ports=SSO_PORTS, timeout=LOGIN_TIME).logout()
+                return True
+            except (OSError, imap.Imap.error) as error:
+                fault[0] = error
+                return False
+
+        for name in PROXIES:
+            if not wait_until(lambda: works(self.layout.addresses[name]),
+                              LOGIN_TIME, pause=0.1):
+                raise Trouble(f"no login by {name}'s own ticket within "
+                              f"{LOGIN_TIME} s ({fault[0]}); the logs are in "
+                              f"{self.layout.log}")
+
+    def login(self, address, user, password, ports=None, **options):
         """A session on a proxy, or on a server by its own address."""
         host = HOST
         for name in SERVERS:
             if self.layout.addresses[name] == address:
                 host = f"{name}.{DOMAIN}"
-        port = PORTS["imaps" if options.get("implicit") else "imap"]
+        port = (ports or PORTS)["imaps" if options.get("implicit") else "imap"]
         session = imap.Imap(address, port, host, self.layout.ca, **options)
         try:
             session.login_plain(user, password)
@@ -365,9 +447,17 @@ class Cell:
             "CELL_IPS": " ".join(layout.addresses[name] for name in PROXIES),
             "CELL_CA": layout.ca,
         }
-        facts.update((f"CELL_{kind.upper()}", port)
-                     for kind, port in PORTS.items())
+        for prefix, ports in ("", PORTS), ("SSO_", SSO_PORTS):
+            facts.update((f"CELL_{prefix}{kind.upper()}", port)
+                         for kind, port in ports.items())
         facts.update({
+            "CELL_SMTP": HUB_PORT,
+            "CELL_METRICS": METRICS_PORT,
+            "CELL_WEB": WEB_PORT,
+            "CELL_BALANCERS": " ".join(each.address
+                                       for each in self.balancers()),
+            "CELL_HOSTS": layout.hosts,
+            "CELL_CERTIFICATE": layout.certificate,
             "CELL_LDAP_URIS": " ".join(layout.ldap_uris),
             "CELL_LDAP_SUFFIX": SUFFIX,
             "CELL_PEOPLE": PEOPLE,
@@ -375,6 +465,7 @@ class Cell:
             "CELL_ADMIN_PW": self.settings["admin_password"],
             "CELL_REALM": REALM,
             "KRB5_CONFIG": layout.krb5_conf,
+            "KRB5CCNAME": f"FILE:{layout.folder / 'ccache'}",
             "CELL_DNS": layout.dns,
             "CELL_USERS": layout.users,
             "CELL_SERVERS": " ".join(SERVERS),
@@ -392,15 +483,16 @@ class Cell:
         partial.write_text(text)
         partial.replace(self.layout.env)
 
-    def how_to(self):
+    def how_to(self, *templates):
         user = users.all_users()[0]
-        template = (ROOT / "cell" / "howto.in").read_text()
-        return template.format(**self.facts(), user=user.login,
-                               password=user.password,
-                               count=len(users.all_users()),
-                               env=shown(self.layout.env),
-                               log=shown(self.layout.log),
-                               cell=self.command_line())
+        text = "".join((ROOT / "cell" / f"{name}.in").read_text()
+                       for name in templates)
+        return text.format(**self.facts(), user=user.login,
+                           password=user.password,
+                           count=len(users.all_users()),
+                           env=shown(self.layout.env),
+                           log=shown(self.layout.log),
+                           cell=self.command_line())
 
     def command_line(self):
         """This program for this cell, as short as it can be typed."""
@@ -417,10 +509,10 @@ def shown(path):
 
 
 def new_settings(layout):
-    names = ["admin", "probe", *slapd.identities()]
     settings = {f"{name}_password": secrets.token_hex(12)
-                for name in names}
-    settings["tsig"] = secrets.token_bytes(32).hex()
+                for name in ("admin", "probe", *slapd.identities())}
+    settings.update({f"{name}_tsig": secrets.token_bytes(32).hex()
+                     for name in PUBLISHERS})
     return dict(settings, net=layout.net, build=str(layout.build))
 
 
@@ -461,7 +553,20 @@ def start_all(cell):
             cell.stop()
         raise
     cell.say(f"the cell is up after {time.monotonic() - begin:.1f} s")
-    print(cell.how_to(), end="")
+    print(cell.how_to("howto"), end="")
+    print(f"More to try, Kerberos among it:\n    {cell.command_line()} help")
+
+
+def stop_all(cell):
+    if cell.stop():
+        cell.say(f"the cell has ended; its logs are in {shown(cell.layout.log)}")
+    else:
+        cell.say(f"there is no cell in {shown(cell.layout.folder)}")
+
+
+def show_help(cell):
+    cell.require_cell()
+    print(cell.how_to("howto", "more"), end="")
 
 
 def show_status(cell):
@@ -474,10 +579,10 @@ def show_status(cell):
 COMMANDS = {
     # command: (what it does without a name, with one)
     "start": (start_all, Cell.start_server),
-    "stop": (Cell.stop, Cell.stop_server),
+    "stop": (stop_all, Cell.stop_server),
     "restart": (None, Cell.restart_server),
     "status": (show_status, None),
-    "help": (lambda cell: print(cell.how_to(), end=""), None),
+    "help": (show_help, None),
 }
 
 
@@ -507,6 +612,10 @@ if __name__ == "__main__":
         main()
     except (Trouble, ValueError) as trouble:
         sys.exit(f"cell: {trouble}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"cell: {where}{error.strerror}; a cell writes into its "
+                 "folder and below /tmp")
     except KeyboardInterrupt:
         print("cell: interrupted", file=sys.stderr)
         sys.exit(130)

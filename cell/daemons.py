@@ -1,13 +1,10 @@
-"""Postcell's own daemons: on each proxy's host a replica and a proxy."""
+"""What Postcell's own daemons share; replicas, and publishers of names."""
 
 import os
-import pwd
-import socket
+import shutil
 
-from layout import (ADMIN_DN, DECIDERS, DOMAIN, HOST, HUB_PORT, PORTS,
-                    PROXIES, PUBLISHERS, REALM,
+from layout import (DECIDERS, DOMAIN, HOST, PROXIES, PUBLISHERS, REALM,
                     REPLICAS, SUFFIX, WEB_PORT, identity_dn)
-
 from process import Trouble
 from server import Server
 
@@ -21,10 +18,6 @@ ON_MOVE = ""
 PROBE_TIMEOUT = 1000
 # ms that each decider leaves the one before it to write
 DECIDER_DELAY = 500
-
-# What the proxies listen for.
-LISTENERS = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions",
-             "sieve", "lmtp")
 
 
 class Daemon(Server):
@@ -65,19 +58,12 @@ decider {{
 }}
 """
 
-LISTENER = """
-listen {kind} {{
-	addresses = {{ "{address}" }}
-	port = {port}
-}}
-"""
 
-
-HUB_LISTENER = """
-listen smtp {{
-	addresses = {{ "{address}" }}
-	port = {port}
-	hub_networks = {{ "127.0.0.0/8" }}
+LOCATOR = """
+locator {{
+	realm = "{realm}"
+	file = "{file}"
+	dns_servers = {{ "{dns}" }}
 }}
 """
 
@@ -88,7 +74,7 @@ class Replica(Daemon):
     def __init__(self, layout, settings, name):
         super().__init__(layout, settings, name)
         self.host = REPLICAS[name]
-        self.identity, self.keys = "replica", "no"
+        self.identity, self.keys = name, "no"
 
     def make(self):
         make_host_folder(self.layout, self.host)
@@ -100,7 +86,8 @@ class Replica(Daemon):
             map_size=256, providers=self.quoted_uris(), suffix=SUFFIX,
             bind_dn=identity_dn(self.identity),
             password_file=password, keys=self.keys,
-            ca=self.layout.run / "ca.pem", decider=self.decider())
+            ca=self.layout.run / "ca.pem",
+            decider=self.decider() + self.locator())
 
     def decider(self):
         """Its section, where it is one."""
@@ -114,61 +101,16 @@ class Replica(Daemon):
                               return_after=RETURN_AFTER,
                               on_move=self.layout.run / ON_MOVE if ON_MOVE else "")
 
+    def locator(self):
+        """One of them tells the people at this host which KDC to ask."""
+        if self.host != FIRST:
+            return ""
+        return LOCATOR.format(realm=REALM, file=self.layout.kdcs,
+                              dns=self.layout.dns)
+
     def is_up(self):
         """It has made its database, which the proxy opens."""
         return (self.layout.replica(self.host) / "data.mdb").exists()
-
-
-class Proxy(Daemon):
-    program = "postcell-proxyd"
-    services = LISTENERS
-
-    def __init__(self, layout, settings, name):
-        super().__init__(layout, settings, name)
-        self.address = layout.addresses.get(name)
-        self.endpoints = [(self.address, PORTS[kind], socket.SOCK_STREAM)
-                          for kind in self.services]
-
-    def make(self):
-        make_host_folder(self.layout, self.name)
-        run = self.layout.run / self.name
-        certificate = next(iter(PROXIES)) if not self.address else self.name
-        self.write_conf(
-            "proxyd.conf.in", self.conf.name, host_name=HOST, run=run,
-            replica=self.layout.replica(self.name), user=USER,
-            chroot=self.layout.run / "empty", dns=self.layout.dns,
-            certificate=self.layout.tls / f"{certificate}.pem",
-            key=self.layout.tls / f"{certificate}.key",
-            ca=self.layout.run / "ca.pem", listeners=self.listeners(),
-            uris=self.quoted_uris(), bind_dn=identity_dn(self.name),
-            directory_password=self.write_password(
-                f"{self.name}.password", self.name), name=self.name,
-            probe_timeout=PROBE_TIMEOUT, probe_password=self.write_password(
-                f"{self.name}-probe.password", "probe"))
-        self.write_control_conf(run)
-
-    def write_control_conf(self, run):
-        """For postcellctl on this host; only the cell's owner may read it."""
-        self.write_conf(
-            "ctl.conf.in", control_conf(self.layout, self.name).name, run=run,
-            replica=self.layout.replica(self.name), suffix=SUFFIX,
-            uris=self.quoted_uris(), bind_dn=ADMIN_DN,
-            password_file=self.write_password("ctl.password", "admin"),
-            ca=self.layout.ca)
-
-    def listeners(self):
-        return "".join(LISTENER.format(kind=kind, address=self.address,
-                                       port=PORTS[kind])
-                       for kind in self.services) + HUB_LISTENER.format(
-                           address=self.address, port=HUB_PORT)
-
-
-class Observer(Proxy):
-    """It accepts nobody, and has its say."""
-    services = ()
-
-    def listeners(self):
-        return ""
 
 
 ZONED_HOST = """
@@ -188,14 +130,14 @@ class Publisher(Daemon):
 
     @property
     def run(self):
-        return self.layout.run / self.name
+        """The host's, where postcellctl looks."""
+        return self.layout.run / self.host
 
     def make(self):
         make_host_folder(self.layout, self.host)
-        own_folder(self.run)
-        secret = self.layout.conf / "zoned.secret"
+        secret = self.layout.conf / f"{self.name}.secret"
         secret.touch(mode=0o600)
-        secret.write_text(self.settings["tsig"] + "\n")
+        secret.write_text(self.settings[f"{self.name}_tsig"] + "\n")
         self.write_conf(
             "zoned.conf.in", self.conf.name, name=self.name, user=USER,
             replica=self.layout.replica(self.host), domain=DOMAIN,
@@ -213,16 +155,24 @@ class Publisher(Daemon):
         (self.run / "zoned.sock").unlink(missing_ok=True)
 
 
-def own_folder(path):
+def own_folder(path, mode=0o700):
     """A folder of the user that a daemon becomes."""
-    path.mkdir(mode=0o700)
+    path.mkdir(mode=mode)
     if os.getuid() == 0:
-        account = pwd.getpwnam(USER)
-        os.chown(path, account.pw_uid, account.pw_gid)
+        shutil.chown(path, USER)
+
+
+def own_file(path):
+    """A secret of that user's."""
+    path.chmod(0o600)
+    if os.getuid() == 0:
+        shutil.chown(path, USER)
 
 
 def make_host_folder(layout, host):
-    (layout.run / host).mkdir(mode=0o755, exist_ok=True)
+    """Of the daemons there, with their sockets."""
+    if not (layout.run / host).exists():
+        own_folder(layout.run / host, 0o755)
     (layout.run / "empty").mkdir(mode=0o755, exist_ok=True)
 
 

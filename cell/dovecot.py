@@ -3,16 +3,22 @@
 import grp
 import os
 import pwd
+import shutil
 import socket
 
-from layout import (DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE,
-                    PORTS, identity_dn)
+import kerberos
 import postfix
+from layout import (DOMAIN, EXCHANGER_PORT, EXCHANGERS, PEOPLE, PORTS, PROXIES,
+                    REALM, identity_dn)
 from process import Trouble
 from server import Server, find_program
 
 # Owns the mail when root starts the cell; no account needs to be behind it.
 MAIL_ID = 31143
+# Dovecot 2.3 remembers what it looked up by the name in the ticket, which is the
+# proxy's: the second user would get the first one's mailbox. A lookup with something
+# of each session in it is never remembered.
+BY_TICKET = ", =nopassword=y, =event_session=%{session}"
 # Where mail and indexes are; mail: the shared store, name: the server's.
 MAIL_LOCATION = "maildir:~/Maildir"
 
@@ -27,28 +33,44 @@ class Dovecot(Server):
                           if not (postfix.is_used()
                                   and kind.startswith("submission"))]
         self.conf = layout.conf / f"{name}.conf"
+        self.keytab = layout.run / name / "keytab"
+
+    def keytabs(self):
+        return [(self.keytab, kerberos.services(f"{self.name}.{DOMAIN}"))]
+
+    def own_keytab(self, path):
+        super().own_keytab(path)
+        if os.getuid() == 0:
+            shutil.chown(path, identities()["internal_user"])
 
     def make(self):
         run = self.layout.run / self.name
         run.mkdir(mode=0o755)
-        ldap_conf = self.write_conf(
-            "dovecot-ldap.conf.in", f"{self.name}-ldap.conf",
-            uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
-            dn=identity_dn(self.name), base=PEOPLE,
-            password=self.settings[f"{self.name}_password"],
-            mail=self.layout.mail)
         self.write_conf(
             "dovecot.conf.in", self.conf.name, run=run, name=self.name,
             log=self.log, address=self.address, domain=DOMAIN,
             certificate=self.layout.tls / f"{self.name}.pem",
-            key=self.layout.tls / f"{self.name}.key", ldap_conf=ldap_conf,
+            key=self.layout.tls / f"{self.name}.key",
+            ldap_conf=self.write_ldap_conf("ldap", bind="yes", more=""),
+            ticket_conf=self.write_ldap_conf("ticket", bind="no",
+                                             more=BY_TICKET),
             exchanger=self.layout.addresses[next(iter(EXCHANGERS))],
             exchanger_port=EXCHANGER_PORT,
             mail_location=MAIL_LOCATION.format(mail=self.layout.mail,
                                                name=self.name),
+            keytab=self.keytab, krb5_conf=self.layout.servers_krb5_conf,
+            proxies=",".join(f"{name}@{REALM}" for name in PROXIES),
             submission_protocol="" if postfix.is_used() else "submission",
-            postfix_auth=postfix.auth_socket(self.layout, self.name),
+            postfix_auth=postfix.AUTH_SOCKET,
             **identities(), **PORTS)
+
+    def write_ldap_conf(self, kind, **values):
+        return self.write_conf(
+            "dovecot-ldap.conf.in", f"{self.name}-{kind}.conf",
+            uris=" ".join(self.layout.ldap_uris), ca=self.layout.run / "ca.pem",
+            dn=identity_dn(self.name), base=PEOPLE,
+            password=self.settings[f"{self.name}_password"],
+            mail=self.layout.mail, **values)
 
     def prepare(self):
         """Dovecot believes a pid file even when that process is a zombie."""

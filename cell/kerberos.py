@@ -2,16 +2,16 @@
 
 import os
 import pathlib
+import secrets
 import socket
 import subprocess
 
 import slapd
-import users
 from daemons import Replica, make_host_folder
-from layout import (DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, REALM,
+from layout import (DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, POLICY, REALM,
                     SERVERS, SUFFIX, identity_dn)
 from process import Trouble, wait_until
-from server import Server, find_program, run
+from server import Server, find_program
 
 # What mail programs ask tickets for, and what the proxies ask of servers.
 SERVICES = ("imap", "pop", "smtp", "sieve")
@@ -31,6 +31,7 @@ CLIENT = """\
 	default_realm = {realm}
 	dns_lookup_kdc = no
 	dns_lookup_realm = no
+	dns_canonicalize_hostname = no
 	rdns = no
 	plugin_dir = {plugins}
 [realms]
@@ -41,6 +42,17 @@ CLIENT = """\
 	.{domain} = {realm}
 	{domain} = {realm}
 """
+
+LOCATOR = """\
+[postcell]
+	kdcs = {kdcs}
+	site = here
+	memory = {memory}
+"""
+
+
+def services(host):
+    return [f"{service}/{host}" for service in SERVICES]
 
 
 class KeyReplica(Replica):
@@ -97,14 +109,17 @@ class Kdc(Kerberos):
             "kdc.conf.in", self.conf.name, realm=REALM, plugins=plugins,
             kdc=f"{self.address}:{KDC_PORT}", listen=LISTEN.format(
                 address=self.address, port=KDC_PORT), log=self.layout.log / self.host,
-            lockout_limit=slapd.LOCKOUT_LIMIT, policy="",
+            lockout_limit=slapd.LOCKOUT_LIMIT, policy=f"\tpolicy = {POLICY}",
             master_key=self.layout.master_key, module=module,
             replica=self.layout.replica(self.host),
             lockout=self.layout.run / "lockout",
             uris=" ".join(self.layout.ldap_uris), suffix=SUFFIX,
             bind_dn=identity_dn(self.host), password=password,
             ca=self.layout.ca)
-        write_client_conf(self.layout)
+
+    def keytabs(self):
+        return [(self.layout.conf / f"{self.host}.keytab",
+                 [f"host/{self.host}.{DOMAIN}"])]
 
 
 class Kpasswdd(Kerberos):
@@ -129,19 +144,27 @@ class Kpasswdd(Kerberos):
         return False
 
 
-def write_client_conf(layout):
+def write_client_conf(layout, path, plugins=None):
     lines = [f"\t\tkdc = {layout.addresses[host]}:{KDC_PORT}" for host in KDCS]
     lines += [f"\t\tkpasswd_server = {layout.addresses[host]}:{KPASSWD_PORT}"
               for host in KDCS]
-    layout.krb5_conf.write_text(CLIENT.format(
-        realm=REALM, domain=DOMAIN, plugins=layout.conf / "no-plugins",
+    path.write_text(CLIENT.format(
+        realm=REALM, domain=DOMAIN, plugins=plugins or layout.conf / "none",
         kdcs="\n".join(lines)))
 
 
-def kadmin(layout, *words):
-    conf = layout.conf / f"{next(iter(KDCS))}.conf"
-    return run([find_program("kadmin"), "-c", conf, "-l", *words],
-               env={**os.environ, "KRB5_CONFIG": str(conf)})
+def write_people_conf(layout):
+    """For who sits at this host: which KDC is asked first says the map of the
+    cell, to Heimdal's programs. MIT's go by the list."""
+    plugins = layout.conf / "people.plugins"
+    plugins.mkdir()
+    module = layout.build / "postcell_locate.so"
+    (plugins / module.name).symlink_to(module)
+    write_client_conf(layout, layout.krb5_conf, plugins)
+    memory = layout.folder / "who-answered"
+    memory.mkdir(mode=0o700)
+    with open(layout.krb5_conf, "a", encoding="utf-8") as conf:
+        conf.write(LOCATOR.format(kdcs=layout.kdcs, memory=memory))
 
 
 def spelled(uid):
@@ -149,23 +172,60 @@ def spelled(uid):
     return "".join(f"\\{c}" if c in AWKWARD else c for c in uid)
 
 
-def found(layout):
-    """krbtgt, and services with their keytabs; users have keys once they log in."""
-    kadmin(layout, "init", "--realm-max-ticket-life=1d",
-           "--realm-max-renewable-life=1w", REALM)
-    front = [f"{service}/{HOST}" for service in SERVICES]
-    kadmin(layout, "add", "--random-key", *LIFE, *front)
-    kadmin(layout, "ext_keytab", "-k", layout.conf / "front.keytab", *front)
-    backs = []
-    for name in SERVERS:
-        own = [f"{service}/{name}.{DOMAIN}" for service in SERVICES]
-        kadmin(layout, "add", "--random-key", *LIFE, *own)
-        kadmin(layout, "ext_keytab", "-k", layout.conf / f"{name}.keytab", *own)
-        backs += own
-    for service, principal in zip(SERVICES, front):
-        kadmin(layout, "modify", *[
-            f"--constrained-delegation={back}@{REALM}" for back in backs
-            if back.startswith(f"{service}/")], principal)
+class Founding:
+    """krbtgt, and services with their keytabs, made by kadmin while others
+    work; users have keys once they log in."""
+
+    def __init__(self, layout, servers):
+        self.servers = servers
+        conf = layout.conf / f"{next(iter(KDCS))}.conf"
+        self.log = layout.log / "kadmin.log"
+        text = "".join(" ".join(map(str, words)) + "\n"
+                       for words in self.commands())
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [find_program("kadmin"), "-c", conf, "-l"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env={**os.environ, "KRB5_CONFIG": str(conf)})
+        with self.process.stdin as commands:
+            commands.write(text.encode())
+
+    def keytabs(self):
+        return [(server, *keytab) for server in self.servers
+                for keytab in server.keytabs()]
+
+    def commands(self):
+        """All at once: each run of it looks for the directory anew."""
+        keytabs = self.keytabs()
+        names = dict.fromkeys(name for *_, names in keytabs for name in names)
+        return [["init", "--realm-max-ticket-life=1d",
+                 "--realm-max-renewable-life=1w", REALM],
+                # As good as a random key, and one write instead of three.
+                *(["add", f"--password={secrets.token_hex(32)}", *LIFE, name]
+                  for name in names),
+                *(["ext_keytab", "-k", path, *names]
+                  for _, path, names in keytabs),
+                *(delegation(service) for service in SERVICES)]
+
+    def finish(self, seconds):
+        if not wait_until(lambda: self.process.poll() is not None, seconds):
+            raise Trouble(f"kadmin does not end; its log is {self.log}")
+        for server, path, _ in self.keytabs():
+            if not path.exists():
+                raise Trouble(f"kadmin made no {path}; its log is {self.log}")
+            server.own_keytab(path)
+
+    def abandon(self):
+        """Nothing, once it has finished."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def delegation(service):
+    """The front's service may speak for users to the servers."""
+    return ["modify", *(f"--constrained-delegation={service}/{name}.{DOMAIN}"
+                        f"@{REALM}" for name in SERVERS), f"{service}/{HOST}"]
 
 
 def kinit(layout, uid, password, cache):
@@ -178,8 +238,7 @@ def kinit(layout, uid, password, cache):
     return done.returncode == 0
 
 
-def wait_for_ticket(layout, seconds):
-    user = users.all_users()[0]
+def wait_for_ticket(layout, user, seconds):
     cache = layout.data / "first.ccache"
     if not wait_until(lambda: kinit(layout, user.uid, user.password, cache),
                       seconds, pause=0.1):

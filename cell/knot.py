@@ -7,10 +7,15 @@ import dns.message
 import dns.query
 import dns.rdatatype
 
-from layout import DNS_PORT, DOMAIN, HOST, PROXIES
+from layout import DNS_PORT, DOMAIN, HOST, PROXIES, PUBLISHERS
 from server import Server, find_program
 
 TTL = 5  # s; the map may change at any time
+
+KEY = """\
+  - id: {name}
+    algorithm: hmac-sha256
+    secret: {secret}"""
 
 
 class Knot(Server):
@@ -31,7 +36,15 @@ class Knot(Server):
         (data / "cell.zone").write_text(self.zone())
         self.write_conf("knot.conf.in", self.conf.name, run=run,
                         address=self.address, port=DNS_PORT, data=data,
-                        domain=DOMAIN, tsig=self.settings["tsig"])
+                        domain=DOMAIN, publishers=", ".join(PUBLISHERS),
+                        keys="\n".join(
+                            KEY.format(name=name,
+                                       secret=self.settings[f"{name}_tsig"])
+                            for name in PUBLISHERS))
+
+    def keytabs(self):
+        return [(self.layout.conf / f"{self.name}.keytab",
+                 [f"DNS/{self.name}.{DOMAIN}"])]
 
     def zone(self):
         lines = [f"$ORIGIN {DOMAIN}.", f"$TTL {TTL}",

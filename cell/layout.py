@@ -17,6 +17,8 @@ REALM = "CELL.TEST"
 PEOPLE = "ou=people," + SUFFIX
 DAEMONS = "ou=daemons," + SUFFIX
 ADMIN_DN = "cn=admin," + SUFFIX
+POLICIES = "ou=policies," + SUFFIX
+POLICY = "cn=default," + POLICIES  # of passwords
 POOL = "mail"
 
 # The same on each proxy and each server, all below the ephemeral range.
@@ -33,15 +35,21 @@ KDC_PORT = 31088
 KPASSWD_PORT = 31464
 HUB_PORT = 31026  # SMTP without a login: of the proxies, and of a hub for them
 WEB_PORT = 31080
+METRICS_PORT = 31909
+# Of each proxy: where it verifies logins itself, and where balancers connect.
+SSO_PORTS = {kind: port - 1000 for kind, port in PORTS.items()
+             if kind != "lmtp"}
+BALANCED_PORTS = {kind: port - 1000 for kind, port in SSO_PORTS.items()}
 
 PROXIES = {"proxy1": 1, "proxy2": 2}
+BALANCERS = {"lb1": 71}
 SERVERS = {"mbox1": 11, "mbox2": 12, "mbox3": 13}
 DIRECTORIES = {"ldap1": 21, "ldap2": 22}
 DNS = {"dns1": 53}
 EXCHANGERS = {"mx1": 41}
 KDCS = {"kdc1": 61, "kdc2": 62}
-OBSERVERS = ("observer1",)  # proxies without listeners: with two proxies a
-#                             third one makes a majority of two
+OBSERVERS = {"observer1": 3}  # proxies without listeners: with two proxies a
+#                               third one makes a majority of two
 REPLICAS = {"replica1": "proxy1", "replica2": "proxy2",
             "replica3": "observer1"}  # and their hosts
 # Who publishes the names, each beside a replica.
@@ -51,7 +59,7 @@ DECIDERS = {"replica1": "decider1", "replica2": "decider2"}
 
 # Daemons with rights of their own, by the group of identities that has them.
 GROUPS = {"sync": DIRECTORIES, "kdcs": KDCS, "deciders": DECIDERS.values(),
-          "replicas": ("replica",)}
+          "replicas": REPLICAS}
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -66,15 +74,15 @@ def identity_dn(name):
 
 class Layout:
     def __init__(self, folder, net):
-        if not re.fullmatch(r"127\.\d{1,3}\.\d{1,3}", net):
+        if not re.fullmatch(r"127(\.(\d\d?|1\d\d|2[0-4]\d|25[0-5])){2}", net):
             raise ValueError(f"{net!r} is not the first three octets of a "
                              "loopback network, like 127.0.31")
         self.folder = pathlib.Path(folder).resolve()
         self.net = net
         self.addresses = {
             name: f"{net}.{last}"
-            for group in (PROXIES, SERVERS, DIRECTORIES, DNS, EXCHANGERS,
-                          KDCS)
+            for group in (PROXIES, OBSERVERS, SERVERS, DIRECTORIES, DNS,
+                          EXCHANGERS, KDCS, BALANCERS)
             for name, last in group.items()
         }
         self.log = self.folder / "log"
@@ -86,11 +94,23 @@ class Layout:
         self.env = self.folder / "env"
         self.ca = self.folder / "ca.pem"
         self.krb5_conf = self.folder / "krb5.conf"
+        self.hosts = self.folder / "hosts"
+        self.certificate = self.folder / "certificate.pem"  # of the first user
         self.master_key = self.data / "m-key"
 
     @property
     def run(self):
         return pathlib.Path(os.readlink(self.folder / "run"))
+
+    @property
+    def servers_krb5_conf(self):
+        """Of proxies and mail servers, whoever they become."""
+        return self.run / "krb5.conf"
+
+    @property
+    def kdcs(self):
+        """Which are up, by the map of the cell."""
+        return self.run / "realm" / "kdcs"
 
     @property
     def mail(self):

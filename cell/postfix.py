@@ -11,11 +11,12 @@ import socket
 
 from layout import (DOMAIN, EXCHANGER_PORT, EXCHANGERS, HUB_PORT, PORTS,
                     PROXIES, SERVERS)
-from server import Server, find_program, run
+from server import Server
 
 OWNER = "postfix"
 MASTER = "/usr/lib/postfix/sbin/master"
 HERE = "127.0.0.0/8"
+AUTH_SOCKET = "postfix-auth"
 
 SUBMISSION = """\
 {address}:{port} inet n - n - - smtpd
@@ -39,7 +40,7 @@ def is_used():
 
 def auth_socket(layout, server):
     """Of a server's Dovecot, for Postfix."""
-    return layout.run / server / "postfix-auth"
+    return layout.run / server / AUTH_SOCKET
 
 
 class Postfix(Server):
@@ -90,10 +91,11 @@ class Postfix(Server):
             for server in SERVERS for kind, mode in modes.items())
 
     def prepare(self):
-        """Its folders of the queue, and what a killed predecessor left."""
+        """What a killed predecessor left."""
         (self.folder / "queue" / "pid" / "master.pid").unlink(missing_ok=True)
-        run([find_program("postfix"), "-c", self.folder / "etc", "check"])
 
     def command(self):
-        """The master itself, as a leader of its own session."""
-        return [MASTER, "-s", "-c", self.folder / "etc"]
+        """First the folders of the queue, which takes a while; then the master
+        itself, as a leader of its own session."""
+        return ["/bin/sh", "-c", 'postfix -c "$0" check && exec "$1" -s -c "$0"',
+                self.folder / "etc", MASTER]

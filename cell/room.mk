@@ -4,10 +4,10 @@ CELL_NET ?= 127.0.31
 
 .PHONY: cell cell-stop
 cell:
-	tools/bootstrap build cell
-	$(MAKE) all
-	/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell --build $(BUILD) --net $(CELL_NET) start
+	@tools/bootstrap build cell
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell --build $(BUILD) --net $(CELL_NET) start
 cell-stop:
-	@test ! -e $(BUILD)/cell || /usr/bin/python3 cell/cell.py --folder $(BUILD)/cell stop
+	@/usr/bin/python3 cell/cell.py --folder $(BUILD)/cell stop
 # Without its folder a cell could not be stopped any more.
-clean: cell-stop
+clean: $(if $(wildcard $(BUILD)/cell),cell-stop)

@@ -14,6 +14,7 @@ OWN = pathlib.Path(__file__).resolve().parent
 # Those that `postcellctl cell init` fills in as well, so that what is
 # delivered is what runs here.
 DELIVERED = OWN.parent / "templates"
+PROGRAM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Server:
@@ -37,6 +38,14 @@ class Server:
     def make(self):
         """Writes the configuration and whatever else it needs."""
 
+    def keytabs(self):
+        """(file, principals) of each that it is to have."""
+        return []
+
+    def own_keytab(self, path):
+        """Gives it to whoever reads it."""
+        path.chmod(0o600)
+
     def prepare(self):
         """Removes what a killed predecessor left behind."""
 
@@ -59,7 +68,7 @@ class Server:
 
 
 def find_program(name):
-    path = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    path = shutil.which(name, path=PROGRAM_PATH)
     if not path:
         raise Trouble(f"{name} is not installed: run tools/bootstrap cell")
     return path
@@ -67,9 +76,10 @@ def find_program(name):
 
 def run(argv, **options):
     """Runs a command to its end; its output is shown only when it fails."""
-    done = subprocess.run(argv, stdin=options.pop("stdin", subprocess.DEVNULL),
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          **options)
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    done = subprocess.run(argv, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, **options)
     Interruption.heed()
     if done.returncode:
         raise Trouble(f"{' '.join(map(str, argv))} ended with status "

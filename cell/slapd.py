@@ -7,16 +7,33 @@ import ldap
 import users
 from layout import (ADMIN_DN, DAEMONS, DECIDERS, DIRECTORIES, DNS, DNS_PORT,
                     DOMAIN, GROUPS, KDC_PORT, KDCS, KPASSWD_PORT, LDAP_PORT,
-                    OBSERVERS, POOL, PORTS, PROXIES, REALM, ROOT, SERVERS,
-                    SUFFIX, identity_dn)
+                    OBSERVERS, POLICY, POOL, PORTS, PROXIES, REALM, REPLICAS,
+                    ROOT, SERVERS, SUFFIX, identity_dn)
 from server import Server, find_program, run
 
 # Heimdal's, which hdb's own entries and ours are made of.
 HDB_SCHEMA = "/etc/ldap/schema/hdb.schema"
+PASSWORD_MIN = "8"  # characters
+PASSWORD_HISTORY = "3"  # passwords that may not come back
 
 # Wrong passwords until an account is locked: all clients of a cell of tests
 # are one host.
 LOCKOUT_LIMIT = 50
+
+# What is written outlives who wrote it; a demo need not outlive the machine.
+UNSYNCED = "envflags nosync"
+
+# Whoever has a ticket is who it says.
+TICKETS = """\
+sasl-host {name}.{domain}
+sasl-realm {realm}
+authz-regexp "uid=([^,/]+),(cn={cell},)?cn=gssapi,cn=auth" "uid=$1,ou=people,{suffix}"
+"""
+
+POLICED = """
+overlay ppolicy
+ppolicy_default "{policy}"
+"""
 
 # Who is followed, and as whom.
 PEER = """\
@@ -40,7 +57,9 @@ class Slapd(Server):
         self.conf = layout.conf / f"{name}.conf"
         # Its own, for Heimdal loads all plugins that the machine's names.
         self.krb5_conf = layout.conf / "slapd-krb5.conf"
-        self.environment = {"KRB5_CONFIG": str(self.krb5_conf)}
+        self.keytab = layout.conf / f"{name}.keytab"
+        self.environment = {"KRB5_CONFIG": str(self.krb5_conf),
+                            "KRB5_KTNAME": f"FILE:{self.keytab}"}
 
     @property
     def url(self):
@@ -59,7 +78,11 @@ class Slapd(Server):
             "slapd.conf.in", self.conf.name, id=number,
             hdb_schema=HDB_SCHEMA, schemas=ROOT / "schema",
             modules=f"/usr/lib/ldap:{self.layout.build}", realm=REALM,
-            administration="", policy="", size=256 << 20,
+            administration=TICKETS.format(name=self.name, domain=DOMAIN,
+                                          realm=REALM, cell=REALM.lower(),
+                                          suffix=SUFFIX),
+            policy=POLICED.format(policy=POLICY),
+            size=f"{256 << 20}\n{UNSYNCED}",
             master_key=self.layout.master_key,
             lockout=self.layout.run / "lockout",
             lockout_limit=LOCKOUT_LIMIT, ca=self.layout.ca,
@@ -71,6 +94,9 @@ class Slapd(Server):
                 rid=number, provider=other, suffix=SUFFIX, ca=self.layout.ca,
                 dn=identity_dn(self.name),
                 password=self.settings[f"{self.name}_password"]))
+
+    def keytabs(self):
+        return [(self.keytab, [f"ldap/{self.name}.{DOMAIN}"])]
 
     def command(self):
         # Level "none" keeps it in the foreground and shows what is urgent.
@@ -125,7 +151,7 @@ def slapadd(directory, ldif):
 
 def identities():
     """Daemons that the directory knows, each by a name of its own."""
-    return ["replica", *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(),
+    return [*REPLICAS, *SERVERS, *PROXIES, *OBSERVERS, *DECIDERS.values(),
             *KDCS, *DIRECTORIES]
 
 
@@ -134,8 +160,12 @@ def entries(layout, settings):
     yield SUFFIX, attributes(["dcObject", "organization"], dc="cell",
                              o="The demo cell")
     for unit in ("people", "pools", "servers", "proxies", "hosts", "daemons",
-                 "principals"):
+                 "principals", "policies"):
         yield f"ou={unit},{SUFFIX}", attributes(["organizationalUnit"], ou=unit)
+    yield POLICY, attributes(
+        ["device", "pwdPolicy"], cn="default", pwdAttribute="userPassword",
+        pwdCheckQuality="2", pwdMinLength=PASSWORD_MIN,
+        pwdInHistory=PASSWORD_HISTORY)
     for group in GROUPS:
         yield f"ou={group},{DAEMONS}", attributes(["organizationalUnit"],
                                                   ou=group)

@@ -42,7 +42,7 @@ AWKWARD = [
     ("info@" + DOMAIN, "typed by alias", "irene", "irene@" + DOMAIN),
     ("GRETA", "typed in capitals", "greta", None),
     ("-dash", "-p --password", None, None),
-    ("..dots.in.it.", "....", None, None),
+    ("..dots.in.it.", "........", None, None),
     ("comma,plus+equals=;", "a,b+c=d;e<f>g#h", None, None),
     ("(star*)", "*)(uid=*))(|(uid=*", None, None),
     ("#hash", "#not a comment", None, None),
@@ -82,7 +82,8 @@ def hash_password(password):
     return b"{SSHA}" + base64.b64encode(digest + salt)
 
 
-# They have nothing but what inetOrgPerson gives, and keep their hashes.
+# They have nothing but what inetOrgPerson gives, and keep their hashes: one is
+# of a password that is shorter than a new one may be.
 PLAIN = ("nil", "x")
 
 

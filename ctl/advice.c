@@ -14,9 +14,9 @@ static const char *const services[] = {
 	"       SLAPD_SERVICES=\"${listen_uri} ldapi:///\"",
 	"       export KRB5_CONFIG=${etc}/slapd-krb5.conf",
 	"   and: systemctl restart slapd",
-	"2. Replicas, each as a service:",
-	"       postcell-replicad -c ${etc}/kdc-replicad.conf",
-	"       postcell-replicad -c ${etc}/replicad.conf",
+	"2. Replicas, of the KDC and of everybody else:",
+	"       systemctl enable --now postcell-replicad@kdc-replicad \\\\",
+	"               postcell-replicad",
 	"3. KDC and kpasswdd: in /etc/default/heimdal-kdc set",
 	"       KDC_PARAMS=\"-c ${etc}/kdc.conf\"",
 	"       KPASSWDD_PARAMS=\"-c ${etc}/kdc.conf\"",
@@ -30,7 +30,7 @@ static const char *const services[] = {
 static const char *const first[] = {
 	"       postcellctl -c ${etc}/postcellctl.conf account add anna",
 	"6. Mail: postcellctl server add NAME --service imap://HOST ...,",
-	"   and postcell-proxyd -c ${etc}/proxyd.conf",
+	"   and: systemctl enable --now postcell-proxyd",
 	"7. A second provider and KDC, prepared here and made there:",
 	"       postcellctl cell join --prepare NAME --uri ldap://HOST BUNDLE",
 	"       postcellctl cell join BUNDLE",
@@ -81,6 +81,12 @@ advice_further(const json_t *facts)
 {
 	print(facts, services, ARRAY_SIZE(services));
 	print(facts, further, ARRAY_SIZE(further));
+}
+
+void
+advice_restored(const json_t *facts)
+{
+	print(facts, services, ARRAY_SIZE(services));
 }
 
 void

@@ -6,11 +6,12 @@
 
 #include <jansson.h>
 
-/* Print it: on a cell's first host, on a further one, and where one was
- * prepared for.
+/* Print it: on a cell's first host, on a further one, on one that was
+ * restored, and where one was prepared for.
  */
 void advice_first(const json_t *facts);
 void advice_further(const json_t *facts);
+void advice_restored(const json_t *facts);
 void advice_prepared(const json_t *facts);
 
 #endif

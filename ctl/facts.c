@@ -18,6 +18,7 @@
 #define PATH_SIZE     4096
 #define PORT_MAX      65535
 #define UID_MAX       64
+#define USER_STANDARD "postcell"
 
 /* ---- the object ---- */
 
@@ -254,7 +255,8 @@ static const struct row rows[] = {
 	    port_fault },
 	{ "kpasswd_port", "--kpasswd-port", NULL, OPTION(kpasswd_port), "464",
 	    NULL, port_fault },
-	{ "user", "--user", NULL, OPTION(user), "postcell", NULL, admin_fault },
+	{ "user", "--user", NULL, OPTION(user), USER_STANDARD, NULL,
+	    admin_fault },
 };
 
 /* A line of the terminal; empty: the guess it is. */
@@ -300,8 +302,9 @@ take_row(json_t *facts, const struct row *row, const struct ctl *ctl)
 		    &what, "%s %s", row->option, buf_string(&text));
 		ctl_complain(buf_string(&what), fault);
 		buf_free(&what);
+	} else {
+		facts_set(facts, row->name, buf_string(&text));
 	}
-	facts_set(facts, row->name, buf_string(&text));
 	buf_free(&text);
 	return fault ? EX_USAGE : EX_OK;
 }
@@ -335,9 +338,21 @@ facts_ask(json_t **out, const struct ctl *ctl)
 		facts_fill(facts, "kdcs", FACTS_KDC);
 	}
 	*out = code == EX_OK ? facts : NULL;
-	if (code != EX_OK)
+	if (code == EX_OK)
+		facts_set_users(facts, facts_get(facts, "user"));
+	else
 		json_decref(facts);
 	return code;
+}
+
+/* Packages make two; whoever names another one has one for both. */
+void
+facts_set_users(json_t *facts, const char *user)
+{
+	facts_set(facts, "auth_user",
+	    strcmp(user, USER_STANDARD) == 0 ? USER_STANDARD "-auth" : user);
+	/* The last one, for it may be borrowed from there. */
+	facts_set(facts, "user", user);
 }
 
 /* ---- where things are ---- */
@@ -370,6 +385,8 @@ facts_set_place(json_t *facts, const struct ctl *ctl)
 	facts_set(facts, "root", root);
 	facts_fill(facts, "etc", "${root}" POSTCELL_SYSCONFDIR);
 	facts_fill(facts, "state", "${root}" POSTCELL_STATEDIR);
+	facts_fill(facts, "data", "${state}/ldap");
+	facts_fill(facts, "empty", "${state}/empty");
 	facts_fill(facts, "run", "${root}" POSTCELL_RUNDIR);
 	facts_fill(facts, "log", "${root}/var/log");
 	facts_fill(facts, "socket", "${root}/var/run/slapd/ldapi");
@@ -393,7 +410,7 @@ facts_set_place(json_t *facts, const struct ctl *ctl)
 
 static const char *const kept_names[] = { "realm", "domain", "suffix", "admin",
 	"name", "uri", "host", "number", "kdc_port", "kpasswd_port",
-	"mail_host", "user", "root", "prefix", "uris", "kdcs" };
+	"mail_host", "user", "auth_user", "root", "prefix", "uris", "kdcs" };
 
 json_t *
 facts_kept(const json_t *facts)

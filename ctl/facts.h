@@ -7,9 +7,9 @@
  *   realm domain suffix admin   of the cell; admin is a uid
  *   name uri host number        of this provider; host: of its URI; number:
  *                               its server ID
- *   kdc_port kpasswd_port mail_host user
+ *   kdc_port kpasswd_port mail_host user auth_user
  *   uris kdcs                   all providers; lines of krb5.conf for all KDCs
- *   etc state run log socket    folders of this host, and slapd's socket
+ *   etc state data run log      folders of this host; data: slapd's
  *   prefix share modules        where Postcell is installed
  */
 #ifndef CTL_FACTS_H
@@ -52,6 +52,8 @@ void facts_fill(json_t *facts, const char *name, const char *text);
 /* Is it a name that may stand in configuration files? NULL, or why not. */
 const char *facts_name_fault(const char *name);
 const char *facts_uri_fault(const char *uri);
+/* Sets user and auth_user, whom daemons become. */
+void facts_set_users(json_t *facts, const char *user);
 /* Sets host by uri. */
 void facts_set_host(json_t *facts);
 

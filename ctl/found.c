@@ -206,10 +206,10 @@ tell(const struct ctl *ctl, const json_t *facts)
 {
 	if (ctl->json)
 		return output_json(json_pack("{s:s, s:s, s:s}", "done", "made",
-		    "etc", facts_get(facts, "etc"), "state",
-		    facts_get(facts, "state")));
+		    "etc", facts_get(facts, "etc"), "data",
+		    facts_get(facts, "data")));
 	printf("The cell is made: %s, %s.\n\n", facts_get(facts, "etc"),
-	    facts_get(facts, "state"));
+	    facts_get(facts, "data"));
 	if (ctl->options.generate)
 		printf("The administrator's password is in %s/admin.password: "
 		       "change it, and remove the file.\n\n",

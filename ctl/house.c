@@ -15,20 +15,15 @@
 #define PATH_SIZE  4096
 #define SLAPD_USER "openldap"
 
-/* Who has what, once all is made: what is not here is root's. */
+/* What is slapd's, once all is made; the rest is root's. */
 static const struct owner_row {
 	const char *folder, *name;
-	bool slapd; /* else the user of Postcell's daemons */
 } owner_rows[] = {
-	{ "etc", "slapd.d", true },
-	{ "etc", "master.key", true },
-	{ "etc", "tls/slapd.key", true },
-	{ "state", "ldap", true },
-	{ "state", "lockout", true },
-	{ "etc", "kdc.password", false },
-	{ "etc", "decider.password", false },
-	{ "etc", "replica.password", false },
-	{ "etc", "proxy.password", false },
+	{ "etc", "slapd.d" },
+	{ "etc", "master.key" },
+	{ "etc", "tls/slapd.key" },
+	{ "data", "" },
+	{ "run", "lockout" },
 };
 
 static const char *const tools[] = { "slapd", "slapadd", "slaptest", "slapcat",
@@ -76,14 +71,17 @@ house_check(const json_t *facts)
 	if (code == EX_OK)
 		code = stage_check(facts_get(facts, "etc"));
 	if (code == EX_OK)
-		code = stage_check(facts_get(facts, "state"));
+		code = stage_check(facts_get(facts, "data"));
 	if (code == EX_OK && geteuid() == 0)
 		code = check_user(SLAPD_USER,
 		    "there is no such user: package slapd makes it");
 	if (code == EX_OK && geteuid() == 0)
 		code = check_user(facts_get(facts, "user"),
-		    "there is no such user: adduser --system --group makes one,"
-		    " --user names another");
+		    "there is no such user: systemd-sysusers makes it, --user "
+		    "names another");
+	if (code == EX_OK && geteuid() == 0)
+		code = check_user(facts_get(facts, "auth_user"),
+		    "there is no such user: systemd-sysusers makes it");
 	return code;
 }
 
@@ -101,7 +99,8 @@ staged_facts(const struct house *house)
 	if (!staged)
 		abort();
 	facts_set(staged, "etc", buf_string(&house->etc.path));
-	facts_set(staged, "state", buf_string(&house->state.path));
+	facts_set(staged, "data", buf_string(&house->data.path));
+	facts_set(staged, "run", work);
 	(void)buf_printf(&socket, "%s/ldapi", work);
 	template_replace(
 	    &uri, buf_slice(&socket), slice_from("/"), slice_from("%2F"));
@@ -126,11 +125,8 @@ make_folders(const struct house *house)
 	} rows[] = {
 		{ "etc", "tls", 0755 },
 		{ "etc", "slapd.d", 0700 },
-		{ "state", "ldap", 0700 },
-		{ "state", "ldap/db", 0700 },
-		{ "state", "ldap/log", 0700 },
-		{ "state", "kdc", 0755 },
-		{ "state", "empty", 0755 },
+		{ "data", "db", 0700 },
+		{ "data", "log", 0700 },
 	};
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
@@ -152,7 +148,7 @@ house_open(struct house *house, void *context)
 	(void)context;
 	if (code == EX_OK)
 		code =
-		    stage_open(&house->state, facts_get(house->facts, "state"));
+		    stage_open(&house->data, facts_get(house->facts, "data"));
 	house->work = buf_bounded(PATH_SIZE);
 	/* Short, for a socket lies in it. */
 	(void)buf_add_string(&house->work, "/tmp/postcell.XXXXXX");
@@ -174,20 +170,43 @@ house_open(struct house *house, void *context)
 static int
 give_rows(const struct house *house)
 {
+	const struct passwd *user = getpwnam(SLAPD_USER);
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
 
-	for (size_t i = 0; i < ARRAY_SIZE(owner_rows) && code == EX_OK; i++) {
-		const struct owner_row *row = &owner_rows[i];
-		const struct passwd *user = getpwnam(
-		    row->slapd ? SLAPD_USER : facts_get(house->facts, "user"));
-
+	for (size_t i = 0; i < ARRAY_SIZE(owner_rows) && user && code == EX_OK;
+	     i++) {
 		buf_clear(&path);
-		house_path(house->facts, row->folder, row->name, &path);
-		if (access(buf_string(&path), F_OK) == 0 && user)
+		house_path(house->facts, owner_rows[i].folder,
+		    owner_rows[i].name, &path);
+		if (access(buf_string(&path), F_OK) == 0)
 			code = file_give(
 			    buf_string(&path), user->pw_uid, user->pw_gid);
 	}
+	buf_free(&path);
+	return code;
+}
+
+/* What a package makes at each boot, where there is none: for now. */
+static int
+make_spare(struct house *house)
+{
+	static const char *const names[] = { "run", "empty" };
+	struct buf path = buf_bounded(PATH_SIZE);
+	int code = EX_OK;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && code == EX_OK; i++) {
+		const char *target = facts_get(house->facts, names[i]);
+
+		if (access(target, F_OK) == 0)
+			continue;
+		code = stage_open(&house->spare[i], target);
+		if (code == EX_OK)
+			code = stage_place(&house->spare[i], 0755);
+	}
+	(void)buf_add_string(&path, facts_get(house->facts, "lockout"));
+	if (code == EX_OK && access(buf_string(&path), F_OK) != 0)
+		code = file_write(buf_string(&path), 0660, slice_from(""));
 	buf_free(&path);
 	return code;
 }
@@ -199,9 +218,11 @@ give_rows(const struct house *house)
 int
 house_put_in_place(struct house *house, void *context)
 {
-	int code = stage_place(&house->state, 0755);
+	int code = make_spare(house);
 
 	(void)context;
+	if (code == EX_OK)
+		code = stage_place(&house->data, 0700);
 	if (code == EX_OK)
 		code = stage_place(&house->etc, 0755);
 	if (code == EX_OK)
@@ -217,7 +238,9 @@ static void
 close_house(struct house *house, bool keep)
 {
 	tool_stop(&house->slapd);
-	stage_close(&house->state, keep);
+	for (size_t i = 0; i < ARRAY_SIZE(house->spare); i++)
+		stage_close(&house->spare[i], keep);
+	stage_close(&house->data, keep);
 	stage_close(&house->etc, keep);
 	if (house->work.size > 0)
 		file_remove(buf_string(&house->work));

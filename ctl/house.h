@@ -19,9 +19,11 @@ struct house {
 	const struct ctl *ctl;
 	json_t *facts;  /* of the places where all is to be; borrowed */
 	json_t *staged; /* owned: of where it is made */
-	struct stage etc, state;
-	struct buf work; /* folder of what is needed meanwhile */
+	struct stage etc, data;
+	struct stage spare[2]; /* folders that may be there already */
+	struct buf work;       /* folder of what is needed meanwhile */
 	struct tool_server slapd;
+	struct buf config; /* cn=config as LDIF; empty: it is made anew */
 };
 
 /* A step: EX_OK, or an exit status after a complaint. */
@@ -53,8 +55,15 @@ void house_path(
 int house_write(
     struct house *house, const char *name, mode_t mode, struct slice content);
 
+/* Writes what is to be known of the host later. */
+int house_write_facts(struct house *house);
+/* Makes the folders on the way to a file there. */
+int house_make_way(struct house *house, const char *name);
+
 /* Makes a password for each identity of this host, and its hash. */
 void house_make_secrets(json_t *facts);
+/* Sets sync_password, as which this host binds at others, from its file. */
+int house_read_password(json_t *facts);
 /* Copies the passwords from one object to another; EX_DATAERR when one is
  * missing, without a complaint.
  */

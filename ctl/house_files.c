@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "ctl/facts.h"
 #include "ctl/file.h"
@@ -37,12 +38,12 @@ static const struct file_row file_rows[] = {
 	    { { "log", "${log}/postcell-kdc" },
 		{ "plugins", "${heimdal_modules}/kdc" },
 		{ "module", "${heimdal_modules}/kdc/postcell_hdb.so" },
-		{ "replica", "${state}/kdc/replica" },
+		{ "replica", "${state}/kdc-replica" },
 		{ "bind_dn", DAEMON("ou=kdcs,") },
 		{ "password", "${etc}/kdc.password" },
 		{ "policy", "\tpolicy = cn=default,ou=policies,${suffix}" } } },
 	{ "replicad.conf.in", "kdc-replicad.conf",
-	    { { "replica", "${state}/kdc/replica" },
+	    { { "replica", "${state}/kdc-replica" },
 		{ "bind_dn", DAEMON("ou=kdcs,") },
 		{ "password_file", "${etc}/kdc.password" }, { "keys", "yes" },
 		{ "decider",
@@ -65,7 +66,6 @@ void
 house_preview(const json_t *facts)
 {
 	const char *etc = facts_get(facts, "etc");
-	const char *state = facts_get(facts, "state");
 
 	printf("realm %s, mail domain %s, suffix %s\n",
 	    facts_get(facts, "realm"), facts_get(facts, "domain"),
@@ -82,7 +82,7 @@ house_preview(const json_t *facts)
 		printf("  %s/%s\n", etc, file_rows[i].name);
 	for (size_t i = 0; i < ARRAY_SIZE(secret_names); i++)
 		printf("  %s/%s.password\n", etc, secret_names[i]);
-	printf("  %s/ldap/\n  %s/empty/\n  %s/lockout\n", state, state, state);
+	printf("  %s/\n", facts_get(facts, "data"));
 }
 
 /* ---- pieces ---- */
@@ -130,6 +130,26 @@ house_write(
 }
 
 int
+house_make_way(struct house *house, const char *name)
+{
+	struct slice text = slice_from(name);
+	struct buf path = buf_bounded(PATH_SIZE);
+	int code = EX_OK;
+
+	for (size_t i = 1; i < text.size && code == EX_OK; i++) {
+		if (text.data[i] != '/')
+			continue;
+		buf_clear(&path);
+		(void)buf_printf(&path, "%s/%.*s",
+		    facts_get(house->staged, "etc"), (int)i, text.data);
+		if (access(buf_string(&path), F_OK) != 0)
+			code = file_make_folder(buf_string(&path), 0755);
+	}
+	buf_free(&path);
+	return code;
+}
+
+int
 house_take_secrets(json_t *to, const json_t *from)
 {
 	int code = EX_OK;
@@ -166,6 +186,23 @@ house_make_secrets(json_t *facts)
 		buf_wipe(&password);
 		buf_free(&hash);
 	}
+}
+
+int
+house_read_password(json_t *facts)
+{
+	struct buf path = buf_bounded(PATH_SIZE);
+	struct buf password = buf_bounded(PATH_SIZE * 4);
+	int code;
+
+	house_path(facts, "etc", "sync.password", &path);
+	code = file_read(buf_string(&path), &password);
+	while (password.size > 0 && password.data[password.size - 1] == '\n')
+		password.data[--password.size] = '\0';
+	facts_set(facts, "sync_password", buf_string(&password));
+	buf_free(&path);
+	buf_wipe(&password);
+	return code;
 }
 
 static int
@@ -222,8 +259,8 @@ write_secret(struct house *house, const char *name)
 	return code;
 }
 
-static int
-write_facts(struct house *house)
+int
+house_write_facts(struct house *house)
 {
 	json_t *kept = facts_kept(house->facts);
 	char *text = json_dumps(kept, JSON_INDENT(2) | JSON_SORT_KEYS);
@@ -240,7 +277,7 @@ write_facts(struct house *house)
 int
 house_write_files(struct house *house, void *context)
 {
-	int code = write_facts(house);
+	int code = house_write_facts(house);
 
 	(void)context;
 	for (size_t i = 0; i < ARRAY_SIZE(file_rows) && code == EX_OK; i++)

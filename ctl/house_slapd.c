@@ -8,6 +8,7 @@
 
 #include "ctl/facts.h"
 #include "ctl/file.h"
+#include "ctl/template.h"
 
 #define PATH_SIZE 4096
 #define LINE_SIZE 1024
@@ -26,8 +27,7 @@ static const struct pair pairs[] = {
 	{ "certificate", "${etc}/tls/slapd.pem" },
 	{ "key", "${etc}/tls/slapd.key" },
 	{ "master_key", "${etc}/master.key" },
-	{ "lockout", "${state}/lockout" },
-	{ "data", "${state}/ldap" },
+	{ "lockout", "${run}/lockout" },
 	{ "size", "4294967296" }, /* of files that grow as they are filled */
 	{ "map_size", "4096" },
 	{ "lockout_limit", "20" },
@@ -120,22 +120,44 @@ write_conf(struct house *house, const json_t *place, const char *name,
 	return code;
 }
 
+/* By the template. */
+static int
+convert(struct house *house, const char *folder, const char *krb5)
+{
+	struct buf file = buf_bounded(PATH_SIZE);
+	int code = write_conf(house, house->facts, "final.conf", &file);
+
+	if (code == EX_OK)
+		code = tool_run(&(struct tool){ .name = "slaptest",
+		    .words = { "-f", buf_string(&file), "-F", folder },
+		    .krb5_config = krb5 });
+	buf_free(&file);
+	return code;
+}
+
+/* As it was. */
+static int
+load_config(struct slice config, const char *folder, const char *krb5)
+{
+	return tool_run(&(struct tool){ .name = "slapadd",
+	    .words = { "-n", "0", "-F", folder },
+	    .input = config,
+	    .krb5_config = krb5 });
+}
+
 int
 house_write_config(struct house *house)
 {
-	struct buf file = buf_bounded(PATH_SIZE);
 	struct buf folder = buf_bounded(PATH_SIZE);
 	struct buf krb5 = buf_bounded(PATH_SIZE);
-	int code = write_conf(house, house->facts, "final.conf", &file);
+	int code;
 
 	house_path(house->facts, "etc", "slapd.d", &folder);
 	house_path(house->facts, "etc", "slapd-krb5.conf", &krb5);
-	if (code == EX_OK)
-		code = tool_run(&(struct tool){ .name = "slaptest",
-		    .words = { "-f", buf_string(&file), "-F",
-			buf_string(&folder) },
-		    .krb5_config = buf_string(&krb5) });
-	buf_free(&file);
+	code = house->config.size > 0
+		   ? load_config(buf_slice(&house->config), buf_string(&folder),
+			 buf_string(&krb5))
+		   : convert(house, buf_string(&folder), buf_string(&krb5));
 	buf_free(&folder);
 	buf_free(&krb5);
 	return code;
@@ -143,21 +165,62 @@ house_write_config(struct house *house)
 
 /* ---- one for us alone ---- */
 
+/* cn=config without whom it follows, for where things are meanwhile. */
 static void
-conf_path(const struct house *house, struct buf *out)
+stage_config(const struct house *house, struct buf *out)
 {
-	house_path(house->staged, "work", "slapd.conf", out);
+	static const char *const names[] = { "etc", "data", "run" };
+	struct buf moved = buf_bounded(FILE_SIZE_MAX);
+	struct slice rest, line;
+
+	(void)buf_add_slice(&moved, buf_slice(&house->config));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		template_move(&moved, facts_get(house->facts, names[i]),
+		    facts_get(house->staged, names[i]));
+	rest = buf_slice(&moved);
+	while (rest.size > 0) {
+		size_t end = slice_find(rest, '\n');
+
+		line = slice_first(rest, end == SIZE_MAX ? end : end + 1);
+		rest = slice_from_offset(rest, line.size);
+		if (!slice_starts_nocase(line, "olcSyncrepl:") &&
+		    !slice_starts_nocase(line, "olcMultiProvider:"))
+			(void)buf_add_slice(out, line);
+	}
+	buf_wipe(&moved);
 }
 
-/* Which is written when it is needed first. */
+/*
+ * What slapd is told to read it from, -f or -F, and its path; it is written
+ * when it is needed first.
+ */
 static int
-find_conf(struct house *house, struct buf *file)
+find_conf(struct house *house, const char **word, struct buf *path)
 {
-	conf_path(house, file);
-	if (access(buf_string(file), R_OK) == 0)
-		return EX_OK;
-	buf_clear(file);
-	return write_conf(house, house->staged, "slapd.conf", file);
+	bool restores = house->config.size > 0;
+	struct buf config = buf_bounded(FILE_SIZE_MAX);
+	struct buf krb5 = buf_bounded(PATH_SIZE);
+	int code = EX_OK;
+
+	*word = restores ? "-F" : "-f";
+	house_path(
+	    house->staged, "work", restores ? "slapd.d" : "slapd.conf", path);
+	house_path(house->staged, "etc", "slapd-krb5.conf", &krb5);
+	if (access(buf_string(path), R_OK) == 0) {
+		code = EX_OK;
+	} else if (restores) {
+		stage_config(house, &config);
+		code = file_make_folder(buf_string(path), 0700);
+		if (code == EX_OK)
+			code = load_config(buf_slice(&config), buf_string(path),
+			    buf_string(&krb5));
+	} else {
+		buf_clear(path);
+		code = write_conf(house, house->staged, "slapd.conf", path);
+	}
+	buf_wipe(&config);
+	buf_free(&krb5);
+	return code;
 }
 
 /* `more`: words that go with where the entries come from. */
@@ -166,13 +229,14 @@ load(struct house *house, const char *const more[2], struct slice input)
 {
 	struct buf file = buf_bounded(PATH_SIZE);
 	struct buf krb5 = buf_bounded(PATH_SIZE);
-	int code = find_conf(house, &file);
+	const char *word;
+	int code = find_conf(house, &word, &file);
 
 	house_path(house->staged, "etc", "slapd-krb5.conf", &krb5);
 	if (code == EX_OK)
 		code = tool_run(&(struct tool){ .name = "slapadd",
 		    .words = { "-q", "-S", facts_get(house->facts, "number"),
-			"-f", buf_string(&file), "-b",
+			word, buf_string(&file), "-b",
 			facts_get(house->facts, "suffix"), more[0], more[1] },
 		    .input = input,
 		    .krb5_config = buf_string(&krb5) });
@@ -205,7 +269,8 @@ house_start_slapd(struct house *house, void *context)
 	struct buf file = buf_bounded(PATH_SIZE);
 	struct buf krb5 = buf_bounded(PATH_SIZE);
 	struct buf log = buf_bounded(PATH_SIZE);
-	int code = find_conf(house, &file);
+	const char *word;
+	int code = find_conf(house, &word, &file);
 
 	(void)context;
 	house_path(house->staged, "etc", "slapd-krb5.conf", &krb5);
@@ -213,7 +278,7 @@ house_start_slapd(struct house *house, void *context)
 	if (code == EX_OK)
 		code = tool_start(&house->slapd,
 		    &(struct tool){ .name = "slapd",
-			.words = { "-f", buf_string(&file), "-h",
+			.words = { word, buf_string(&file), "-h",
 			    house_uri(house), "-d", "none" },
 			.krb5_config = buf_string(&krb5) },
 		    buf_string(&log), facts_get(house->staged, "socket"));

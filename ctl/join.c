@@ -69,7 +69,7 @@ take_facts(json_t **out, struct joining *joining, const struct ctl *ctl)
 	int code;
 
 	if (ctl->options.user)
-		facts_set(facts, "user", ctl->options.user);
+		facts_set_users(facts, ctl->options.user);
 	code = facts_set_place(facts, ctl);
 	if (code == EX_OK &&
 	    house_take_secrets(
@@ -173,7 +173,7 @@ copy_entries(struct house *house, void *context)
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = open_provider(house, &directory);
 
-	house_path(house->staged, "state", "copy.ldif", &path);
+	house_path(house->staged, "data", "copy.ldif", &path);
 	if (code == EX_OK)
 		code =
 		    copy_directory(directory, facts_get(house->facts, "suffix"),
@@ -205,10 +205,10 @@ tell(const struct ctl *ctl, const json_t *facts, size_t entries)
 {
 	if (ctl->json)
 		return output_json(json_pack("{s:s, s:s, s:s, s:i}", "done",
-		    "joined", "etc", facts_get(facts, "etc"), "state",
-		    facts_get(facts, "state"), "entries", (int)entries));
+		    "joined", "etc", facts_get(facts, "etc"), "data",
+		    facts_get(facts, "data"), "entries", (int)entries));
 	printf("This host is in the cell, with %zu entries: %s, %s.\n\n",
-	    entries, facts_get(facts, "etc"), facts_get(facts, "state"));
+	    entries, facts_get(facts, "etc"), facts_get(facts, "data"));
 	advice_further(facts);
 	return EX_OK;
 }

@@ -62,7 +62,8 @@ count_session(const json_t *limits, const json_t *session, json_t *addresses,
 	cut_address(
 	    limits, output_member(session, "client"), address, sizeof(address));
 	count(addresses, address, "sessions", 1);
-	count(addresses, address, "waiting", user ? 0 : 1);
+	count(addresses, address, "waiting",
+	    json_is_true(json_object_get(session, "waiting")));
 	if (!user)
 		return;
 	(void)snprintf(name, sizeof(name), "%s %s", user,

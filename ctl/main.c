@@ -8,6 +8,7 @@
 #include <sysexits.h>
 
 #include "ctl/account.h"
+#include "ctl/backup.h"
 #include "ctl/check.h"
 #include "ctl/config.h"
 #include "ctl/ctl.h"
@@ -157,6 +158,12 @@ static const struct verb_row verb_rows[] = {
 		OPTIONS_KPASSWD_PORT | OPTIONS_PEERS | OPTIONS_USER |
 		OPTIONS_DRY_RUN | PLACE,
 	    0, ctl_cell_join },
+	{ "cell", "backup", "DIR [--with-master-key] [--root DIR]",
+	    "directory and configuration of this host, with their sums", 1, 1,
+	    OPTIONS_WITH_MASTER_KEY | PLACE, 0, ctl_cell_backup },
+	{ "cell", "restore", "DIR [--keys-from DIR] [--user USER] [--root DIR]",
+	    "the same, to where nothing is", 1, 1,
+	    OPTIONS_KEYS_FROM | OPTIONS_USER | PLACE, 0, ctl_cell_restore },
 	{ "who", NULL, "[USER]", "the proxy's sessions, or one user's", 0, 1, 0,
 	    0, ctl_who },
 	{ "flush", NULL, "SERVER", "ends this proxy's sessions at a server", 1,

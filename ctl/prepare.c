@@ -18,10 +18,9 @@
 #include "lib/base64.h"
 #include "replica/ldif.h"
 
-#define PATH_SIZE   4096
-#define SECRET_SIZE 1024
-#define PARTS_MAX   64
-#define DNS_MAX     16
+#define PATH_SIZE 4096
+#define PARTS_MAX 64
+#define DNS_MAX   16
 
 const char *const join_files[JOIN_FILES] = { "tls/ca.pem", "tls/slapd.pem",
 	"tls/slapd.key", "master.key" };
@@ -60,24 +59,6 @@ open_local(struct preparation *preparation)
 	return directory_open(&preparation->directory, &ctl);
 }
 
-/* As it binds at others; for the new syncrepl of this host. */
-static int
-read_own_password(json_t *facts)
-{
-	struct buf path = buf_bounded(PATH_SIZE);
-	struct buf password = buf_bounded(SECRET_SIZE * 8);
-	int code;
-
-	house_path(facts, "etc", "sync.password", &path);
-	code = file_read(buf_string(&path), &password);
-	while (password.size > 0 && password.data[password.size - 1] == '\n')
-		password.data[--password.size] = '\0';
-	facts_set(facts, "sync_password", buf_string(&password));
-	buf_free(&path);
-	buf_wipe(&password);
-	return code;
-}
-
 static int
 open_preparation(struct preparation *preparation, const struct ctl *ctl)
 {
@@ -86,7 +67,7 @@ open_preparation(struct preparation *preparation, const struct ctl *ctl)
 	*preparation = (struct preparation){ .ctl = ctl };
 	code = facts_load(&preparation->facts, ctl);
 	if (code == EX_OK)
-		code = read_own_password(preparation->facts);
+		code = house_read_password(preparation->facts);
 	if (code == EX_OK) {
 		house_complete(preparation->facts);
 		code = open_local(preparation);
@@ -450,7 +431,8 @@ prepare_peers(const struct ctl *ctl)
 		code = output_json(json_pack(
 		    "{s:s, s:i}", "done", "followed", "added", (int)added));
 	else if (code == EX_OK)
-		printf("%zu providers more are followed\n", added);
+		printf("%zu of %zu providers are followed anew\n", added,
+		    preparation.peers.count);
 	close_preparation(&preparation, true);
 	return code;
 }

@@ -122,6 +122,7 @@ print_status(const json_t *answer)
 {
 	const json_t *relay, *value;
 	json_t *counters = json_object_get(answer, "counters");
+	json_t *services = json_object_get(answer, "services");
 	const char *name;
 	size_t i;
 
@@ -134,6 +135,12 @@ print_status(const json_t *answer)
 	    output_number(relay, "pid"), output_number(relay, "generation"),
 	    output_number(relay, "sessions"),
 	    output_number(relay, "logged_in"));
+	json_object_foreach(services, name, value) printf(
+	    "service     %s, %lld sessions, %lld logged in, %lld logins, "
+	    "%lld failed, %lld messages\n",
+	    name, output_number(value, "sessions"),
+	    output_number(value, "logged_in"), output_number(value, "logins"),
+	    output_number(value, "failed"), output_number(value, "messages"));
 	json_object_foreach(counters, name, value)
 	    printf("%-11s %lld\n", name, (long long)json_integer_value(value));
 	print_observed(json_object_get(answer, "observed"));

@@ -33,9 +33,11 @@ add_value(
 	    name.size == 0 ? NULL
 			   : json_object_getn(values, name.data, name.size);
 
-	if (json_is_string(value))
-		return buf_add(
+	if (json_is_string(value)) {
+		(void)buf_add(
 		    out, json_string_value(value), json_string_length(value));
+		return 0;
+	}
 	(void)buf_printf(
 	    why, "nothing is known for the name \"%.*s\"", SLICE_ARGS(name));
 	return -1;
@@ -81,4 +83,17 @@ template_replace(
 		text =
 		    slice_from_offset(text, before + (found ? from.size : 0));
 	}
+}
+
+void
+template_move(struct buf *text, const char *from, const char *to)
+{
+	struct buf before = *text;
+
+	if (strcmp(from, to) == 0)
+		return;
+	*text = buf_bounded(before.size_max);
+	template_replace(
+	    text, buf_slice(&before), slice_from(from), slice_from(to));
+	buf_wipe(&before);
 }

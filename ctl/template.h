@@ -21,4 +21,7 @@ int template_fill(
 void template_replace(
     struct buf *out, struct slice text, struct slice from, struct slice to);
 
+/* The same for all that a buffer holds; where the two are one, nothing. */
+void template_move(struct buf *text, const char *from, const char *to);
+
 #endif

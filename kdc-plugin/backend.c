@@ -26,6 +26,7 @@ struct backend {
 	struct courier *courier;     /* owned */
 	struct attempts *attempts;   /* owned */
 	struct write *write;         /* owned */
+	struct opened *opened;       /* owned */
 	struct lookup found;
 	bool opens;            /* the master key is known to be the right one */
 	int64_t complained_us; /* at most once a minute */
@@ -75,6 +76,7 @@ backend_free(krb5_context context, struct backend *backend)
 	attempts_free(&backend->attempts);
 	courier_free(&backend->courier);
 	write_free(&backend->write);
+	opened_free(&backend->opened);
 	directory_free(&backend->directory);
 	lookup_free(&backend->found);
 	report_close(&backend->report);
@@ -115,8 +117,8 @@ backend_unseal(krb5_context context, HDB *db, hdb_entry *entry,
 {
 	struct backend *backend = backend_of(db);
 	size_t damaged = 0;
-	krb5_error_code code = principal_unseal(
-	    context, db, entry, backend->opens ? &damaged : NULL);
+	krb5_error_code code = principal_unseal(context, db, backend->opened,
+	    entry, backend->opens ? &damaged : NULL);
 
 	if (code == 0 && entry->keys.len > 0 && db->hdb_master_key_set)
 		backend->opens = true;
@@ -342,9 +344,8 @@ static krb5_error_code
 backend_password(krb5_context context, HDB *db, compat_entry *ex,
     const char *password, int conditional)
 {
-	(void)conditional;
 	return write_password(backend_of(db)->write, context, db,
-	    slice_from(password), COMPAT_ENTRY(ex));
+	    slice_from(password), conditional != 0, COMPAT_ENTRY(ex));
 }
 
 static krb5_error_code
@@ -438,8 +439,9 @@ backend_new(krb5_context context, struct backend **out)
 		    &backend->options, backend->courier, &backend->report);
 		backend->write =
 		    write_new(&backend->options, backend->directory);
+		backend->opened = opened_new();
 		if (!backend->directory || !backend->courier ||
-		    !backend->attempts || !backend->write)
+		    !backend->attempts || !backend->write || !backend->opened)
 			code = krb5_enomem(context);
 	}
 	if (code == 0)

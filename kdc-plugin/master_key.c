@@ -37,7 +37,7 @@ master_key_open(krb5_context context, const struct options *options,
 	    principal_fill(context, options, account, &wish, &entry);
 
 	if (code == 0)
-		code = principal_unseal(context, &scratch, &entry, NULL);
+		code = principal_unseal(context, &scratch, NULL, &entry, NULL);
 	free_hdb_entry(&entry);
 	return code;
 }

@@ -338,15 +338,16 @@ principal_drop_key(Keys *keys, unsigned at)
 }
 
 static krb5_error_code
-principal_unseal_keys(
-    krb5_context context, HDB *db, Keys *keys, size_t *damaged)
+principal_unseal_keys(krb5_context context, HDB *db, struct opened *opened,
+    Keys *keys, size_t *damaged)
 {
 	for (unsigned i = 0; i < keys->len;) {
 		krb5_error_code code = HDB_ERR_NO_MKEY;
 
 		/* libhdb takes a sealed key for a plain one without it. */
 		if (!keys->val[i].mkvno || db->hdb_master_key_set)
-			code = hdb_unseal_key(context, db, &keys->val[i]);
+			code =
+			    opened_unseal(opened, context, db, &keys->val[i]);
 		if (code != 0 && (!damaged || code == HDB_ERR_NO_MKEY))
 			return code;
 		if (code == 0) {
@@ -360,18 +361,18 @@ principal_unseal_keys(
 }
 
 krb5_error_code
-principal_unseal(
-    krb5_context context, HDB *db, hdb_entry *entry, size_t *damaged)
+principal_unseal(krb5_context context, HDB *db, struct opened *opened,
+    hdb_entry *entry, size_t *damaged)
 {
 	HDB_extension *old =
 	    hdb_find_extension(entry, choice_HDB_extension_data_hist_keys);
 	krb5_error_code code =
-	    principal_unseal_keys(context, db, &entry->keys, damaged);
+	    principal_unseal_keys(context, db, opened, &entry->keys, damaged);
 
 	for (size_t i = 0; old && i < old->data.u.hist_keys.len && code == 0;
 	     i++)
-		code = principal_unseal_keys(
-		    context, db, &old->data.u.hist_keys.val[i].keys, damaged);
+		code = principal_unseal_keys(context, db, opened,
+		    &old->data.u.hist_keys.val[i].keys, damaged);
 	return code;
 }
 

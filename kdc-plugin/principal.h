@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "kdc-plugin/compat.h"
+#include "kdc-plugin/opened.h"
 #include "kdc-plugin/options.h"
 #include "lib/account.h"
 #include "lib/keyset.h"
@@ -59,10 +60,10 @@ krb5_error_code principal_decode_key(struct slice der, Key *key);
 /*
  * Unseals all keys. HDB_ERR_NO_MKEY when a master key is missing. damaged: NULL
  * where a key that does not open may mean that the master key is another one;
- * else it counts such keys, which are left out.
+ * else it counts such keys, which are left out. opened: NULL for none.
  */
-krb5_error_code principal_unseal(
-    krb5_context context, HDB *db, hdb_entry *entry, size_t *damaged);
+krb5_error_code principal_unseal(krb5_context context, HDB *db,
+    struct opened *opened, hdb_entry *entry, size_t *damaged);
 
 /*
  * Makes the entry one that is refused, whatever the password: locked out, and

@@ -46,9 +46,10 @@ krb5_error_code write_remove(struct write *write, krb5_context context,
  * Puts the keys of that password into the entry. Those of an account are made
  * by the directory, which judges the password as well, where options->
  * modify_passwords; the store that follows then finds nothing to do.
+ * conditional: not one that the account has or had (reuse.h).
  */
 krb5_error_code write_password(struct write *write, krb5_context context,
-    HDB *db, struct slice password, hdb_entry *entry);
+    HDB *db, struct slice password, bool conditional, hdb_entry *entry);
 
 /* Everybody with keys; ldap_msgfree(). */
 krb5_error_code write_list(

@@ -109,6 +109,15 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
+bool
+slice_has_control(struct slice text)
+{
+	for (size_t i = 0; i < text.size; i++)
+		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
+			return true;
+	return false;
+}
+
 struct slice
 slice_trim(struct slice text)
 {

@@ -46,6 +46,8 @@ struct slice slice_from_offset(struct slice text, size_t from);
 struct slice slice_first(struct slice text, size_t size);
 /* Without spaces and tabs at both ends. */
 struct slice slice_trim(struct slice text);
+/* Has it an octet below space, or DEL? */
+bool slice_has_control(struct slice text);
 
 /*
  * Takes the next word off *rest: what stands before the next run of `c`.

@@ -10,8 +10,8 @@
 #define MEBIBYTE (1024UL * 1024)
 
 static bool
-take(struct relay *relay, unsigned kind, struct slice whom, long max,
-    uint64_t *held)
+take(struct relay *relay, const struct listener *listener, unsigned kind,
+    struct slice whom, long max, uint64_t *held)
 {
 	struct limits *limits = &relay->settings->stats->limits;
 	uint64_t key;
@@ -27,7 +27,7 @@ take(struct relay *relay, unsigned kind, struct slice whom, long max,
 	case LIMITS_REFUSED:
 		return false;
 	case LIMITS_UNCOUNTED:
-		stats_add(relay->settings->slot, STATS_UNCOUNTED, 1);
+		relay_count(relay, listener, STATS_UNCOUNTED, 1);
 		return true;
 	}
 	return true;
@@ -42,19 +42,29 @@ give_back(struct relay *relay, uint64_t *held)
 	*held = 0;
 }
 
+/* Mail comes from hubs, which do not log in. */
 static bool
-is_out_of_memory(const struct relay *relay)
+is_delivery(const struct listener *listener)
+{
+	return listener->config->service == SERVICE_LMTP ||
+	       listener->config->service == SERVICE_SMTP;
+}
+
+/* Logins that fill the memory do not keep mail out. */
+static bool
+is_out_of_memory(const struct relay *relay, const struct listener *listener)
 {
 	long max = relay->config->limits.login_memory;
 
-	return max > 0 && stats_now(relay->settings->stats,
-			      STATS_LOGIN_MEMORY) > (uint64_t)max * MEBIBYTE;
+	return max > 0 && !is_delivery(listener) &&
+	       stats_total(relay->settings->stats, STATS_LOGIN_MEMORY) >
+		   (uint64_t)max * MEBIBYTE;
 }
 
 /* NULL when it may come in; else why not, for the client. */
 static const char *
-count_address(
-    struct relay *relay, const union address *client, struct admission *held)
+count_address(struct relay *relay, const struct listener *listener,
+    const union address *client, struct admission *held)
 {
 	const struct config_limits *limits = &relay->config->limits;
 	uint8_t prefix[NETWORK_ADDRESS_SIZE];
@@ -65,35 +75,49 @@ count_address(
 		return NULL;
 	network_prefix(client, (unsigned)limits->address_bits_ipv4,
 	    (unsigned)limits->address_bits_ipv6, prefix);
-	if (!take(relay, KIND_ADDRESS, whom, limits->address_sessions,
+	if (!take(relay, listener, KIND_ADDRESS, whom, limits->address_sessions,
 		&held->address)) {
-		stats_add(relay->settings->slot, STATS_LIMITED_ADDRESS, 1);
+		relay_count(relay, listener, STATS_LIMITED_ADDRESS, 1);
 		return "Too many connections from your address.";
 	}
-	if (!take(relay, KIND_WAITING, whom, limits->address_waiting,
+	if (!take(relay, listener, KIND_WAITING, whom, limits->address_waiting,
 		&held->waiting)) {
-		stats_add(relay->settings->slot, STATS_LIMITED_WAITING, 1);
-		return "Too many connections from your address wait for a login.";
+		relay_count(relay, listener, STATS_LIMITED_WAITING, 1);
+		return is_delivery(listener)
+			   ? "Too many connections from your address have sent no mail."
+			   : "Too many connections from your address wait for a login.";
 	}
 	return NULL;
 }
 
-/* In the protocol's own words; who waits for TLS first would not hear them. */
+/* In the protocol's own words. */
+static void
+add_goodbye(struct relay *relay, const struct listener *listener,
+    const char *text, struct buf *words)
+{
+	struct front front;
+
+	if (is_delivery(listener)) {
+		buf_printf(words, "421 4.3.2 %s\r\n", text);
+	} else if (front_open(&front, front_protocol(listener->config->service),
+		       &relay->front_settings) == 0) {
+		front_goodbye(&front, text, words);
+		front_close(&front);
+	}
+}
+
+/* Who waits for TLS first would not hear the words. */
 static void
 turn_away(struct relay *relay, const struct listener *listener, int fd,
     const char *text)
 {
 	struct buf words = buf_bounded(1024);
-	struct front front;
 
-	if (listener->config->tls == SERVICE_TLS_IMPLICIT ||
-	    front_open(&front, front_protocol(listener->config->service),
-		&relay->front_settings) < 0)
+	if (listener->config->tls == SERVICE_TLS_IMPLICIT)
 		return;
-	front_goodbye(&front, text, &words);
+	add_goodbye(relay, listener, text, &words);
 	(void)send(fd, words.data, words.size, MSG_NOSIGNAL | MSG_DONTWAIT);
 	shutdown(fd, SHUT_WR);
-	front_close(&front);
 	buf_free(&words);
 }
 
@@ -106,12 +130,12 @@ admission_enter(struct relay *relay, const struct listener *listener, int fd,
 	char address[INET6_ADDRSTRLEN];
 
 	*held = (struct admission){ 0 };
-	if (is_out_of_memory(relay)) {
+	if (is_out_of_memory(relay, listener)) {
 		full = "Too many connections wait for a login.";
-		stats_add(relay->settings->slot, STATS_LIMITED_MEMORY, 1);
+		relay_count(relay, listener, STATS_LIMITED_MEMORY, 1);
 	}
 	if (!full)
-		full = count_address(relay, client, held);
+		full = count_address(relay, listener, client, held);
 	if (!full)
 		return true;
 	admission_leave(relay, held);
@@ -127,16 +151,22 @@ admission_enter(struct relay *relay, const struct listener *listener, int fd,
 }
 
 bool
-admission_log_in(struct relay *relay, enum service_kind service,
+admission_log_in(struct relay *relay, const struct listener *listener,
     struct slice user, struct admission *held)
 {
-	if (!take(relay, KIND_USER + service, user,
+	if (!take(relay, listener, KIND_USER + listener->config->service, user,
 		relay->config->limits.user_sessions, &held->user)) {
-		stats_add(relay->settings->slot, STATS_LIMITED_USER, 1);
+		relay_count(relay, listener, STATS_LIMITED_USER, 1);
 		return false;
 	}
-	give_back(relay, &held->waiting);
+	admission_settle(relay, held);
 	return true;
+}
+
+void
+admission_settle(struct relay *relay, struct admission *held)
+{
+	give_back(relay, &held->waiting);
 }
 
 void

@@ -25,7 +25,7 @@ admit(struct relay *relay, const struct listener *listener, int fd,
 {
 	if (listener->config->service == SERVICE_LMTP ||
 	    listener->config->service == SERVICE_SMTP)
-		delivery_accept(relay, listener, fd, client);
+		delivery_accept(relay, listener, fd, client, local);
 	else
 		session_accept(relay, listener, fd, client, local);
 }
@@ -43,7 +43,7 @@ log_refused(struct relay *relay, const struct listener *listener,
 	log_word(&line, "peer", address);
 	log_string(&line, "why", why);
 	log_send(&relay->log, &line);
-	stats_add(relay->settings->slot, STATS_HEADER_REFUSED, 1);
+	relay_count(relay, listener, STATS_HEADER_REFUSED, 1);
 }
 
 /* From its own event at the earliest; the descriptor stays open when it was

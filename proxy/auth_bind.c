@@ -362,20 +362,25 @@ count_opening(const struct bind_server *server)
 	return count;
 }
 
+static void
+look_again_in(struct bind_pool *pool, int64_t time_ms)
+{
+	struct timeval wait = { time_ms / 1000, time_ms % 1000 * 1000 };
+
+	evtimer_add(pool->turn, &wait);
+}
+
 /* All are left alone for the moment: looks again when the first is not. */
 static void
 wait_for_server(struct bind_pool *pool)
 {
 	int64_t first_ms = INT64_MAX, wait_ms;
-	struct timeval wait;
 
 	for (size_t i = 0; i < pool->server_count; i++)
 		if (pool->servers[i].down_until_ms < first_ms)
 			first_ms = pool->servers[i].down_until_ms;
 	wait_ms = first_ms - now_ms();
-	wait_ms = wait_ms > 0 ? wait_ms : 0;
-	wait = (struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 };
-	evtimer_add(pool->turn, &wait);
+	look_again_in(pool, wait_ms > 0 ? wait_ms : 0);
 }
 
 static void
@@ -415,6 +420,8 @@ on_pool_turn(evutil_socket_t fd, short what, void *context)
 		while (count_opening(server) < wanted &&
 		       (link = find_link(server, LINK_CLOSED)))
 			open_link(link);
+		/* By then it is late, and others may not be. */
+		look_again_in(pool, BIND_LATE_MS + 1);
 		return;
 	}
 }
@@ -513,6 +520,12 @@ new_resolver(struct event_base *base)
 	return dns;
 }
 
+static const char *
+or_none(const char *text)
+{
+	return text ? text : "";
+}
+
 struct bind_pool *
 bind_pool_new(struct event_base *base, const struct config *config,
     const struct buf *password, const struct log *log)
@@ -531,13 +544,15 @@ bind_pool_new(struct event_base *base, const struct config *config,
 	if (!pool->dns || !pool->turn)
 		abort();
 	pool->options = (struct connection_options){
-		.bind = CONNECTION_SIMPLE,
-		.bind_dn = directory->bind_dn ? directory->bind_dn : "",
+		.bind = directory->bind == CONFIG_DIRECTORY_EXTERNAL
+			    ? CONNECTION_EXTERNAL
+			    : CONNECTION_SIMPLE,
+		.bind_dn = or_none(directory->bind_dn),
 		.password = buf_slice(password),
 		.starttls = directory->tls == CONFIG_DIRECTORY_STARTTLS,
-		.ca_file = directory->ca_file ? directory->ca_file : "",
-		.certificate = "",
-		.key = "",
+		.tls_files = { .ca_file = or_none(directory->ca_file),
+		    .certificate = or_none(directory->certificate),
+		    .key = or_none(directory->key) },
 		.timeout_ms = (int)directory->timeout * 1000,
 	};
 	open_servers(pool);

@@ -251,9 +251,13 @@ fetches_free(struct fetches **fetches)
 	*fetches = NULL;
 	if (!old)
 		return;
-	while ((fetch = TAILQ_FIRST(&old->line)))
-		fetch_free(fetch);
-	while ((fetch = TAILQ_FIRST(&old->active))) {
+	while (!TAILQ_EMPTY(&old->line))
+		/* Freeing takes it off the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
+		fetch_free(TAILQ_FIRST(&old->line));
+	while (!TAILQ_EMPTY(&old->active)) {
+		fetch = TAILQ_FIRST(&old->active);
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		(void)kill(fetch->pid, SIGKILL);
 		fetch_free(fetch);
 	}

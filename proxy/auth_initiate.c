@@ -254,7 +254,7 @@ initiate_by_ticket(struct auth_exchange *exchange,
 			initiate_own(exchange);
 			return;
 		}
-		if (!for_other) {
+		if (kept && !for_other) {
 			initiate_as_user(exchange, kept, ways[source], stamp);
 			return;
 		}

@@ -121,10 +121,34 @@ disconnect(struct votes_writer *writer)
 }
 
 static int
+set_tls(LDAP *ldap, const struct config_directory *directory)
+{
+	const struct {
+		int option;
+		const char *file;
+	} files[] = {
+		{ LDAP_OPT_X_TLS_CACERTFILE, directory->ca_file },
+		{ LDAP_OPT_X_TLS_CERTFILE, directory->certificate },
+		{ LDAP_OPT_X_TLS_KEYFILE, directory->key },
+	};
+
+	int demand = LDAP_OPT_X_TLS_DEMAND, client = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (files[i].file &&
+		    ldap_set_option(ldap, files[i].option, files[i].file))
+			return -1;
+	return ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &demand) ||
+		       ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client)
+		   ? -1
+		   : 0;
+}
+
+static int
 set_options(const struct votes_writer *writer)
 {
 	struct timeval timeout = { writer->directory->timeout, 0 };
-	int version = LDAP_VERSION3, demand = LDAP_OPT_X_TLS_DEMAND, client = 0;
+	int version = LDAP_VERSION3;
 	LDAP *ldap = writer->ldap;
 
 	if (ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version) ||
@@ -133,14 +157,7 @@ set_options(const struct votes_writer *writer)
 	    ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF) ||
 	    ldap_set_option(ldap, LDAP_OPT_RESTART, LDAP_OPT_ON))
 		return -1;
-	if (writer->directory->ca_file &&
-	    ldap_set_option(
-		ldap, LDAP_OPT_X_TLS_CACERTFILE, writer->directory->ca_file))
-		return -1;
-	return ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &demand) ||
-		       ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client)
-		   ? -1
-		   : 0;
+	return set_tls(ldap, writer->directory);
 }
 
 /* One server; LDAP_SUCCESS, or what failed. */
@@ -149,9 +166,12 @@ connect_server(struct votes_writer *writer)
 {
 	const struct config_directory *directory = writer->directory;
 	const char *uri = directory->uris.items[writer->server];
+	char empty[] = "";
+	/* EXTERNAL wants an empty response along, or the server asks for it. */
 	struct berval password = { writer->password->size,
-		writer->password->data };
+		writer->password->data ? writer->password->data : empty };
 	bool secure = strncasecmp(uri, "ldap://", 7) != 0;
+	bool external = directory->bind == CONFIG_DIRECTORY_EXTERNAL;
 	int code = ldap_initialize(&writer->ldap, uri);
 
 	if (code != LDAP_SUCCESS)
@@ -161,8 +181,10 @@ connect_server(struct votes_writer *writer)
 	if (directory->tls == CONFIG_DIRECTORY_STARTTLS && !secure)
 		code = ldap_start_tls_s(writer->ldap, NULL, NULL);
 	if (code == LDAP_SUCCESS)
-		code = ldap_sasl_bind_s(writer->ldap, directory->bind_dn,
-		    LDAP_SASL_SIMPLE, &password, NULL, NULL, NULL);
+		code = ldap_sasl_bind_s(writer->ldap,
+		    external ? "" : directory->bind_dn,
+		    external ? "EXTERNAL" : LDAP_SASL_SIMPLE, &password, NULL,
+		    NULL, NULL);
 	return code;
 }
 

@@ -26,6 +26,8 @@ static const char *const listener_certificate_words[] = { "default", "none",
 static const char *const backend_tls_words[] = { "none", "starttls", "implicit",
 	NULL };
 static const char *const directory_tls_words[] = { "none", "starttls", NULL };
+static const char *const directory_bind_words[] = { "simple", "external",
+	NULL };
 static const char *const authentication_words[] = { "relay", "verify", NULL };
 static const char *const certificate_name_words[] = { "cn", "email", "uid",
 	NULL };
@@ -62,6 +64,9 @@ static const struct setting top_rows[] = {
 static const struct setting tls_rows[] = {
 	{ "certificate", SETTING_TEXT, TLS(certificate), NULL, 0, 0, NULL },
 	{ "key", SETTING_TEXT, TLS(key), NULL, 0, 0, NULL },
+	{ "alt_certificate", SETTING_TEXT, TLS(alt_certificate), NULL, 0, 0,
+	    NULL },
+	{ "alt_key", SETTING_TEXT, TLS(alt_key), NULL, 0, 0, NULL },
 	{ "protocol_min", SETTING_CHOICE, TLS(protocol_min), "TLSv1.2", 0, 0,
 	    protocol_words },
 	{ "certificates", SETTING_TEXT, TLS(certificates), NULL, 0, 0, NULL },
@@ -177,6 +182,7 @@ static const struct setting delivery_rows[] = {
 	{ "bare_lf", SETTING_SWITCH, DELIVERY(bare_lf), "no", 0, 0, NULL },
 	{ "recipients", SETTING_NUMBER, DELIVERY(recipients), "1000", 1, 100000,
 	    NULL },
+	{ "hops", SETTING_NUMBER, DELIVERY(hops), "100", 1, 10000, NULL },
 	{ "message_size", SETTING_NUMBER, DELIVERY(message_size), "0", 0,
 	    CONFIG_MESSAGE_SIZE_MAX, NULL },
 	{ "smtp_recipients", SETTING_CHOICE, DELIVERY(smtp_recipients),
@@ -217,12 +223,17 @@ static const struct setting limit_rows[] = {
 #define DIRECTORY(field) offsetof(struct config_directory, field)
 static const struct setting directory_rows[] = {
 	{ "uris", SETTING_LIST, DIRECTORY(uris), "{}", 0, 0, NULL },
+	{ "bind", SETTING_CHOICE, DIRECTORY(bind), "simple", 0, 0,
+	    directory_bind_words },
 	{ "bind_dn", SETTING_TEXT, DIRECTORY(bind_dn), NULL, 0, 0, NULL },
 	{ "password_file", SETTING_TEXT, DIRECTORY(password_file), NULL, 0, 0,
 	    NULL },
 	{ "tls", SETTING_CHOICE, DIRECTORY(tls), "starttls", 0, 0,
 	    directory_tls_words },
 	{ "ca_file", SETTING_TEXT, DIRECTORY(ca_file), NULL, 0, 0, NULL },
+	{ "certificate", SETTING_TEXT, DIRECTORY(certificate), NULL, 0, 0,
+	    NULL },
+	{ "key", SETTING_TEXT, DIRECTORY(key), NULL, 0, 0, NULL },
 	{ "name", SETTING_TEXT, DIRECTORY(name), NULL, 0, 0, NULL },
 	{ "user", SETTING_TEXT, DIRECTORY(user), "postcell-auth", 0, 0, NULL },
 	{ "timeout", SETTING_NUMBER, DIRECTORY(timeout), "2", 1, 60, NULL },
@@ -339,6 +350,17 @@ bool
 config_observes(const struct config *config)
 {
 	return config->directory.uris.count > 0 && config->directory.name;
+}
+
+bool
+config_listens(const struct config *config, enum service_kind service)
+{
+	const struct config_listener *listeners = config->listeners.items;
+
+	for (size_t i = 0; i < config->listeners.count; i++)
+		if (listeners[i].service == service)
+			return true;
+	return false;
 }
 
 bool

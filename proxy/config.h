@@ -41,8 +41,9 @@ enum config_recipients {
 
 struct config_tls {
 	const char *certificate, *key; /* PEM files; NULL: no TLS to clients */
-	const char *certificates;      /* folder of more of them; NULL: none */
-	int protocol_min;              /* 0 TLSv1.2, 1 TLSv1.3 */
+	const char *alt_certificate, *alt_key; /* of another kind of key */
+	const char *certificates; /* folder of more of them; NULL: none */
+	int protocol_min;         /* 0 TLSv1.2, 1 TLSv1.3 */
 	const char *ciphers; /* OpenSSL's list for TLSv1.2; NULL: its own */
 	const char *ciphersuites; /* likewise for TLSv1.3 */
 	const char *ticket_keys;  /* file; NULL: random ones */
@@ -180,6 +181,7 @@ struct config_delivery {
 	const char *delimiter; /* between user and detail; "" for none */
 	bool bare_lf;          /* pass messages with a CR or LF by itself */
 	long recipients;       /* of one message */
+	long hops;             /* that a message may have behind it */
 	long message_size;     /* octets; 0: the servers decide */
 	int smtp_recipients;   /* enum config_recipients */
 };
@@ -209,15 +211,22 @@ enum config_directory_tls {
 	CONFIG_DIRECTORY_STARTTLS
 };
 
+enum config_directory_bind {
+	CONFIG_DIRECTORY_SIMPLE,
+	CONFIG_DIRECTORY_EXTERNAL /* by certificate, or as who we are */
+};
+
 /*
  * The directory's servers: auth processes ask them about passwords, and with a
  * name this proxy writes there what it observes.
  */
 struct config_directory {
 	struct setting_list uris;
+	int bind; /* enum config_directory_bind */
 	const char *bind_dn, *password_file;
-	const char *ca_file; /* NULL: the system's */
-	int tls;             /* enum config_directory_tls */
+	const char *ca_file;           /* NULL: the system's */
+	const char *certificate, *key; /* our own; NULL: none */
+	int tls;                       /* enum config_directory_tls */
 	const char *name; /* cn of the proxy's own entry; NULL: no observer */
 	const char *user; /* whom the auth process becomes */
 	long timeout;     /* s */
@@ -274,6 +283,9 @@ void config_free(struct config **config);
 
 /* Whether this proxy is an observer. */
 bool config_observes(const struct config *config);
+
+/* Whether there is a listener of that service. */
+bool config_listens(const struct config *config, enum service_kind service);
 
 /* Whether a listener leaves the decision about logins to this proxy. */
 bool config_verifies(const struct config *config);

@@ -350,13 +350,23 @@ check_directory(const struct config *config, struct buf *errors)
 {
 	const struct config_directory *directory = &config->directory;
 	const struct config_probe *probe = &config->probe;
-	bool known = directory->bind_dn && directory->password_file;
+	bool external = directory->bind == CONFIG_DIRECTORY_EXTERNAL;
+	bool known =
+	    external || (directory->bind_dn && directory->password_file);
 
 	if (directory->uris.count > 0 &&
 	    (!config_verifies(config) || directory->name) &&
 	    (!known || !directory->name))
 		buf_printf(errors,
-		    "%s: directory { uris } needs bind_dn, password_file and name\n",
+		    "%s: directory { uris } needs bind_dn, password_file and name, or bind = external and name\n",
+		    config->path);
+	if (!directory->certificate != !directory->key)
+		buf_printf(errors,
+		    "%s: directory { certificate, key } go together\n",
+		    config->path);
+	if (external && directory->bind_dn)
+		buf_printf(errors,
+		    "%s: directory { bind_dn } is of bind = simple\n",
 		    config->path);
 	if (!directory->bind_dn != !directory->password_file)
 		buf_printf(errors,
@@ -386,6 +396,11 @@ config_check(struct config *config, struct buf *errors)
 		    config->path);
 	if (!config->tls.certificate != !config->tls.key)
 		buf_printf(errors, "%s: tls { certificate, key } go together\n",
+		    config->path);
+	if (!config->tls.alt_certificate != !config->tls.alt_key ||
+	    (config->tls.alt_certificate && !config->tls.certificate))
+		buf_printf(errors,
+		    "%s: tls { alt_certificate, alt_key } go together, beside certificate and key\n",
 		    config->path);
 	if (config->tls.certificates && !config->tls.certificate)
 		buf_printf(errors,

@@ -84,7 +84,8 @@ delivery_end(struct delivery *delivery, const char *why)
 	if (delivery->state == DELIVERY_DEAD)
 		return;
 	log_end(delivery, why);
-	stats_subtract(delivery->relay->settings->slot, STATS_SESSIONS, 1);
+	relay_uncount(delivery->relay, delivery->listener, STATS_SESSIONS, 1);
+	admission_leave(delivery->relay, &delivery->held);
 	delivery->state = DELIVERY_DEAD;
 	if (delivery->front_events)
 		event_del(delivery->front_event);
@@ -233,7 +234,8 @@ shake_hands(struct delivery *delivery)
 		return;
 	}
 	if (result != STREAM_DONE) {
-		stats_add(delivery->relay->settings->slot, STATS_TLS_FAILED, 1);
+		relay_count(
+		    delivery->relay, delivery->listener, STATS_TLS_FAILED, 1);
 		delivery_end(delivery, stream_why(&delivery->front));
 		return;
 	}
@@ -358,16 +360,26 @@ begin(struct delivery *delivery)
 
 void
 delivery_accept(struct relay *relay, const struct listener *listener, int fd,
-    const union address *client)
+    const union address *client, const union address *local)
 {
-	struct delivery *delivery = calloc(1, sizeof(*delivery));
 	size_t line_size = (size_t)relay->config->limits.line_size;
+	socklen_t address_size = sizeof(union address);
+	struct delivery *delivery;
+	struct admission held;
 
+	if (!admission_enter(relay, listener, fd, client, &held))
+		return;
+	delivery = calloc(1, sizeof(*delivery));
 	if (!delivery)
 		abort();
+	delivery->held = held;
 	delivery->relay = relay;
 	delivery->listener = listener;
 	delivery->client = *client;
+	if (local)
+		delivery->local = *local;
+	else
+		getsockname(fd, &delivery->local.any, &address_size);
 	delivery->accepted_ms = relay_now_ms();
 	relay_session_id(relay, delivery->id, sizeof(delivery->id));
 	stream_open(&delivery->front, fd);
@@ -388,7 +400,7 @@ delivery_accept(struct relay *relay, const struct listener *listener, int fd,
 	delivery->address = buf_bounded(line_size);
 	LIST_INSERT_HEAD(&relay->deliveries, delivery, link);
 	relay->session_count++;
-	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
+	relay_count(relay, listener, STATS_SESSIONS, 1);
 	begin(delivery);
 }
 
@@ -440,10 +452,11 @@ delivery_describe(const struct delivery *delivery)
 	char address[INET6_ADDRSTRLEN];
 
 	address_text(&delivery->client, address, sizeof(address));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "session",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:I}", "session",
 	    delivery->id, "service",
 	    service_kind_text(delivery->listener->config->service), "client",
-	    address, "state", states[delivery->state], "tls",
+	    address, "state", states[delivery->state], "waiting",
+	    !delivery->settled, "tls",
 	    delivery->front.ssl ? SSL_get_version(delivery->front.ssl) : "none",
 	    "messages", (json_int_t)delivery->messages, "seconds",
 	    (json_int_t)((relay_now_ms() - delivery->accepted_ms) / 1000));

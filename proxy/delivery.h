@@ -1,5 +1,5 @@
 /*
- * delivery: mail from a hub to the users' servers, by LMTP (RFC 2033).
+ * delivery: mail from a hub to the users' servers, by LMTP (RFC 2033) or SMTP.
  *
  * Each recipient is placed by itself and asked for at its own server; the
  * message is read once and goes to all servers concerned at the slowest's
@@ -22,9 +22,10 @@
 
 struct delivery;
 
-/* A new client; takes the descriptor, whatever happens. */
+/* A new client; takes the descriptor, whatever happens. local: where to it
+ * connected, as a balancer says it; NULL: here. */
 void delivery_accept(struct relay *relay, const struct listener *listener,
-    int fd, const union address *client);
+    int fd, const union address *client, const union address *local);
 
 /* The relay retires: ends it between two messages. */
 void delivery_retire(struct delivery *delivery);

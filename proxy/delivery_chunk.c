@@ -85,6 +85,7 @@ delivery_stream_chunk(struct delivery *delivery)
 	    slice_first(buf_slice(&delivery->in), delivery->chunk_left);
 
 	lmtp_watch(&delivery->end, piece);
+	hops_watch(&delivery->hops, piece);
 	delivery->size += piece.size;
 	delivery->chunk_left -= piece.size;
 	if (!delivery_check_message(delivery))

@@ -40,16 +40,6 @@ run_helo(struct delivery *delivery, struct slice arguments)
 	    &delivery->out, "250 %s" CRLF, delivery->relay->config->host_name);
 }
 
-/* Nothing with a control octet goes to a server. */
-static bool
-is_clean(struct slice text)
-{
-	for (size_t i = 0; i < text.size; i++)
-		if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f)
-			return false;
-	return true;
-}
-
 /* What cannot be done with such parameters; NULL: nothing. */
 static const char *
 find_fault(const struct delivery *delivery, struct slice parameters)
@@ -85,7 +75,7 @@ run_mail(struct delivery *delivery, struct slice arguments)
 	} else if (delivery->mail.size > 0) {
 		delivery_say(
 		    delivery, "503 5.5.1 There is a transaction already.");
-	} else if (!is_clean(arguments) ||
+	} else if (slice_has_control(arguments) ||
 		   !lmtp_take_path(&rest, "FROM:", &path, &address)) {
 		delivery_say(delivery, "501 5.5.4 MAIL takes FROM:<address>.");
 	} else if ((fault = find_fault(delivery, rest)) != NULL) {
@@ -96,6 +86,8 @@ run_mail(struct delivery *delivery, struct slice arguments)
 		if (rest.size > 0)
 			buf_add_char(&delivery->mail, ' ');
 		buf_add_slice(&delivery->mail, rest);
+		delivery->settled = true;
+		admission_settle(delivery->relay, &delivery->held);
 		delivery_say(delivery, "250 2.1.0 Sender accepted.");
 	}
 }
@@ -115,7 +107,7 @@ run_rcpt(struct delivery *delivery, struct slice arguments)
 		delivery_say(delivery, "503 5.5.1 The message has begun.");
 		return;
 	}
-	if (!is_clean(arguments) ||
+	if (slice_has_control(arguments) ||
 	    !lmtp_take_path(&rest, "TO:", &path, &address) ||
 	    lmtp_unquote(&delivery->address, address) < 0) {
 		delivery_say(delivery, "501 5.1.3 RCPT takes TO:<address>.");

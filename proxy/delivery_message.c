@@ -84,8 +84,9 @@ answer_message(struct delivery *delivery)
 	else
 		answer_each(delivery);
 	delivery->messages++;
-	stats_add(
-	    delivery->relay->settings->slot, STATS_BYTES_IN, delivery->size);
+	relay_count(delivery->relay, delivery->listener, STATS_MESSAGES, 1);
+	relay_count(delivery->relay, delivery->listener, STATS_BYTES_IN,
+	    delivery->size);
 	delivery->state = DELIVERY_COMMAND;
 	delivery_forget(delivery);
 	delivery_take_commands(delivery);
@@ -159,6 +160,9 @@ find_fault(const struct delivery *delivery)
 	if (config->message_size > 0 &&
 	    delivery->size > (uint64_t)config->message_size)
 		return slice_from("552 5.3.4 The message is too large.");
+	if (delivery->hops.count > (unsigned)config->hops)
+		return slice_from(
+		    "554 5.4.6 The message goes round in circles.");
 	return find_failed(delivery);
 }
 
@@ -208,6 +212,7 @@ delivery_stream_content(struct delivery *delivery)
 	}
 	size = lmtp_find_end(&delivery->end, input, &done);
 	delivery->size += size;
+	hops_watch(&delivery->hops, slice_first(input, size));
 	if (!delivery_check_message(delivery))
 		pass_content(delivery, slice_first(input, size));
 	buf_consume(&delivery->in, size);

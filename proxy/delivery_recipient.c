@@ -36,6 +36,7 @@ delivery_forget(struct delivery *delivery)
 	buf_clear(&delivery->mail);
 	delivery->end = (struct lmtp_end){ 0 };
 	delivery->stuffing = (struct lmtp_stuffing){ 0 };
+	delivery->hops = (struct hops){ 0 };
 	delivery->size = 0;
 	delivery->chunked = false;
 	evtimer_del(delivery->grace);
@@ -74,7 +75,7 @@ on_moved(void *context, const char *why)
 	if (recipient->lost)
 		return;
 	recipient->lost = true;
-	stats_add(delivery->relay->settings->slot, STATS_MOVED, 1);
+	relay_count(delivery->relay, delivery->listener, STATS_MOVED, 1);
 	if ((has_message(delivery) || recipient == delivery->placing) &&
 	    !evtimer_pending(delivery->grace, NULL))
 		evtimer_add(delivery->grace, &grace);
@@ -119,7 +120,9 @@ find_back(struct delivery *delivery, const struct route *route)
 			return delivery->backs[i];
 	if (delivery->back_count == DELIVERY_BACKS_MAX)
 		return NULL;
-	back = lmtp_back_new(delivery->relay, route, delivery_tell, delivery);
+	back = lmtp_back_new(delivery->relay, route,
+	    (struct lmtp_client){ &delivery->client, &delivery->local },
+	    delivery_tell, delivery);
 	if (!back)
 		abort();
 	delivery->backs[delivery->back_count++] = back;
@@ -219,6 +222,14 @@ ask_server(struct delivery *delivery, const struct account *account,
 	buf_add_string(&command, "RCPT TO:");
 	lmtp_add_path(&command, name, delimiter, detail);
 	buf_add_slice(&command, buf_slice(&delivery->path));
+	/* A replica that another version made may have such names. */
+	if (slice_has_control(buf_slice(&command))) {
+		buf_free(&command);
+		delivery_answer_recipient(
+		    delivery, slice_from("451 4.3.0 The account has no name "
+					 "that could be said to its server."));
+		return;
+	}
 	recipient->back = command.failed ? NULL : find_back(delivery, route);
 	if (!recipient->back) {
 		buf_free(&command);

@@ -8,7 +8,9 @@
 #ifndef PROXY_DELIVERY_STATE_H
 #define PROXY_DELIVERY_STATE_H
 
+#include "proxy/admission.h"
 #include "proxy/delivery.h"
+#include "proxy/hops.h"
 #include "proxy/lmtp_back.h"
 #include "proxy/lmtp_parse.h"
 
@@ -44,7 +46,8 @@ struct delivery {
 	LIST_ENTRY(delivery) link;
 	struct relay *relay;
 	const struct listener *listener;
-	union address client;
+	union address client, local;
+	struct admission held;
 	char id[RELAY_ID_SIZE];
 	enum delivery_state state;
 	struct stream front;
@@ -57,6 +60,7 @@ struct delivery {
 	struct event *sweeper; /* owned: servers that failed are freed */
 	struct buf in, out;
 	bool tls, greeted, retiring;
+	bool settled; /* a sender was accepted: it is a hub indeed */
 	bool taking;  /* commands are being taken */
 	bool read_up; /* all that TLS can make of its octets was read */
 	struct buf
@@ -72,6 +76,7 @@ struct delivery {
 	/* the message under way */
 	struct lmtp_end end;
 	struct lmtp_stuffing stuffing;
+	struct hops hops;
 	uint64_t size;
 	bool chunked;        /* it comes in chunks */
 	bool last_chunk;     /* of the one under way */

@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "daemon/metrics_server.h"
 #include "proxy/control.h"
 #include "proxy/metrics.h"
 #include "proxy/observer.h"
@@ -108,17 +109,45 @@ answer_error(struct client *client, const char *text)
 
 /* ---- status ---- */
 
+static void
+set_counter(json_t *counters, enum stats_counter counter, uint64_t value)
+{
+	json_object_set_new(counters, stats_counter_text(counter),
+	    json_integer((json_int_t)value));
+}
+
 static json_t *
 describe_counters(const struct stats *stats)
 {
 	json_t *counters = json_object();
 
 	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++)
-		json_object_set_new(counters,
-		    stats_counter_text((enum stats_counter)i),
-		    json_integer(
-			(json_int_t)stats_total(stats, (enum stats_counter)i)));
+		set_counter(
+		    counters, i, stats_total(stats, (enum stats_counter)i));
 	return counters;
+}
+
+/* The same of each service that is listened for. */
+static json_t *
+describe_services(const struct stats *stats, const struct config *config)
+{
+	json_t *services = json_object();
+
+	for (unsigned i = 0; i < STATS_SERVICES; i++) {
+		enum service_kind service = (enum service_kind)i;
+		json_t *counters;
+
+		if (!config_listens(config, service))
+			continue;
+		counters = json_object();
+		for (unsigned k = 0; k < STATS_COUNTER_COUNT; k++)
+			set_counter(counters, k,
+			    stats_total_of(
+				stats, service, (enum stats_counter)k));
+		json_object_set_new(
+		    services, service_kind_text(service), counters);
+	}
+	return services;
 }
 
 static json_t *
@@ -134,9 +163,9 @@ describe_relays(const struct stats *stats)
 			    json_pack("{s:i, s:i, s:I, s:I}", "pid",
 				(int)slot->pid, "generation",
 				(int)slot->generation, "sessions",
-				(json_int_t)slot->counters[STATS_SESSIONS],
+				(json_int_t)stats_of(slot, STATS_SESSIONS),
 				"logged_in",
-				(json_int_t)slot->counters[STATS_LOGGED_IN]));
+				(json_int_t)stats_of(slot, STATS_LOGGED_IN)));
 	}
 	return relays;
 }
@@ -145,11 +174,12 @@ static void
 answer_status(struct client *client, const char *argument)
 {
 	const struct health_settings *settings = client->health->settings;
-	json_t *status = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "version",
-	    POSTCELL_VERSION, "host", settings->config->host_name, "generation",
-	    (int)settings->generation, "parent", (int)getppid(), "relays",
-	    describe_relays(settings->stats), "counters",
-	    describe_counters(settings->stats));
+	json_t *status = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o, s:o}",
+	    "version", POSTCELL_VERSION, "host", settings->config->host_name,
+	    "generation", (int)settings->generation, "parent", (int)getppid(),
+	    "relays", describe_relays(settings->stats), "counters",
+	    describe_counters(settings->stats), "services",
+	    describe_services(settings->stats, settings->config));
 
 	(void)argument;
 	if (client->health->observer)
@@ -563,8 +593,10 @@ begin_metrics(struct health *health)
 					    : health->replica,
 		.generation = settings->generation,
 	};
-	health->metrics =
-	    metrics_serve(health->base, settings->metrics_fd, &health->sources);
+	health->metrics = metrics_server_new(health->base, settings->metrics_fd,
+	    &(struct metrics_source){ .add = metrics_add,
+		.unhealthy = metrics_unhealthy,
+		.context = &health->sources });
 	if (!health->metrics)
 		abort();
 }

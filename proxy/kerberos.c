@@ -6,6 +6,7 @@
 #include <krb5.h>
 
 #include "proxy/credential.h"
+#include "proxy/sasl.h"
 
 /* s that are asked for. Those of users serve one login, or some minutes. */
 #define LIFE_OWN  3600
@@ -18,7 +19,7 @@ kerberos_question_init(struct kerberos_question *question)
 		.client = buf_bounded(KERBEROS_NAME_MAX),
 		.server = buf_bounded(KERBEROS_NAME_MAX),
 		.keytab = buf_bounded(KERBEROS_NAME_MAX),
-		.password = buf_bounded(KERBEROS_NAME_MAX * 4),
+		.password = buf_bounded(SASL_PASSWORD_SIZE_MAX),
 		.tgt = buf_bounded(KERBEROS_TICKET_MAX),
 		.evidence = buf_bounded(KERBEROS_TICKET_MAX),
 	};

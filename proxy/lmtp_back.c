@@ -38,6 +38,7 @@ enum phase {
 struct lmtp_back {
 	struct relay *relay; /* borrowed */
 	struct route route;
+	struct lmtp_client client;
 	lmtp_tell *tell;
 	void *context;
 	enum phase phase;
@@ -57,7 +58,7 @@ struct lmtp_back {
 	bool in_transaction;
 	bool mail_refused; /* its reply was told in place of the recipient's */
 	struct buf mail, recipient; /* commands until it is ready; owned */
-	bool has_chunking, has_size, has_8bitmime;
+	bool has_chunking, has_size, has_8bitmime, has_dsn;
 	bool in_data;        /* content is said whose end is a dot */
 	bool last_chunk;     /* of what is said now */
 	uint64_t chunk_left; /* octets of it that are still to be said */
@@ -244,9 +245,33 @@ add_mail(struct lmtp_back *back, struct slice mail)
 	buf_add_string(&back->out, "\r\n");
 }
 
+/* Those of MAIL and RCPT that RFC 3461 has: whoever drops them would promise a
+ * report that nobody makes. */
+static bool
+wants_report(struct slice command)
+{
+	static const char *const keywords[] = { "RET", "ENVID", "NOTIFY",
+		"ORCPT" };
+	struct slice rest = slice_from_offset(command, strlen("MAIL "));
+	struct slice path, address, value;
+
+	if (!lmtp_take_path(&rest, "FROM:", &path, &address) &&
+	    !lmtp_take_path(&rest, "TO:", &path, &address))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(keywords); i++)
+		if (lmtp_find_parameter(rest, keywords[i], &value))
+			return true;
+	return false;
+}
+
 static void
 say_recipient(struct lmtp_back *back, struct slice mail, struct slice recipient)
 {
+	if (!back->has_dsn && (wants_report(mail) || wants_report(recipient))) {
+		back->tell(back->context, back, LMTP_NEWS_RECIPIENT, 555,
+		    slice_from("555 5.5.4 DSN is not offered here."));
+		return;
+	}
 	if (mail.size > 0) {
 		expect(back, EXPECT_MAIL);
 		add_mail(back, mail);
@@ -294,6 +319,7 @@ take_hello(struct lmtp_back *back, const struct lmtp_reply *reply)
 	back->has_chunking = lmtp_reply_offers(reply->text, "CHUNKING");
 	back->has_size = lmtp_reply_offers(reply->text, "SIZE");
 	back->has_8bitmime = lmtp_reply_offers(reply->text, "8BITMIME");
+	back->has_dsn = lmtp_reply_offers(reply->text, "DSN");
 	if (!wants_tls) {
 		become_ready(back);
 		return;
@@ -460,7 +486,8 @@ finish_connect(struct lmtp_back *back)
 	int error = connect_finish(&back->stream);
 
 	if (error == 0 && back->route.proxy_header)
-		error = connect_introduce(&back->stream, NULL, NULL);
+		error = connect_introduce(
+		    &back->stream, back->client.client, back->client.local);
 	if (error != 0) {
 		connect_on(back, strerrordesc_np(error));
 		return;
@@ -546,8 +573,8 @@ on_timer(evutil_socket_t fd, short what, void *context)
 /* ---- for the owner ---- */
 
 struct lmtp_back *
-lmtp_back_new(struct relay *relay, const struct route *route, lmtp_tell *tell,
-    void *context)
+lmtp_back_new(struct relay *relay, const struct route *route,
+    struct lmtp_client client, lmtp_tell *tell, void *context)
 {
 	struct lmtp_back *back = calloc(1, sizeof(*back));
 	struct timeval now = { 0, 0 };
@@ -556,6 +583,7 @@ lmtp_back_new(struct relay *relay, const struct route *route, lmtp_tell *tell,
 		return NULL;
 	back->relay = relay;
 	back->route = *route;
+	back->client = client;
 	back->tell = tell;
 	back->context = context;
 	back->stream.fd = -1;

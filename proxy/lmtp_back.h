@@ -32,9 +32,15 @@ enum lmtp_news {
 typedef void lmtp_tell(void *context, struct lmtp_back *back,
     enum lmtp_news news, unsigned code, struct slice text);
 
+/* Whom the message comes from, for servers that want to be told (`proxy=v2`).
+ */
+struct lmtp_client {
+	const union address *client, *local; /* borrowed */
+};
+
 /* NULL without memory. context is borrowed. */
 struct lmtp_back *lmtp_back_new(struct relay *relay, const struct route *route,
-    lmtp_tell *tell, void *context);
+    struct lmtp_client client, lmtp_tell *tell, void *context);
 /* Closes the connection at once; `tell` is not called any more. Never from
  * inside `tell`. */
 void lmtp_back_free(struct lmtp_back **back);

@@ -1,87 +1,116 @@
 #include "proxy/metrics.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-
-#include <event2/buffer.h>
-#include <event2/http.h>
 
 #include "daemon/exposition.h"
 #include "replica/metrics.h"
 
-#define SIZE_MAX_OCTETS (16UL * 1024 * 1024) /* of all metrics */
-#define HEADERS_MAX     8192                 /* octets of a request */
-#define PATIENCE        10                   /* s for a request */
-
 /* ---- counters ---- */
+
+#define FAILURES    "postcell_proxy_login_failures_total"
+#define TURNED_AWAY "postcell_proxy_connection_failures_total"
+
+/* Whose it is: of which services there is a row. */
+enum counter_scope {
+	OF_ALL,
+	OF_LOGINS, /* services where one logs in */
+	OF_MAIL    /* the others */
+};
 
 /* Rows of one name stand for one metric, with a label each. */
 static const struct counter_row {
+	enum counter_scope scope;
 	const char *name, *label, *value, *help;
 } counter_rows[] = {
-	[STATS_ACCEPTED] = { "postcell_proxy_connections_total", NULL, NULL,
-	    "Connections that were accepted." },
-	[STATS_SESSIONS] = { "postcell_proxy_sessions", NULL, NULL,
+	[STATS_ACCEPTED] = { OF_ALL, "postcell_proxy_connections_total", NULL,
+	    NULL, "Connections that were accepted." },
+	[STATS_SESSIONS] = { OF_ALL, "postcell_proxy_sessions", NULL, NULL,
 	    "Sessions that are there, logged in or not." },
-	[STATS_LOGGED_IN] = { "postcell_proxy_sessions_logged_in", NULL, NULL,
-	    "Sessions that are logged in." },
-	[STATS_LOGINS] = { "postcell_proxy_logins_total", NULL, NULL,
+	[STATS_LOGGED_IN] = { OF_LOGINS, "postcell_proxy_sessions_logged_in",
+	    NULL, NULL, "Sessions that are logged in." },
+	[STATS_LOGINS] = { OF_LOGINS, "postcell_proxy_logins_total", NULL, NULL,
 	    "Logins that ended well." },
-	[STATS_REFUSED] = { "postcell_proxy_login_failures_total", "reason",
-	    "refused", "Logins that failed." },
-	[STATS_UNKNOWN] = { "postcell_proxy_login_failures_total", "reason",
-	    "unknown", NULL },
-	[STATS_FAILED] = { "postcell_proxy_login_guesses_total", NULL, NULL,
-	    "Wrong credentials, unknown users included." },
-	[STATS_BLOCKED] = { "postcell_proxy_login_guesses_untried_total", NULL,
-	    NULL, "Of these, what was not tried after too many." },
-	[STATS_VERIFIED] = { "postcell_proxy_logins_verified_total", NULL, NULL,
-	    "Credentials that this proxy verified." },
-	[STATS_UNAVAILABLE] = { "postcell_proxy_login_failures_total", "reason",
-	    "unavailable", NULL },
-	[STATS_LIMITED_USER] = { "postcell_proxy_login_failures_total",
-	    "reason", "user_sessions", NULL },
-	[STATS_MOVED] = { "postcell_proxy_moves_total", NULL, NULL,
-	    "Sessions ended, or logins led elsewhere, by a move." },
-	[STATS_RETRIED] = { "postcell_proxy_login_retries_total", NULL, NULL,
-	    "Logins tried again after their server failed." },
-	[STATS_TLS_FAILED] = { "postcell_proxy_connection_failures_total",
-	    "reason", "tls", "Connections that ended before a session." },
-	[STATS_HEADER_REFUSED] = { "postcell_proxy_connection_failures_total",
-	    "reason", "proxy_header", NULL },
-	[STATS_LIMITED_ADDRESS] = { "postcell_proxy_connection_failures_total",
-	    "reason", "address_sessions", NULL },
-	[STATS_LIMITED_WAITING] = { "postcell_proxy_connection_failures_total",
-	    "reason", "address_waiting", NULL },
-	[STATS_LIMITED_MEMORY] = { "postcell_proxy_connection_failures_total",
-	    "reason", "login_memory", NULL },
-	[STATS_UNCOUNTED] = { "postcell_proxy_uncounted_total", NULL, NULL,
-	    "Sessions that limits did not count for want of room." },
-	[STATS_LOGIN_MEMORY] = { "postcell_proxy_login_memory_bytes", NULL,
-	    NULL, "Memory of sessions that have not logged in." },
-	[STATS_BYTES_IN] = { "postcell_proxy_client_received_bytes_total", NULL,
-	    NULL, "Octets from clients after their logins." },
-	[STATS_BYTES_OUT] = { "postcell_proxy_client_sent_bytes_total", NULL,
-	    NULL, "Octets to clients after their logins." },
+	[STATS_REFUSED] = { OF_LOGINS, FAILURES, "reason", "refused",
+	    "Logins that failed." },
+	[STATS_UNKNOWN] = { OF_LOGINS, FAILURES, "reason", "unknown", NULL },
+	[STATS_FAILED] = { OF_LOGINS, "postcell_proxy_login_guesses_total",
+	    NULL, NULL, "Wrong credentials, unknown users included." },
+	[STATS_BLOCKED] = { OF_LOGINS,
+	    "postcell_proxy_login_guesses_untried_total", NULL, NULL,
+	    "Of these, what was not tried after too many." },
+	[STATS_VERIFIED] = { OF_LOGINS, "postcell_proxy_logins_verified_total",
+	    NULL, NULL, "Credentials that this proxy verified." },
+	[STATS_UNAVAILABLE] = { OF_LOGINS, FAILURES, "reason", "unavailable",
+	    NULL },
+	[STATS_LIMITED_USER] = { OF_LOGINS, FAILURES, "reason", "user_sessions",
+	    NULL },
+	[STATS_MOVED] = { OF_ALL, "postcell_proxy_moves_total", NULL, NULL,
+	    "Sessions ended, logins and mail led elsewhere, by a move." },
+	[STATS_RETRIED] = { OF_LOGINS, "postcell_proxy_login_retries_total",
+	    NULL, NULL, "Logins tried again after their server failed." },
+	[STATS_TLS_FAILED] = { OF_ALL, TURNED_AWAY, "reason", "tls",
+	    "Connections that ended before a session." },
+	[STATS_HEADER_REFUSED] = { OF_ALL, TURNED_AWAY, "reason",
+	    "proxy_header", NULL },
+	[STATS_LIMITED_ADDRESS] = { OF_ALL, TURNED_AWAY, "reason",
+	    "address_sessions", NULL },
+	[STATS_LIMITED_WAITING] = { OF_ALL, TURNED_AWAY, "reason",
+	    "address_waiting", NULL },
+	[STATS_LIMITED_MEMORY] = { OF_LOGINS, TURNED_AWAY, "reason",
+	    "login_memory", NULL },
+	[STATS_UNCOUNTED] = { OF_ALL, "postcell_proxy_uncounted_total", NULL,
+	    NULL, "Sessions that limits did not count for want of room." },
+	[STATS_LOGIN_MEMORY] = { OF_LOGINS, "postcell_proxy_login_memory_bytes",
+	    NULL, NULL, "Memory of sessions that have not logged in." },
+	[STATS_BYTES_IN] = { OF_ALL,
+	    "postcell_proxy_client_received_bytes_total", NULL, NULL,
+	    "Octets from clients after their logins, and of mail." },
+	[STATS_BYTES_OUT] = { OF_LOGINS,
+	    "postcell_proxy_client_sent_bytes_total", NULL, NULL,
+	    "Octets to clients after their logins." },
+	[STATS_MESSAGES] = { OF_MAIL, "postcell_proxy_messages_total", NULL,
+	    NULL, "Messages of hubs that servers answered." },
 };
 
 _Static_assert(
     ARRAY_SIZE(counter_rows) == STATS_COUNTER_COUNT, "a row for each");
 
+static bool
+is_in_scope(enum counter_scope scope, enum service_kind service)
+{
+	bool is_mail = service == SERVICE_LMTP || service == SERVICE_SMTP;
+
+	return scope == OF_ALL || (scope == OF_MAIL) == is_mail;
+}
+
+/* For each service that is listened for, or was before a reload. */
 static void
-add_counter(
-    struct buf *out, const struct stats *stats, const struct counter_row *row)
+add_counter(struct buf *out, const struct metrics_sources *sources,
+    const struct counter_row *row)
 {
 	enum stats_counter counter = (enum stats_counter)(row - counter_rows);
-	struct exposition_label label = { row->label, slice_from(row->value) };
 
-	exposition_value(out, row->name, "", &label, row->label ? 1 : 0,
-	    (int64_t)stats_total(stats, counter));
+	for (unsigned i = 0; i < STATS_SERVICES; i++) {
+		enum service_kind service = (enum service_kind)i;
+		uint64_t value =
+		    stats_total_of(sources->stats, service, counter);
+		struct exposition_label labels[] = {
+			{ "service", slice_from(service_kind_text(service)) },
+			{ row->label, slice_from(row->value) },
+		};
+
+		if (is_in_scope(row->scope, service) &&
+		    (value > 0 || config_listens(sources->config, service)))
+			exposition_value(out, row->name, "", labels,
+			    row->label ? 2 : 1, (int64_t)value);
+	}
 }
 
 /* A metric, when this is its first row. */
 static void
-add_counters_from(struct buf *out, const struct stats *stats, unsigned first)
+add_counters_from(
+    struct buf *out, const struct metrics_sources *sources, unsigned first)
 {
 	const char *name = counter_rows[first].name;
 
@@ -93,7 +122,7 @@ add_counters_from(struct buf *out, const struct stats *stats, unsigned first)
 	    counter_rows[first].help);
 	for (unsigned i = first; i < STATS_COUNTER_COUNT; i++)
 		if (strcmp(counter_rows[i].name, name) == 0)
-			add_counter(out, stats, &counter_rows[i]);
+			add_counter(out, sources, &counter_rows[i]);
 }
 
 /* ---- phases of logins ---- */
@@ -285,11 +314,13 @@ add_observed(struct buf *out, const struct observer *observer)
 }
 
 void
-metrics_add(struct buf *out, const struct metrics_sources *sources)
+metrics_add(struct buf *out, void *context)
 {
+	const struct metrics_sources *sources = context;
+
 	add_process(out, sources);
 	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++)
-		add_counters_from(out, sources->stats, i);
+		add_counters_from(out, sources, i);
 	exposition_head(out, "postcell_proxy_login_phase_seconds", "histogram",
 	    "How long sessions took from one station of a login to the next.");
 	for (unsigned i = 0; i < STATS_PHASE_COUNT; i++)
@@ -302,94 +333,12 @@ metrics_add(struct buf *out, const struct metrics_sources *sources)
 }
 
 const char *
-metrics_unhealthy(const struct metrics_sources *sources)
+metrics_unhealthy(void *context)
 {
+	const struct metrics_sources *sources = context;
+
 	if (count_relays(sources->stats, true) == 0)
 		return "no relay serves";
 	return replica_is_stale(sources->replica,
 	    (int64_t)sources->config->metrics.stale_time * 1000000);
-}
-
-/* ---- HTTP ---- */
-
-struct metrics_server {
-	const struct metrics_sources *sources; /* borrowed */
-	struct evhttp *http;                   /* owned */
-};
-
-static void
-reply(struct evhttp_request *request, int status, const char *reason,
-    const char *type, struct slice text)
-{
-	struct evbuffer *body = evbuffer_new();
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-
-	if (!body || evbuffer_add(body, text.data, text.size) < 0 ||
-	    evhttp_add_header(headers, "Content-Type", type) < 0)
-		abort();
-	evhttp_send_reply(request, status, reason, body);
-	evbuffer_free(body);
-}
-
-static void
-on_metrics(struct evhttp_request *request, void *context)
-{
-	const struct metrics_server *server = context;
-	struct buf text = buf_bounded(SIZE_MAX_OCTETS);
-
-	metrics_add(&text, server->sources);
-	if (text.failed)
-		reply(request, HTTP_INTERNAL, "Internal Server Error",
-		    "text/plain", slice_from("too many metrics\n"));
-	else
-		reply(
-		    request, HTTP_OK, "OK", EXPOSITION_TYPE, buf_slice(&text));
-	buf_free(&text);
-}
-
-static void
-on_health(struct evhttp_request *request, void *context)
-{
-	const struct metrics_server *server = context;
-	const char *why = metrics_unhealthy(server->sources);
-	struct buf text = buf_bounded(1024);
-
-	buf_printf(&text, "%s\n", why ? why : "ok");
-	reply(request, why ? HTTP_SERVUNAVAIL : HTTP_OK,
-	    why ? "Service Unavailable" : "OK", "text/plain; charset=utf-8",
-	    buf_slice(&text));
-	buf_free(&text);
-}
-
-struct metrics_server *
-metrics_serve(
-    struct event_base *base, int fd, const struct metrics_sources *sources)
-{
-	struct metrics_server *server = calloc(1, sizeof(*server));
-
-	if (!server)
-		return NULL;
-	server->sources = sources;
-	server->http = evhttp_new(base);
-	if (!server->http || evhttp_accept_socket(server->http, fd) < 0 ||
-	    evhttp_set_cb(server->http, "/metrics", on_metrics, server) < 0 ||
-	    evhttp_set_cb(server->http, "/healthz", on_health, server) < 0) {
-		metrics_server_free(&server);
-		return NULL;
-	}
-	evhttp_set_allowed_methods(
-	    server->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-	evhttp_set_max_headers_size(server->http, HEADERS_MAX);
-	evhttp_set_max_body_size(server->http, 0);
-	evhttp_set_timeout(server->http, PATIENCE);
-	return server;
-}
-
-void
-metrics_server_free(struct metrics_server **server)
-{
-	if (*server && (*server)->http)
-		evhttp_free((*server)->http);
-	free(*server);
-	*server = NULL;
 }

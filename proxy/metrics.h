@@ -1,9 +1,6 @@
 /*
- * metrics: what Prometheus, and whoever asks for our health, is told.
- *
- * /metrics in Prometheus' text format; /healthz says "ok", or with status 503
- * why clients had better go elsewhere. Served by the health process on a socket
- * that the parent opened.
+ * metrics: what Prometheus, and whoever asks for our health, is told by the
+ * health process; daemon/metrics_server.h serves it.
  */
 #ifndef PROXY_METRICS_H
 #define PROXY_METRICS_H
@@ -23,15 +20,8 @@ struct metrics_sources {
 	uint32_t generation;
 };
 
-void metrics_add(struct buf *out, const struct metrics_sources *sources);
-/* NULL when clients are served; else why not (static text). */
-const char *metrics_unhealthy(const struct metrics_sources *sources);
-
-struct metrics_server;
-
-/* Takes the listening socket. Borrows the sources. NULL without memory. */
-struct metrics_server *metrics_serve(
-    struct event_base *base, int fd, const struct metrics_sources *sources);
-void metrics_server_free(struct metrics_server **server);
+/* Those of a metrics_server; context: struct metrics_sources. */
+void metrics_add(struct buf *out, void *context);
+const char *metrics_unhealthy(void *context);
 
 #endif

@@ -110,7 +110,9 @@ is_submission(enum service_kind kind)
 bool
 observe_counts(const struct host *host, enum service_kind kind)
 {
-	if (!host_service(host, kind))
+	/* Those that change passwords take datagrams alone, and nobody asks
+	 * them. */
+	if (!host_service(host, kind) || kind == SERVICE_KPASSWD)
 		return false;
 	if (!is_submission(kind))
 		return true;

@@ -218,7 +218,7 @@ take_families(struct target *target, const struct host *host)
 			const struct service *service = family_service(
 			    host, (enum service_kind)k, families[i]);
 
-			if (both && service)
+			if (both && service && probe_can(service->kind))
 				watched_set(&family->services[k], target,
 				    service, families[i]);
 			else

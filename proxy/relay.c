@@ -59,6 +59,21 @@ relay_session_id(struct relay *relay, char *id, size_t size)
 	*id = '\0';
 }
 
+void
+relay_count(const struct relay *relay, const struct listener *listener,
+    enum stats_counter counter, uint64_t number)
+{
+	stats_add(
+	    relay->settings->slot, listener->config->service, counter, number);
+}
+
+void
+relay_uncount(const struct relay *relay, const struct listener *listener,
+    enum stats_counter counter, uint64_t number)
+{
+	relay_count(relay, listener, counter, (uint64_t)0 - number);
+}
+
 /* ---- accept and limits ---- */
 
 static void
@@ -111,7 +126,7 @@ on_accept(evutil_socket_t listening, short what, void *context)
 			pause_accepting(relay, strerrordesc_np(errno));
 		if (fd < 0)
 			return;
-		stats_add(relay->settings->slot, STATS_ACCEPTED, 1);
+		relay_count(relay, listener, STATS_ACCEPTED, 1);
 		arrival_accept(relay, listener, fd, &client);
 		if (is_full(relay))
 			pause_accepting(relay, "limits.sessions is reached");

@@ -116,6 +116,11 @@ void relay_session_ended(struct relay *relay);
 void relay_learned(struct relay *relay);
 /* A server does not serve as it should: the observer looks at once. */
 void relay_report(struct relay *relay, const char *server);
+/* Something happened, or is there no more, at that listener. */
+void relay_count(const struct relay *relay, const struct listener *listener,
+    enum stats_counter counter, uint64_t number);
+void relay_uncount(const struct relay *relay, const struct listener *listener,
+    enum stats_counter counter, uint64_t number);
 int64_t relay_now_ms(void);
 int64_t relay_now_us(void); /* of the same clock */
 /* A new session's id, ending in NUL: no other proxy's session has it. */

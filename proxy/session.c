@@ -161,7 +161,7 @@ count_memory(struct session *session)
 		return;
 	/* The counter is one of all sessions: the difference may be less than
 	 * nothing, and wraps round as it ought to. */
-	stats_add(session->relay->settings->slot, STATS_LOGIN_MEMORY,
+	relay_count(session->relay, session->listener, STATS_LOGIN_MEMORY,
 	    (uint64_t)memory - login->memory);
 	login->memory = memory;
 }
@@ -234,8 +234,8 @@ session_login_free(struct session *session)
 		return;
 	session_forget_verdict(session);
 	session->login = NULL;
-	stats_subtract(
-	    session->relay->settings->slot, STATS_LOGIN_MEMORY, login->memory);
+	relay_uncount(session->relay, session->listener, STATS_LOGIN_MEMORY,
+	    login->memory);
 	resolve_cancel(&login->query);
 	buf_free(&login->refused_text);
 	event_del(&login->timer);
@@ -283,17 +283,18 @@ log_end(const struct session *session)
 void
 session_end(struct session *session, const char *why)
 {
-	struct stats_slot *slot = session->relay->settings->slot;
-
 	if (session->state == SESSION_DEAD)
 		return;
 	session->why = session->why ? session->why : why;
 	log_end(session);
-	stats_subtract(slot, STATS_SESSIONS, 1);
+	relay_uncount(session->relay, session->listener, STATS_SESSIONS, 1);
 	if (session->user)
-		stats_subtract(slot, STATS_LOGGED_IN, 1);
-	stats_add(slot, STATS_BYTES_IN, session->to_back.moved);
-	stats_add(slot, STATS_BYTES_OUT, session->to_front.moved);
+		relay_uncount(
+		    session->relay, session->listener, STATS_LOGGED_IN, 1);
+	relay_count(session->relay, session->listener, STATS_BYTES_IN,
+	    session->to_back.moved);
+	relay_count(session->relay, session->listener, STATS_BYTES_OUT,
+	    session->to_front.moved);
 	admission_leave(session->relay, &session->held);
 	if (session->front_events)
 		event_del(&session->front_event);
@@ -444,10 +445,12 @@ session_describe(const struct session *session)
 	char address[INET6_ADDRSTRLEN];
 
 	address_text(&session->client, address, sizeof(address));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*, s:s*, s:I, s:I, s:I}",
+	return json_pack(
+	    "{s:s, s:s, s:s, s:s, s:b, s:s, s:s*, s:s*, s:I, s:I, s:I}",
 	    "session", session->id, "service",
 	    service_kind_text(session->listener->config->service), "client",
-	    address, "state", rows[session->state].name, "tls",
+	    address, "state", rows[session->state].name, "waiting",
+	    !session->user, "tls",
 	    session->front.ssl ? SSL_get_version(session->front.ssl) : "none",
 	    "user", session->user, "server", session->server, "in",
 	    (json_int_t)session->to_back.moved, "out",
@@ -548,7 +551,7 @@ session_accept(struct relay *relay, const struct listener *listener, int fd,
 	session->queued_s = relay->now_s;
 	TAILQ_INSERT_TAIL(&relay->queues[QUEUE_LOGIN], session, link);
 	relay->session_count++;
-	stats_add(relay->settings->slot, STATS_SESSIONS, 1);
+	relay_count(relay, listener, STATS_SESSIONS, 1);
 	session->login = login_new(session);
 	session->login->phase_us = accepted_us;
 	describe_client(session, local);

@@ -4,7 +4,7 @@
 
 #include <xxhash.h>
 
-#include "proxy/principal.h"
+#include "proxy/principal_owner.h"
 #include "proxy/session_back.h"
 #include "proxy/session_front.h"
 #include "proxy/tls.h"
@@ -136,7 +136,7 @@ fail(struct session *session, enum refusal_kind kind, struct slice text,
 	login->guessed_key = 0;
 	count = of_account > count ? of_account : count;
 	log_failure(session, why, count);
-	stats_add(session->relay->settings->slot, STATS_FAILED, 1);
+	relay_count(session->relay, session->listener, STATS_FAILED, 1);
 	login->attempts++;
 	login->refused = kind;
 	buf_clear(&login->refused_text);
@@ -177,7 +177,7 @@ session_fail_unknown(struct session *session, const char *why)
 {
 	const struct relay *relay = session->relay;
 
-	stats_add(relay->settings->slot, STATS_UNKNOWN, 1);
+	relay_count(relay, session->listener, STATS_UNKNOWN, 1);
 	/* A back end would have taken its time to say no. */
 	fail(session, REFUSAL_CREDENTIALS, slice_from(""), why,
 	    session->login->verified ? 0 : relay->refusal_ms);
@@ -186,7 +186,7 @@ session_fail_unknown(struct session *session, const char *why)
 static void
 fail_blocked(struct session *session, const char *why)
 {
-	stats_add(session->relay->settings->slot, STATS_BLOCKED, 1);
+	relay_count(session->relay, session->listener, STATS_BLOCKED, 1);
 	fail(session, REFUSAL_CREDENTIALS, slice_from(""), why,
 	    session->relay->refusal_ms);
 }
@@ -242,7 +242,9 @@ session_take_back_refusal(struct session *session)
 	if (login->granted) {
 		session_refuse_unavailable(session,
 		    "The server of the mailbox is not set up right.",
-		    "the server refuses the proxy's own credentials");
+		    login->kept
+			? "the server refuses the user's ticket"
+			: "the server refuses the proxy's own credentials");
 		return;
 	}
 	if (login->verified || is_temporary(reply)) {
@@ -302,7 +304,7 @@ static void
 take_verification(struct session *session)
 {
 	session->login->verified = true;
-	stats_add(session->relay->settings->slot, STATS_VERIFIED, 1);
+	relay_count(session->relay, session->listener, STATS_VERIFIED, 1);
 }
 
 static void take_principal(
@@ -538,7 +540,7 @@ take_principal(struct session *session, const struct auth_answer *answer)
 	struct slice user = answer->name;
 	const char *why = NULL;
 	enum replica_result result =
-	    principal_find(session->relay->router.replica, user,
+	    principal_owner_find(session->relay->router.replica, user,
 		session->relay->config->auth.realm, &login->account_store,
 		&login->account, &why);
 

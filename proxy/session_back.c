@@ -65,7 +65,7 @@ fail_server(struct session *session, const char *text, const char *why)
 		log_string(&line, "why", why);
 		log_send(&session->relay->log, &line);
 	}
-	stats_add(session->relay->settings->slot, STATS_RETRIED, 1);
+	relay_count(session->relay, session->listener, STATS_RETRIED, 1);
 	route_again(session, RETRY_PAUSE);
 }
 
@@ -117,7 +117,7 @@ on_moved(void *context, const char *why)
 	struct session *session = context;
 	struct log_line line;
 
-	stats_add(session->relay->settings->slot, STATS_MOVED, 1);
+	relay_count(session->relay, session->listener, STATS_MOVED, 1);
 	if (session->state == SESSION_RELAY) {
 		session->why = why;
 		session_end(session, why);
@@ -410,8 +410,8 @@ take_login(struct session *session)
 	struct slice user =
 	    account->uid.size > 0 ? account->uid : account->address;
 
-	if (admission_log_in(session->relay, session->listener->config->service,
-		user, &session->held))
+	if (admission_log_in(
+		session->relay, session->listener, user, &session->held))
 		session_begin_relay(session);
 	else
 		session_refuse(session, REFUSAL_LIMIT,
@@ -448,7 +448,8 @@ feed_back(struct session *session)
 		take_login(session);
 		return;
 	case BACK_REFUSED:
-		stats_add(session->relay->settings->slot, STATS_REFUSED, 1);
+		relay_count(
+		    session->relay, session->listener, STATS_REFUSED, 1);
 		session_take_back_refusal(session);
 		return;
 	case BACK_UNAVAILABLE:

@@ -43,7 +43,8 @@ session_front_tls(struct session *session)
 		return;
 	case STREAM_END:
 	case STREAM_FAILED:
-		stats_add(session->relay->settings->slot, STATS_TLS_FAILED, 1);
+		relay_count(
+		    session->relay, session->listener, STATS_TLS_FAILED, 1);
 		session_end(session, stream_why(&session->front));
 		return;
 	case STREAM_DONE:
@@ -204,6 +205,6 @@ void
 session_refuse_unavailable(
     struct session *session, const char *text, const char *why)
 {
-	stats_add(session->relay->settings->slot, STATS_UNAVAILABLE, 1);
+	relay_count(session->relay, session->listener, STATS_UNAVAILABLE, 1);
 	session_refuse(session, REFUSAL_UNAVAILABLE, slice_from(text), why);
 }

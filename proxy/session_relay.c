@@ -59,7 +59,6 @@ void
 session_begin_relay(struct session *session)
 {
 	struct login *login = session->login;
-	struct stats_slot *slot = session->relay->settings->slot;
 	struct slice user = login->account.uid.size > 0
 				? login->account.uid
 				: login->account.address;
@@ -85,8 +84,8 @@ session_begin_relay(struct session *session)
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->front_out));
 	buf_add_slice(&session->to_front.waiting, buf_slice(&login->back_in));
 	buf_add_slice(&session->to_back.waiting, buf_slice(&login->front_in));
-	stats_add(slot, STATS_LOGINS, 1);
-	stats_add(slot, STATS_LOGGED_IN, 1);
+	relay_count(session->relay, session->listener, STATS_LOGINS, 1);
+	relay_count(session->relay, session->listener, STATS_LOGGED_IN, 1);
 	trace_first(session, login);
 	session_login_free(session);
 	session_enter(session, SESSION_RELAY);

@@ -86,14 +86,22 @@ add_histogram(struct stats_histogram *sum, const struct stats_histogram *one)
 	sum->sum_us += one->sum_us;
 }
 
-void
-stats_release(struct stats *stats, struct stats_slot *slot)
+/* Keeps what only grows. */
+static void
+retire_counters(_Atomic uint64_t *retired, _Atomic uint64_t *counters)
 {
 	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++) {
 		if (!stats_is_gauge((enum stats_counter)i))
-			stats->retired[i] += slot->counters[i];
-		slot->counters[i] = 0;
+			retired[i] += counters[i];
+		counters[i] = 0;
 	}
+}
+
+void
+stats_release(struct stats *stats, struct stats_slot *slot)
+{
+	for (unsigned i = 0; i < STATS_SERVICES; i++)
+		retire_counters(stats->retired[i], slot->counters[i]);
 	limits_clear(&stats->limits, (unsigned)(slot - stats->slots));
 	for (unsigned i = 0; i < STATS_PHASE_COUNT; i++) {
 		add_histogram(&stats->retired_phases[i], &slot->phases[i]);
@@ -105,24 +113,13 @@ stats_release(struct stats *stats, struct stats_slot *slot)
 
 /* One writer: a load and a store, no locked instruction. */
 void
-stats_add(struct stats_slot *slot, enum stats_counter counter, uint64_t number)
+stats_add(struct stats_slot *slot, enum service_kind service,
+    enum stats_counter counter, uint64_t number)
 {
-	uint64_t now = atomic_load_explicit(
-	    &slot->counters[counter], memory_order_relaxed);
+	_Atomic uint64_t *value = &slot->counters[service][counter];
+	uint64_t now = atomic_load_explicit(value, memory_order_relaxed);
 
-	atomic_store_explicit(
-	    &slot->counters[counter], now + number, memory_order_relaxed);
-}
-
-void
-stats_subtract(
-    struct stats_slot *slot, enum stats_counter counter, uint64_t number)
-{
-	uint64_t now = atomic_load_explicit(
-	    &slot->counters[counter], memory_order_relaxed);
-
-	atomic_store_explicit(
-	    &slot->counters[counter], now - number, memory_order_relaxed);
+	atomic_store_explicit(value, now + number, memory_order_relaxed);
 }
 
 static const int64_t bounds_us[] = { 1000, 2500, 5000, 10000, 25000, 50000,
@@ -167,24 +164,37 @@ stats_phase_total(const struct stats *stats, enum stats_phase phase)
 }
 
 uint64_t
-stats_total(const struct stats *stats, enum stats_counter counter)
+stats_total_of(const struct stats *stats, enum service_kind service,
+    enum stats_counter counter)
 {
-	uint64_t sum = stats->retired[counter];
+	uint32_t used = stats->limits.used;
+	uint64_t sum = stats->retired[service][counter];
 
-	for (size_t i = 0; i < STATS_SLOTS; i++)
-		sum += stats->slots[i].counters[counter];
+	for (size_t i = 0; i < used && i < STATS_SLOTS; i++)
+		sum += atomic_load_explicit(
+		    &stats->slots[i].counters[service][counter],
+		    memory_order_relaxed);
 	return sum;
 }
 
 uint64_t
-stats_now(const struct stats *stats, enum stats_counter counter)
+stats_total(const struct stats *stats, enum stats_counter counter)
 {
-	uint32_t used = stats->limits.used;
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < used && i < STATS_SLOTS; i++)
+	for (unsigned i = 0; i < STATS_SERVICES; i++)
+		sum += stats_total_of(stats, (enum service_kind)i, counter);
+	return sum;
+}
+
+uint64_t
+stats_of(const struct stats_slot *slot, enum stats_counter counter)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < STATS_SERVICES; i++)
 		sum += atomic_load_explicit(
-		    &stats->slots[i].counters[counter], memory_order_relaxed);
+		    &slot->counters[i][counter], memory_order_relaxed);
 	return sum;
 }
 
@@ -214,6 +224,7 @@ stats_counter_text(enum stats_counter counter)
 		[STATS_LOGIN_MEMORY] = "login_memory",
 		[STATS_BYTES_IN] = "bytes_in",
 		[STATS_BYTES_OUT] = "bytes_out",
+		[STATS_MESSAGES] = "messages",
 	};
 
 	_Static_assert(

@@ -1,8 +1,9 @@
 /*
  * stats: what all processes of a proxy count, in memory that they share.
  *
- * Each relay owns one slot and is its only writer; anybody may read. Slots
- * live in a memfd that the parent hands from one generation to the next, so
+ * Each relay owns one slot and is its only writer; anybody may read. All is
+ * counted by the service of the listener that it happened at. Slots live in a
+ * memfd that the parent hands from one generation to the next, so
  * counters go on over a reload.
  */
 #ifndef PROXY_STATS_H
@@ -13,14 +14,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/service.h"
 #include "proxy/failures.h"
 #include "proxy/limits.h"
 
-#define STATS_SLOTS 1024 /* relays of all generations that still live */
+#define STATS_SLOTS    1024 /* relays of all generations that still live */
+#define STATS_SERVICES (SERVICE_SMTP + 1) /* those that clients speak */
 
 enum stats_counter {
 	STATS_ACCEPTED,    /* connections */
-	STATS_SESSIONS,    /* now, logged in or not */
+	STATS_SESSIONS,    /* now, logged in or not; of hubs too */
 	STATS_LOGGED_IN,   /* now */
 	STATS_LOGINS,      /* ended well */
 	STATS_REFUSED,     /* by the back end */
@@ -41,6 +44,7 @@ enum stats_counter {
 	STATS_LOGIN_MEMORY,    /* now, octets of sessions before login */
 	STATS_BYTES_IN,        /* from clients, after login */
 	STATS_BYTES_OUT,       /* to clients, after login */
+	STATS_MESSAGES,        /* of hubs that were answered */
 	STATS_COUNTER_COUNT
 };
 
@@ -66,7 +70,7 @@ struct stats_slot {
 	_Atomic int32_t pid; /* of the relay; 0: free */
 	_Atomic uint32_t generation;
 	_Atomic bool serving; /* it accepts clients */
-	_Atomic uint64_t counters[STATS_COUNTER_COUNT];
+	_Atomic uint64_t counters[STATS_SERVICES][STATS_COUNTER_COUNT];
 	struct stats_histogram phases[STATS_PHASE_COUNT];
 };
 
@@ -74,7 +78,8 @@ struct stats_slot {
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct stats {
 	_Atomic uint64_t
-	    retired[STATS_COUNTER_COUNT]; /* of relays that ended */
+	    retired[STATS_SERVICES]
+		   [STATS_COUNTER_COUNT]; /* of relays that ended */
 	struct stats_histogram retired_phases[STATS_PHASE_COUNT];
 	struct stats_slot slots[STATS_SLOTS];
 	struct limits limits;     /* a table for each slot */
@@ -93,10 +98,9 @@ struct stats_slot *stats_take(struct stats *stats, uint32_t generation);
 /* Keeps the totals of a relay that ended and frees its slot. By the parent. */
 void stats_release(struct stats *stats, struct stats_slot *slot);
 
-void stats_add(
-    struct stats_slot *slot, enum stats_counter counter, uint64_t number);
-void stats_subtract(
-    struct stats_slot *slot, enum stats_counter counter, uint64_t number);
+/* To be less is to add what wraps round. */
+void stats_add(struct stats_slot *slot, enum service_kind service,
+    enum stats_counter counter, uint64_t number);
 /* One session took so long for a phase. */
 void stats_observe(
     struct stats_slot *slot, enum stats_phase phase, int64_t time_us);
@@ -107,11 +111,12 @@ struct stats_histogram stats_phase_total(
 int64_t stats_bucket_us(unsigned bucket);
 
 /* Over all relays, ended ones included. */
+uint64_t stats_total_of(const struct stats *stats, enum service_kind service,
+    enum stats_counter counter);
+/* And over all services. */
 uint64_t stats_total(const struct stats *stats, enum stats_counter counter);
-/* The same of a counter of what is there now; on the path of each connection.
- */
-uint64_t stats_now(const struct stats *stats, enum stats_counter counter);
-
+/* Of one relay, over all services. */
+uint64_t stats_of(const struct stats_slot *slot, enum stats_counter counter);
 /* Those that are there now, and go with their relay; all else only grows. */
 bool stats_is_gauge(enum stats_counter counter);
 /* "accepted", "sessions", ...; static. */

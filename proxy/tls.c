@@ -92,12 +92,13 @@ on_server_name(SSL *ssl, int *alert, void *context)
 {
 	const struct tls_front *front = context;
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-	unsigned certificate;
+	const struct tls_name *found =
+	    name ? tls_names_find(&front->names, name) : NULL;
 
 	(void)alert;
-	if (!name || !tls_names_find(&front->names, name, &certificate))
+	if (!found)
 		return SSL_TLSEXT_ERR_NOACK;
-	SSL_set_SSL_CTX(ssl, front->certificates[certificate].context);
+	SSL_set_SSL_CTX(ssl, front->sets[found->context].context);
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -221,6 +222,19 @@ not_after(const X509 *certificate)
 	return timegm(&broken);
 }
 
+static enum tls_key
+key_of(const X509 *certificate)
+{
+	switch (EVP_PKEY_get_base_id(X509_get0_pubkey(certificate))) {
+	case EVP_PKEY_RSA:
+		return TLS_KEY_RSA;
+	case EVP_PKEY_EC:
+		return TLS_KEY_ECDSA;
+	default:
+		return TLS_KEY_OTHER;
+	}
+}
+
 /* Loads it into a context of its own. 0, or -1 with a line in errors. */
 static int
 add_certificate(struct tls_front *front, const struct config_tls *tls,
@@ -242,7 +256,84 @@ add_certificate(struct tls_front *front, const struct config_tls *tls,
 	if (load_certificate(context, file, key, errors) < 0)
 		return -1;
 	more->not_after = not_after(SSL_CTX_get0_certificate(context));
+	more->key = key_of(SSL_CTX_get0_certificate(context));
 	return 0;
+}
+
+/* ---- sets of certificates ---- */
+
+static bool
+is_set(const struct tls_set *set, const int certificates[TLS_KEY_COUNT])
+{
+	for (size_t i = 0; i < TLS_KEY_COUNT; i++)
+		if (set->certificates[i] != certificates[i])
+			return false;
+	return true;
+}
+
+static void
+share_certificate(SSL_CTX *context, SSL_CTX *with)
+{
+	STACK_OF(X509) *chain = NULL;
+
+	SSL_CTX_get0_chain_certs(with, &chain);
+	if (SSL_CTX_use_cert_and_key(context, SSL_CTX_get0_certificate(with),
+		SSL_CTX_get0_privatekey(with), chain, 1) != 1)
+		abort();
+}
+
+/* The number of the set of those certificates, made when it is a new one. */
+static unsigned
+find_set(struct tls_front *front, const struct config_tls *tls,
+    const int certificates[TLS_KEY_COUNT], struct buf *errors)
+{
+	struct tls_set *more;
+
+	for (size_t i = 0; i < front->set_count; i++)
+		if (is_set(&front->sets[i], certificates))
+			return (unsigned)i;
+	more = reallocarray(
+	    front->sets, front->set_count + 1, sizeof(*front->sets));
+	if (!more)
+		abort();
+	front->sets = more;
+	more += front->set_count;
+	more->context = new_front_context(front, tls);
+	trust_clients(more->context, tls, errors);
+	for (size_t i = 0; i < TLS_KEY_COUNT; i++) {
+		more->certificates[i] = certificates[i];
+		if (certificates[i] != TLS_NO_CERTIFICATE)
+			share_certificate(more->context,
+			    front->certificates[certificates[i]].context);
+	}
+	return (unsigned)front->set_count++;
+}
+
+/* Of whoever asks for no name, or one that nobody has. */
+static void
+add_default(
+    struct tls_front *front, const struct config_tls *tls, struct buf *errors)
+{
+	int certificates[TLS_KEY_COUNT];
+	const struct tls_certificate *last;
+
+	for (size_t i = 0; i < TLS_KEY_COUNT; i++)
+		certificates[i] = TLS_NO_CERTIFICATE;
+	if (add_certificate(front, tls, tls->certificate, tls->key, errors) < 0)
+		return;
+	certificates[front->certificates[0].key] = 0;
+	if (tls->alt_certificate &&
+	    add_certificate(
+		front, tls, tls->alt_certificate, tls->alt_key, errors) < 0)
+		return;
+	last = &front->certificates[front->certificate_count - 1];
+	if (tls->alt_certificate && last->key == front->certificates[0].key) {
+		buf_printf(errors, "%s: has the same kind of key as %s\n",
+		    tls->alt_certificate, tls->certificate);
+		return;
+	}
+	certificates[last->key] = (int)front->certificate_count - 1;
+	(void)find_set(front, tls, certificates, errors);
 }
 
 /* ---- the folder of certificates ---- */
@@ -250,11 +341,13 @@ add_certificate(struct tls_front *front, const struct config_tls *tls,
 static void
 add_name(struct tls_front *front, const ASN1_STRING *text)
 {
+	size_t last = front->certificate_count - 1;
+
 	/* What is no name of a host nobody can ask for. */
 	(void)tls_names_add(&front->names,
 	    slice_of(
 		ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text)),
-	    (unsigned)(front->certificate_count - 1));
+	    front->certificates[last].key, (int)last);
 }
 
 /* By the names of hosts that it is for; of an old one without any, its CN (RFC
@@ -303,18 +396,23 @@ add_folder(
     struct tls_front *front, const struct config_tls *tls, struct buf *errors)
 {
 	struct folder folder = { front, tls, errors };
-	const struct tls_name *twice;
+	struct tls_names_clash clash;
 	const char *why;
 
 	if (tls_files_each(tls->certificates, add_file, &folder, &why) < 0) {
 		buf_printf(errors, "%s: %s\n", tls->certificates, why);
 		return;
 	}
-	twice = tls_names_seal(&front->names);
-	if (twice)
-		buf_printf(errors, "%s: is for %s, and so is %s\n",
-		    front->certificates[twice[1].certificate].file, twice->text,
-		    front->certificates[twice[0].certificate].file);
+	if (!tls_names_seal(&front->names, &clash)) {
+		buf_printf(errors,
+		    "%s: is for %s, and so is %s, with the same kind of key\n",
+		    front->certificates[clash.certificates[1]].file, clash.name,
+		    front->certificates[clash.certificates[0]].file);
+		return;
+	}
+	for (size_t i = 0; i < front->names.count; i++)
+		front->names.names[i].context = find_set(
+		    front, tls, front->names.names[i].certificates, errors);
 }
 
 struct tls_front *
@@ -329,10 +427,11 @@ tls_front_new(const struct config_tls *tls, struct buf *errors)
 	if (tls->ticket_keys)
 		(void)tls_tickets_read(
 		    &front->tickets, tls->ticket_keys, errors);
-	(void)add_certificate(front, tls, tls->certificate, tls->key, errors);
+	add_default(front, tls, errors);
 	if (tls->certificates)
 		add_folder(front, tls, errors);
-	front->context = front->certificates[0].context;
+	front->context = front->set_count > 0 ? front->sets[0].context
+					      : front->certificates[0].context;
 	/* Ciphers are those of the first context, whatever the name. */
 	check_words(front->context, tls, errors);
 	return front;
@@ -350,7 +449,10 @@ tls_front_free(struct tls_front **front)
 		SSL_CTX_free(old->certificates[i].context);
 		free(old->certificates[i].file);
 	}
+	for (size_t i = 0; i < old->set_count; i++)
+		SSL_CTX_free(old->sets[i].context);
 	free(old->certificates);
+	free(old->sets);
 	tls_names_free(&old->names);
 	OPENSSL_cleanse(&old->tickets, sizeof(old->tickets));
 	free(old);

@@ -5,8 +5,10 @@
  * inherited by its relays; so all relays of a generation share the keys of
  * session tickets, and a client may resume at any of them.
  *
- * Towards clients there is a context for each certificate; which one serves is
- * up to the name that the client asks for.
+ * Towards clients there is a context for each certificate, and for each set of
+ * certificates, one a kind of key, that have a name in common; which one serves
+ * is up to the name that the client asks for, and within it OpenSSL chooses by
+ * the signatures that the client understands (RFC 8446 section 4.2.3).
  */
 #ifndef PROXY_TLS_H
 #define PROXY_TLS_H
@@ -24,14 +26,23 @@
 
 struct tls_certificate {
 	char *file;       /* owned */
-	SSL_CTX *context; /* owned */
+	SSL_CTX *context; /* owned; has it alone */
 	time_t not_after; /* its own, not its authorities' */
+	enum tls_key key;
+};
+
+/* Certificates that serve together. */
+struct tls_set {
+	int certificates[TLS_KEY_COUNT]; /* or TLS_NO_CERTIFICATE */
+	SSL_CTX *context;                /* owned */
 };
 
 struct tls_front {
-	SSL_CTX *context; /* of the default certificate; NULL: no TLS */
-	struct tls_certificate *certificates; /* owned; the default first */
+	SSL_CTX *context; /* of the default certificates; NULL: no TLS */
+	struct tls_certificate *certificates; /* owned; the defaults first */
 	size_t certificate_count;
+	struct tls_set *sets; /* owned; of names; the default's first */
+	size_t set_count;
 	struct tls_names names;
 	struct tls_tickets tickets;
 };

@@ -112,6 +112,7 @@ tls_files_digest(const struct config *config)
 		abort();
 	XXH64_reset(state, 0);
 	digest_pair(state, tls->certificate, tls->key);
+	digest_pair(state, tls->alt_certificate, tls->alt_key);
 	digest_pair(state, tls->ticket_keys, tls->client_ca);
 	digest_file(state, config->backend.ca_file);
 	if (tls->certificates)

@@ -23,7 +23,8 @@ fold(char text[TLS_NAMES_SIZE_MAX + 1], struct slice name)
 }
 
 int
-tls_names_add(struct tls_names *names, struct slice name, unsigned certificate)
+tls_names_add(struct tls_names *names, struct slice name, enum tls_key key,
+    int certificate)
 {
 	struct slice host = name;
 	struct tls_name *more;
@@ -39,7 +40,10 @@ tls_names_add(struct tls_names *names, struct slice name, unsigned certificate)
 	more += names->count;
 	if (!fold(more->text, name))
 		return -1;
-	more->certificate = certificate;
+	more->context = 0;
+	for (size_t i = 0; i < TLS_KEY_COUNT; i++)
+		more->certificates[i] = TLS_NO_CERTIFICATE;
+	more->certificates[key] = certificate;
 	names->count++;
 	return 0;
 }
@@ -51,30 +55,56 @@ compare(const void *a, const void *b)
 	    ((const struct tls_name *)b)->text);
 }
 
-const struct tls_name *
-tls_names_seal(struct tls_names *names)
+/* What both have of one name. False when they clash. */
+static bool
+merge(struct tls_name *name, const struct tls_name *more,
+    struct tls_names_clash *clash)
 {
-	if (names->count > 0)
-		qsort(
-		    names->names, names->count, sizeof(*names->names), compare);
-	for (size_t i = 1; i < names->count; i++)
-		if (compare(&names->names[i - 1], &names->names[i]) == 0 &&
-		    names->names[i - 1].certificate !=
-			names->names[i].certificate)
-			return &names->names[i - 1];
-	return NULL;
+	for (size_t i = 0; i < TLS_KEY_COUNT; i++) {
+		int *have = &name->certificates[i];
+		int other = more->certificates[i];
+
+		if (other == TLS_NO_CERTIFICATE || other == *have)
+			continue;
+		if (*have != TLS_NO_CERTIFICATE) {
+			*clash = (struct tls_names_clash){ name->text,
+				{ *have, other } };
+			return false;
+		}
+		*have = other;
+	}
+	return true;
 }
 
 bool
-tls_names_find(
-    const struct tls_names *names, const char *name, unsigned *certificate)
+tls_names_seal(struct tls_names *names, struct tls_names_clash *clash)
+{
+	size_t kept = 0;
+
+	if (names->count == 0)
+		return true;
+	qsort(names->names, names->count, sizeof(*names->names), compare);
+	for (size_t i = 1; i < names->count; i++) {
+		struct tls_name *last = &names->names[kept];
+
+		if (compare(last, &names->names[i]) != 0)
+			names->names[++kept] = names->names[i];
+		else if (!merge(last, &names->names[i], clash))
+			return false;
+	}
+	names->count = kept + 1;
+	return true;
+}
+
+const struct tls_name *
+tls_names_find(const struct tls_names *names, const char *name)
 {
 	const struct tls_name *found;
 	struct tls_name key;
 	char *dot;
 
 	if (names->count == 0 || !fold(key.text, slice_from(name)))
-		return false;
+		return NULL;
 	found = bsearch(&key, names->names, names->count, sizeof(key), compare);
 	dot = strchr(key.text, '.');
 	if (!found && dot && dot != key.text) {
@@ -83,9 +113,7 @@ tls_names_find(
 		found = bsearch(
 		    &key, names->names, names->count, sizeof(key), compare);
 	}
-	if (found)
-		*certificate = found->certificate;
-	return found != NULL;
+	return found;
 }
 
 void

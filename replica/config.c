@@ -1,5 +1,6 @@
 #include "replica/config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -165,6 +166,27 @@ static const struct setting locator_rows[] = {
 	    .fallback = "{}" },
 };
 
+#define METRICS_AT(member) offsetof(struct config_metrics, member)
+
+static const struct setting metrics_rows[] = {
+	{ .name = "address",
+	    .kind = SETTING_TEXT,
+	    .offset = METRICS_AT(address),
+	    .fallback = "127.0.0.1" },
+	{ .name = "port",
+	    .kind = SETTING_NUMBER,
+	    .offset = METRICS_AT(port),
+	    .fallback = "0",
+	    .min = 0,
+	    .max = 65535 },
+	{ .name = "stale_time",
+	    .kind = SETTING_NUMBER,
+	    .offset = METRICS_AT(stale_time),
+	    .fallback = "60",
+	    .min = 10,
+	    .max = 86400 },
+};
+
 static const struct setting_section config_sections[] = {
 	{ .rows = config_rows, .row_count = ARRAY_SIZE(config_rows) },
 	{ .name = "decider",
@@ -175,6 +197,10 @@ static const struct setting_section config_sections[] = {
 	    .rows = locator_rows,
 	    .row_count = ARRAY_SIZE(locator_rows),
 	    .offset = AT(locator) },
+	{ .name = "metrics",
+	    .rows = metrics_rows,
+	    .row_count = ARRAY_SIZE(metrics_rows),
+	    .offset = AT(metrics) },
 };
 
 /* Brackets match; the provider judges the rest. */
@@ -251,10 +277,21 @@ config_locator_fault(const struct config_locator *locator)
 		   : "locator: file is not an absolute path";
 }
 
+static bool
+config_is_address(const char *text)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET, text, &address) == 1 ||
+	       inet_pton(AF_INET6, text, &address) == 1;
+}
+
 /* What no single option shows; NULL when all is well. */
 static const char *
 config_fault(const struct config *config)
 {
+	if (!config_is_address(config->metrics.address))
+		return "metrics: address is not an IP address";
 	if (config->replica[0] != '/')
 		return "replica: not an absolute path";
 	if (config_decider_fault(config))

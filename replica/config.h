@@ -26,6 +26,13 @@ struct config_locator {
 	struct setting_list dns_servers;
 };
 
+/* metrics { }: for Prometheus, with a port. */
+struct config_metrics {
+	const char *address; /* numeric */
+	long port;           /* 0: none */
+	long stale_time;     /* s without a provider until we are ill */
+};
+
 /* Text is never NULL, and empty when not set; the settings own it. */
 struct config {
 	struct settings *settings; /* owned */
@@ -45,6 +52,7 @@ struct config {
 	struct buf password; /* what password_file holds */
 	struct config_decider decider;
 	struct config_locator locator;
+	struct config_metrics metrics;
 };
 
 enum config_tls {

@@ -1,7 +1,6 @@
 #include "replica/connection.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -22,12 +21,14 @@
 #define CONNECTION_WHY_SIZE     320
 #define CONNECTION_PASSWORD_MAX 4096
 /* Messages of one turn; the loop then sees to its timers. */
-#define CONNECTION_TURN_MAX 1000
+#define CONNECTION_TURN_MAX   1000
+#define CONNECTION_READ_AHEAD 65536 /* octets */
 
 enum connection_state {
 	CONNECTION_RESOLVING,
 	CONNECTION_CONNECTING,
-	CONNECTION_STARTTLS,
+	CONNECTION_STARTTLS, /* asked for */
+	CONNECTION_HANDSHAKE,
 	CONNECTION_BINDING,
 	CONNECTION_READY,
 	CONNECTION_FAILED,
@@ -37,7 +38,8 @@ enum connection_state {
 static const char *const connection_doing[] = {
 	[CONNECTION_RESOLVING] = "resolving its name: ",
 	[CONNECTION_CONNECTING] = "connecting: ",
-	[CONNECTION_STARTTLS] = "TLS: ",
+	[CONNECTION_STARTTLS] = "StartTLS: ",
+	[CONNECTION_HANDSHAKE] = "TLS: ",
 	[CONNECTION_BINDING] = "bind: ",
 	[CONNECTION_READY] = "",
 	[CONNECTION_FAILED] = "",
@@ -66,6 +68,7 @@ struct connection {
 	struct evutil_addrinfo *addresses, *address; /* owned; the one tried */
 	int fd;                             /* owned until libldap has it */
 	LDAP *ldap;                         /* owned */
+	struct connection_tls *tls;         /* owned; outlives ldap */
 	struct event *io, *deadline, *over; /* owned */
 	int message_id; /* what StartTLS or bind waits for */
 	long long heard_ms;
@@ -73,6 +76,7 @@ struct connection {
 };
 
 static void connection_try_address(struct connection *connection);
+static void connection_readable(evutil_socket_t fd, short what, void *context);
 
 const char *
 connection_check_url(const char *url)
@@ -179,25 +183,58 @@ connection_bind(struct connection *connection)
 		connection_fail_code(connection, code, NULL);
 }
 
-/* The handshake blocks, bounded by libldap's network timeout. */
+/* Has the loop wait for that. */
 static void
-connection_handshake(struct connection *connection)
+connection_await(struct connection *connection, short what)
 {
-	int flags;
+	(void)event_del(connection->io);
+	if (event_assign(connection->io, connection->base, connection->fd,
+		(short)(what | EV_PERSIST), connection_readable,
+		connection) != 0 ||
+	    event_add(connection->io, NULL) != 0)
+		connection_fail(connection, "out of memory");
+}
 
-	connection->state = CONNECTION_STARTTLS;
-	if (ldap_install_tls(connection->ldap) != LDAP_SUCCESS) {
-		connection_fail_ldap(connection);
-		return;
+static void
+connection_shake_hands(struct connection *connection)
+{
+	char why[CONNECTION_WHY_SIZE];
+
+	switch (connection_tls_handshake(connection->tls, why, sizeof(why))) {
+	case CONNECTION_TLS_READ:
+		connection_await(connection, EV_READ);
+		break;
+	case CONNECTION_TLS_WRITE:
+		connection_await(connection, EV_WRITE);
+		break;
+	case CONNECTION_TLS_FAILED:
+		connection_fail(connection, why);
+		break;
+	case CONNECTION_TLS_DONE:
+		connection_await(connection, EV_READ);
+		if (connection_tls_attach(connection->tls, connection->ldap) ==
+		    0)
+			connection_bind(connection);
+		else
+			connection_fail(connection, "out of memory");
+		break;
 	}
-	/* A record that came in half must not block the loop. */
-	flags = fcntl(connection->fd, F_GETFL);
-	if (flags < 0 ||
-	    fcntl(connection->fd, F_SETFL, flags | O_NONBLOCK) != 0) {
-		connection_fail(connection, strerror(errno));
-		return;
-	}
-	connection_bind(connection);
+}
+
+static void
+connection_begin_tls(struct connection *connection)
+{
+	const char *host = connection->url->lud_host;
+	char why[CONNECTION_WHY_SIZE];
+
+	connection->state = CONNECTION_HANDSHAKE;
+	connection->tls = connection_tls_new(connection->fd,
+	    host && host[0] != '\0' ? host : "localhost",
+	    &connection->options.tls_files, why, sizeof(why));
+	if (connection->tls)
+		connection_shake_hands(connection);
+	else
+		connection_fail(connection, why);
 }
 
 /* The answer to StartTLS or to the bind. */
@@ -217,7 +254,7 @@ connection_step(struct connection *connection, LDAPMessage *message)
 	} else if (result != LDAP_SUCCESS) {
 		connection_fail_code(connection, result, text);
 	} else if (connection->state == CONNECTION_STARTTLS) {
-		connection_handshake(connection);
+		connection_begin_tls(connection);
 	} else {
 		connection->state = CONNECTION_READY;
 		(void)event_del(connection->deadline);
@@ -249,8 +286,14 @@ connection_poll(struct connection *connection)
 
 	if (connection->state < CONNECTION_STARTTLS)
 		return;
-	for (i = 0;
-	     i < CONNECTION_TURN_MAX && connection->state != CONNECTION_FAILED;
+	if (connection->state == CONNECTION_HANDSHAKE) {
+		connection_shake_hands(connection);
+		return;
+	}
+	/* What follows the answer to StartTLS is for the handshake. */
+	for (i = 0; i < CONNECTION_TURN_MAX &&
+		    connection->state != CONNECTION_FAILED &&
+		    connection->state != CONNECTION_HANDSHAKE;
 	     i++) {
 		type = ldap_result(connection->ldap, LDAP_RES_ANY, LDAP_MSG_ONE,
 		    &none, &message);
@@ -277,50 +320,32 @@ connection_readable(evutil_socket_t fd, short what, void *context)
 }
 
 static int
-connection_set_tls(struct connection *connection)
-{
-	const struct connection_options *options = &connection->options;
-	int hard = LDAP_OPT_X_TLS_HARD, client = 0;
-	LDAP *ldap = connection->ldap;
-	int code = LDAP_OPT_SUCCESS;
-
-	if (options->ca_file[0] != '\0')
-		code = ldap_set_option(
-		    ldap, LDAP_OPT_X_TLS_CACERTFILE, options->ca_file);
-	if (code == LDAP_OPT_SUCCESS && options->certificate[0] != '\0')
-		code = ldap_set_option(
-		    ldap, LDAP_OPT_X_TLS_CERTFILE, options->certificate);
-	if (code == LDAP_OPT_SUCCESS && options->key[0] != '\0')
-		code =
-		    ldap_set_option(ldap, LDAP_OPT_X_TLS_KEYFILE, options->key);
-	if (code == LDAP_OPT_SUCCESS)
-		code =
-		    ldap_set_option(ldap, LDAP_OPT_X_TLS_REQUIRE_CERT, &hard);
-	if (code == LDAP_OPT_SUCCESS)
-		code = ldap_set_option(ldap, LDAP_OPT_X_TLS_NEWCTX, &client);
-	return code;
-}
-
-static int
-connection_set_options(struct connection *connection)
+connection_set_options(LDAP *ldap)
 {
 	int version = LDAP_VERSION3;
-	int timeout_ms = connection->options.timeout_ms;
-	struct timeval network = { timeout_ms / 1000,
-		(suseconds_t)(timeout_ms % 1000) * 1000 };
-	LDAP *ldap = connection->ldap;
 	int code = ldap_set_option(ldap, LDAP_OPT_PROTOCOL_VERSION, &version);
 
 	if (code == LDAP_OPT_SUCCESS)
 		code = ldap_set_option(ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
-	if (code == LDAP_OPT_SUCCESS)
-		code =
-		    ldap_set_option(ldap, LDAP_OPT_NETWORK_TIMEOUT, &network);
-	if (code == LDAP_OPT_SUCCESS &&
-	    (connection->options.starttls ||
-		connection_has_scheme(connection, "ldaps")))
-		code = connection_set_tls(connection);
 	return code;
+}
+
+/*
+ * libldap reads the head of each message, then its body; so many octets are
+ * read ahead instead. Below TLS, which has its own records, nothing is.
+ */
+static void
+connection_read_ahead(struct connection *connection)
+{
+	Sockbuf *stream = NULL;
+	int size = CONNECTION_READ_AHEAD;
+
+	/* Without it all works as well. */
+	if (ldap_get_option(connection->ldap, LDAP_OPT_SOCKBUF, &stream) ==
+		LDAP_OPT_SUCCESS &&
+	    stream)
+		(void)ber_sockbuf_add_io(stream, &ber_sockbuf_io_readahead,
+		    LBER_SBIOD_LEVEL_PROVIDER, &size);
 }
 
 /* The descriptor is connected: libldap takes it from here. */
@@ -337,27 +362,22 @@ connection_start(struct connection *connection)
 		connection_fail_code(connection, code, NULL);
 		return;
 	}
-	code = connection_set_options(connection);
-	if (code != LDAP_OPT_SUCCESS) {
-		connection_fail(connection, "cannot set up TLS: are the files "
-					    "there and readable?");
-		return;
-	}
-	event_free(connection->io);
-	connection->io = event_new(connection->base, connection->fd,
-	    EV_READ | EV_PERSIST, connection_readable, connection);
-	if (!connection->io || event_add(connection->io, NULL) != 0) {
+	if (connection_set_options(connection->ldap) != LDAP_OPT_SUCCESS) {
 		connection_fail(connection, "out of memory");
 		return;
 	}
+	connection_await(connection, EV_READ);
+	if (connection->state == CONNECTION_FAILED)
+		return;
 	if (connection_has_scheme(connection, "ldaps")) {
-		connection_handshake(connection);
+		connection_begin_tls(connection);
 	} else if (connection->options.starttls && !local) {
 		connection->state = CONNECTION_STARTTLS;
 		if (ldap_start_tls(connection->ldap, NULL, NULL,
 			&connection->message_id) != LDAP_SUCCESS)
 			connection_fail_ldap(connection);
 	} else {
+		connection_read_ahead(connection);
 		connection_bind(connection);
 	}
 }
@@ -553,6 +573,7 @@ connection_free(struct connection **connection)
 		(void)ldap_unbind_ext(old->ldap, NULL, NULL);
 	else if (old->fd >= 0)
 		(void)close(old->fd);
+	connection_tls_free(&old->tls);
 	if (old->addresses)
 		evutil_freeaddrinfo(old->addresses);
 	ldap_free_urldesc(old->url);

@@ -1,10 +1,9 @@
 /*
  * connection: one connection to a directory server, on the event loop.
  *
- * Resolving, connecting, StartTLS and binding are asynchronous and bounded by
- * timeout_ms together; only the TLS handshake blocks, and for at most that
- * long (libldap has no other way). Afterwards the owner sends what it likes
- * with connection_ldap() and gets every answer as a message.
+ * Resolving, connecting, TLS and binding are asynchronous and bounded by
+ * timeout_ms together. Afterwards the owner sends what it likes with
+ * connection_ldap() and gets every answer as a message.
  *
  * Callbacks come from the loop, never from within a call of ours. Only in
  * `failed` and outside of callbacks may the owner free the connection. One
@@ -19,6 +18,7 @@
 #include <ldap.h>
 
 #include "lib/slice.h"
+#include "replica/connection_tls.h"
 
 struct event_base;
 struct evdns_base;
@@ -35,7 +35,7 @@ struct connection_options {
 	const char *bind_dn; /* empty: anonymous */
 	struct slice password;
 	bool starttls;
-	const char *ca_file, *certificate, *key; /* empty: none */
+	struct connection_tls_files tls_files;
 	int timeout_ms;
 };
 

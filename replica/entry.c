@@ -44,6 +44,9 @@ const char *const entry_container_classes[] = { "organizationalUnit",
 
 enum entry_fold {
 	FOLD_NONE,
+	/* As it is spelled; not one with a control octet, which nobody can be
+	 * asked for by and which servers might take for a command's end. */
+	FOLD_NAME,
 	FOLD_UID, /* as the directory compares names */
 	FOLD_HOST /* lower case */
 };
@@ -55,17 +58,17 @@ struct entry_row {
 };
 
 static const struct entry_row account_rows[] = {
-	{ "uid", ACCOUNT_UID, FOLD_NONE },
-	{ "mail", ACCOUNT_ADDRESS, FOLD_NONE },
-	{ "mailLocalAddress", ACCOUNT_ADDRESS, FOLD_NONE },
-	{ "krb5PrincipalName", ACCOUNT_PRINCIPAL, FOLD_NONE },
+	{ "uid", ACCOUNT_UID, FOLD_NAME },
+	{ "mail", ACCOUNT_ADDRESS, FOLD_NAME },
+	{ "mailLocalAddress", ACCOUNT_ADDRESS, FOLD_NAME },
+	{ "krb5PrincipalName", ACCOUNT_PRINCIPAL, FOLD_NAME },
 	{ "postcellPoolName", ACCOUNT_POOL, FOLD_HOST },
 	{ "postcellGroup", ACCOUNT_GROUP, FOLD_UID },
 	{ "mailHost", ACCOUNT_PIN, FOLD_HOST },
 	{ "postcellMoved", ACCOUNT_MOVED, FOLD_NONE },
 	{ "postcellStatus", ACCOUNT_STATUS, FOLD_NONE },
-	{ "mailRoutingAddress", ACCOUNT_ROUTING, FOLD_NONE },
-	{ "postcellFrom", ACCOUNT_FROM, FOLD_NONE },
+	{ "mailRoutingAddress", ACCOUNT_ROUTING, FOLD_NAME },
+	{ "postcellFrom", ACCOUNT_FROM, FOLD_NAME },
 };
 
 /* What entry_key_attributes become. */
@@ -114,15 +117,41 @@ _Static_assert(
     ACCOUNT_CSN == (int)CELL_CSN && ACCOUNT_CSN == (int)CONTAINER_CSN,
     "tag of the CSN");
 
+/* As far as the word goes; `end` may follow (NUL: nothing may). */
+static bool
+entry_goes_on(struct slice text, const char *word, char end)
+{
+	for (size_t i = 1; i < text.size; i++) {
+		char c = text.data[i], wanted = word[i];
+
+		if (wanted == '\0')
+			return end != '\0' && c == end;
+		if (c >= 'A' && c <= 'Z')
+			c |= 0x20;
+		if (wanted >= 'A' && wanted <= 'Z')
+			wanted |= 0x20;
+		if (c != wanted)
+			return false;
+	}
+	return word[text.size] == '\0';
+}
+
+/*
+ * Is that the word, whatever its case? Most are told apart by their first
+ * letter: both are letters, or they differ.
+ */
+static bool
+entry_is_word(struct slice text, const char *word, char end)
+{
+	return text.size > 0 && ((text.data[0] ^ word[0]) & ~0x20) == 0 &&
+	       entry_goes_on(text, word, end);
+}
+
+/* Options behind a semicolon make no other attribute. */
 static bool
 entry_is(const struct entry_value *value, const char *attribute)
 {
-	size_t option = slice_find(value->attribute, ';');
-	struct slice base = option == SIZE_MAX
-				? value->attribute
-				: slice_first(value->attribute, option);
-
-	return slice_is_nocase(base, attribute);
+	return entry_is_word(value->attribute, attribute, ';');
 }
 
 /* The first value; empty when there is none. */
@@ -140,8 +169,8 @@ static bool
 entry_has_class(const struct entry *entry, const char *class)
 {
 	for (size_t i = 0; i < entry->value_count; i++) {
-		if (entry_is(&entry->values[i], "objectClass") &&
-		    slice_is_nocase(entry->values[i].value, class))
+		if (entry_is_word(entry->values[i].value, class, '\0') &&
+		    entry_is(&entry->values[i], "objectClass"))
 			return true;
 	}
 	return false;
@@ -305,6 +334,8 @@ entry_add_value(struct buf *out, const struct entry_row *row,
 	struct slice text = value->value;
 	const char *why;
 
+	if (row->fold == FOLD_NAME && slice_has_control(text))
+		return;
 	if (row->fold == FOLD_UID &&
 	    name_normalise(&folded, NAME_UID, text, &why) == 0) {
 		text = buf_slice(&folded);

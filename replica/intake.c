@@ -240,21 +240,6 @@ intake_present(struct intake *intake, struct slice id, const char **why)
 	return intake_see(intake, id, why);
 }
 
-/* The stored record, in whatever table. */
-static int
-intake_find(struct intake *intake, struct slice id, struct slice *record,
-    enum store_table *table, const char **why)
-{
-	*record = slice_from("");
-	*table = STORE_ACCOUNTS;
-	for (unsigned i = 0; i < STORE_TABLE_COUNT && record->size == 0; i++) {
-		*table = (enum store_table)i;
-		if (store_get(intake->store, *table, id, record, why) != 0)
-			return intake_fail_store(intake);
-	}
-	return 0;
-}
-
 /* Whether what the source says of an entry is older than what we know. */
 static bool
 intake_is_older(
@@ -354,8 +339,8 @@ intake_hold(struct intake *intake, struct slice id, const char **why)
 
 /* Puts what was made in intake->record where its kind belongs. */
 static int
-intake_put(struct intake *intake, enum entry_kind kind, struct slice id,
-    bool *changed, const char **why)
+intake_put(struct intake *intake, const struct store_place *old,
+    enum entry_kind kind, struct slice id, bool *changed, const char **why)
 {
 	static const enum store_table tables[] = {
 		[ENTRY_ACCOUNT] = STORE_ACCOUNTS,
@@ -371,7 +356,7 @@ intake_put(struct intake *intake, enum entry_kind kind, struct slice id,
 	if (kind == ENTRY_OTHER)
 		result = store_delete(intake->store, id, changed, why);
 	else
-		result = store_put(intake->store, tables[kind], id,
+		result = store_replace(intake->store, old, tables[kind], id,
 		    buf_slice(&intake->record), changed, why);
 	if (result != 0)
 		return intake_fail_store(intake);
@@ -408,21 +393,23 @@ static int
 intake_take(struct intake *intake, const struct entry *entry,
     enum entry_kind kind, struct slice id, const char **why)
 {
-	struct slice stored, csn = entry_csn(entry);
-	enum store_table table;
+	struct slice csn = entry_csn(entry);
+	struct store_place old;
 	bool changed;
 
-	if (intake_find(intake, id, &stored, &table, why) != 0)
-		return -1;
-	if (intake_is_older(intake, csn, stored)) {
+	if (store_find(intake->store, id, &old, why) != 0)
+		return intake_fail_store(intake);
+	if (intake_is_older(intake, csn, old.record)) {
 		intake->counts.ignored++;
 		return 0;
 	}
-	if (stored.size > 0 &&
-	    !slice_equal(entry_record_dn(stored), entry->dn) &&
-	    intake_rename(intake, entry_record_dn(stored), entry->dn, why) != 0)
+	if (old.record.size > 0 &&
+	    !slice_equal(entry_record_dn(old.record), entry->dn) &&
+	    (intake_rename(
+		 intake, entry_record_dn(old.record), entry->dn, why) != 0 ||
+		store_find(intake->store, id, &old, why) != 0))
 		return intake_fail_store(intake);
-	if (intake_put(intake, kind, id, &changed, why) != 0)
+	if (intake_put(intake, &old, kind, id, &changed, why) != 0)
 		return -1;
 	if (!intake->refreshing && csn_is_valid(csn))
 		intake_measure_lag(intake, csn);
@@ -478,17 +465,18 @@ intake_has_below(
 int
 intake_delete(struct intake *intake, struct slice id, const char **why)
 {
-	struct slice stored;
-	enum store_table table;
+	struct store_place stored;
 	bool changed, found = false;
 
 	if (id.size != LAYOUT_ID_SIZE)
 		return intake_fail_source(intake, why, "malformed entryUUID");
-	if (intake_open(intake, why) != 0 ||
-	    intake_find(intake, id, &stored, &table, why) != 0)
+	if (intake_open(intake, why) != 0)
 		return -1;
-	if (stored.size > 0 && table == STORE_CONTAINERS &&
-	    intake_has_below(intake, entry_record_dn(stored), &found, why) != 0)
+	if (store_find(intake->store, id, &stored, why) != 0)
+		return intake_fail_store(intake);
+	if (stored.record.size > 0 && stored.table == STORE_CONTAINERS &&
+	    intake_has_below(
+		intake, entry_record_dn(stored.record), &found, why) != 0)
 		return -1;
 	intake->wants_reload |= found;
 	if (store_delete(intake->store, id, &changed, why) != 0)

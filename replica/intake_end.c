@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,30 +11,46 @@
 #define INTAKE_CELL_ALWAYS  1
 #define INTAKE_CELL_PERCENT 50
 
+/* As memcmp() would, which costs a call for each of many comparisons. */
 static int
 intake_compare_ids(const void *a, const void *b)
 {
-	return memcmp(a, b, LAYOUT_ID_SIZE);
+	uint64_t first[LAYOUT_ID_SIZE / sizeof(uint64_t)];
+	uint64_t second[LAYOUT_ID_SIZE / sizeof(uint64_t)];
+	size_t at = 0;
+
+	memcpy(first, a, sizeof(first));
+	memcpy(second, b, sizeof(second));
+	if (first[at] == second[at])
+		at++;
+	return (be64toh(first[at]) > be64toh(second[at])) -
+	       (be64toh(first[at]) < be64toh(second[at]));
 }
 
+/* Asked in the order of ids, as they are sorted, from the first one on. */
 static bool
-intake_was_seen(const struct intake *intake, struct slice id)
+intake_was_seen(struct intake *intake, struct slice id)
 {
-	return intake->seen.size > 0 &&
-	       bsearch(id.data, intake->seen.data,
-		   intake->seen.size / LAYOUT_ID_SIZE, LAYOUT_ID_SIZE,
-		   intake_compare_ids) != NULL;
+	size_t count = intake->seen.size / LAYOUT_ID_SIZE;
+	int order = 1;
+
+	while (intake->seen_at < count) {
+		order = intake_compare_ids(
+		    intake->seen.data + intake->seen_at * LAYOUT_ID_SIZE,
+		    id.data);
+		if (order >= 0)
+			break;
+		intake->seen_at++;
+	}
+	return order == 0;
 }
 
 /* Whether a refresh that did not show this record takes it away. */
 static bool
-intake_is_gone(
-    const struct intake *intake, struct slice id, struct slice record)
+intake_is_gone(const struct intake *intake, struct slice record)
 {
 	struct slice csn = entry_record_csn(record);
 
-	if (intake_was_seen(intake, id))
-		return false;
 	return !intake->has_source || intake->trust || !csn_is_valid(csn) ||
 	       csn_vector_covers(&intake->source, csn);
 }
@@ -48,6 +65,8 @@ intake_next_gone(struct intake *intake, enum store_table table,
 {
 	struct slice record;
 
+	if (id->size == 0)
+		intake->seen_at = 0;
 	for (;;) {
 		if (store_next(intake->store, table, *id, id, &record, why) !=
 		    0)
@@ -58,10 +77,11 @@ intake_next_gone(struct intake *intake, enum store_table table,
 		}
 		memcpy(key, id->data, LAYOUT_ID_SIZE);
 		*id = slice_of(key, LAYOUT_ID_SIZE);
-		if (intake_is_gone(intake, *id, record))
+		if (intake_was_seen(intake, *id))
+			continue;
+		if (intake_is_gone(intake, record))
 			return 0;
-		if (!intake_was_seen(intake, *id))
-			intake->counts.kept++;
+		intake->counts.kept++;
 	}
 }
 

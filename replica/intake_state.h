@@ -36,6 +36,7 @@ struct intake {
 	size_t batch; /* changes in the open transaction */
 	int64_t batch_since_ms;
 	struct buf seen; /* ids of the refresh, LAYOUT_ID_SIZE octets each */
+	size_t seen_at;  /* how far those have come that go through them */
 	struct buf held; /* record of pools and hosts until the end */
 	struct buf record, moved;
 	/* To be written with the first refresh that it is true of: until then

@@ -22,6 +22,7 @@
 #include "replica/intake.h"
 #include "replica/ldif_source.h"
 #include "replica/locator.h"
+#include "replica/metrics_process.h"
 #include "replica/providers.h"
 #include "replica/status.h"
 #include "replica/store.h"
@@ -46,10 +47,11 @@ struct daemon {
 	struct store *store;
 	struct status status;
 	struct intake *intake;
-	struct providers *providers; /* either this */
-	struct ldif_source *ldif;    /* or that */
-	struct decider *decider;     /* NULL: others decide */
-	struct locator *locator;     /* NULL: no realm is configured */
+	struct providers *providers;     /* either this */
+	struct ldif_source *ldif;        /* or that */
+	struct decider *decider;         /* NULL: others decide */
+	struct locator *locator;         /* NULL: no realm is configured */
+	struct metrics_process *metrics; /* NULL: none */
 	struct event *terminate, *interrupt, *hangup, *tick;
 	struct event *shortcut; /* one step of making it */
 	long long shortcut_after_ms;
@@ -158,10 +160,10 @@ main_make_folder(const char *path, mode_t mode, const struct jail *jail)
 {
 	if (mkdir(path, mode) != 0)
 		return 0;
-	if (jail && chown(path, jail->uid, jail->gid) != 0)
-		return -1;
 	/* Whatever the mask says. */
-	return chmod(path, mode);
+	if (chmod(path, mode) != 0)
+		return -1;
+	return jail ? chown(path, jail->uid, jail->gid) : 0;
 }
 
 /* The folder of a file that every program of the host reads. */
@@ -236,6 +238,14 @@ daemon_open_store(struct daemon *daemon)
 	return daemon->intake ? EX_OK : EX_OSERR;
 }
 
+static struct connection_tls_files
+main_tls_files(const struct config *config)
+{
+	return (struct connection_tls_files){ .ca_file = config->ca_file,
+		.certificate = config->certificate,
+		.key = config->key };
+}
+
 static int
 daemon_follow_ldap(struct daemon *daemon, bool trust)
 {
@@ -247,9 +257,7 @@ daemon_follow_ldap(struct daemon *daemon, bool trust)
 			.bind_dn = config->bind_dn,
 			.password = buf_slice(&config->password),
 			.starttls = config->tls == CONFIG_TLS_STARTTLS,
-			.ca_file = config->ca_file,
-			.certificate = config->certificate,
-			.key = config->key,
+			.tls_files = main_tls_files(config),
 			.timeout_ms = (int)config->timeout * 1000,
 		},
 		.suffix = config->suffix,
@@ -278,9 +286,7 @@ daemon_decide(struct daemon *daemon)
 			.bind_dn = config->decider.bind_dn,
 			.password = buf_slice(&config->decider.password),
 			.starttls = config->tls == CONFIG_TLS_STARTTLS,
-			.ca_file = config->ca_file,
-			.certificate = "",
-			.key = "",
+			.tls_files = main_tls_files(config),
 			.timeout_ms = (int)config->timeout * 1000,
 		},
 		.urls = config->providers.items,
@@ -449,6 +455,7 @@ daemon_run(struct daemon *daemon, bool trust)
 	daemon->base = event_base_new();
 	if (!daemon->base || daemon_add_events(daemon) != 0)
 		return EX_OSERR;
+	metrics_process_start(daemon->metrics, daemon->base);
 	/* Whatever a process that was killed left standing there. */
 	status_set_state(&daemon->status, "disconnected", "starting");
 	log_why(&daemon->log, LOG_LEVEL_INFO, "started", POSTCELL_VERSION);
@@ -475,6 +482,7 @@ daemon_free(struct daemon *daemon)
 	struct event *events[] = { daemon->terminate, daemon->interrupt,
 		daemon->hangup, daemon->tick, daemon->shortcut };
 
+	metrics_process_free(&daemon->metrics);
 	decider_free(&daemon->decider);
 	locator_free(&daemon->locator);
 	ldif_source_free(&daemon->ldif);
@@ -502,7 +510,10 @@ main_run(struct daemon *daemon, const struct main_options *options)
 		return main_check(&daemon->config);
 	daemon->log = log_open((enum log_target)daemon->config.log,
 	    (enum log_level)daemon->config.log_level, "replicad");
-	code = main_drop_root(&daemon->config, &why);
+	code = metrics_process_new(
+		   &daemon->metrics, &daemon->config, &daemon->log, &why) == 0
+		   ? main_drop_root(&daemon->config, &why)
+		   : EX_UNAVAILABLE;
 	if (code != EX_OK) {
 		log_why(&daemon->log, LOG_LEVEL_ERROR, "not_started", why);
 		return code;
@@ -519,6 +530,9 @@ main(int argc, char **argv)
 	struct buf errors = buf_bounded(MAIN_ERRORS_MAX);
 	int code;
 
+	if (argc == 2 + METRICS_PROCESS_WORDS &&
+	    strcmp(argv[1], METRICS_PROCESS_WORD) == 0)
+		return metrics_process_run(argv + 2);
 	if (main_read_options(argc, argv, &options, &code) != 0)
 		return code;
 	/* What the host's ldap.conf says is meant for others. */

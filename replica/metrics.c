@@ -1,6 +1,7 @@
 #include "replica/metrics.h"
 
 #include "daemon/exposition.h"
+#include "lib/timestamp.h"
 #include "replica/clock.h"
 
 #define TEXT_SIZE_MAX ((size_t)64 * 1024)
@@ -21,6 +22,43 @@ add_moment(
 {
 	exposition_head(out, name, "gauge", help);
 	exposition_seconds(out, name, "", NULL, 0, moment_us);
+}
+
+/* "20261122080000.123456Z#000000#001#000000": one for each server that ever
+ * wrote, by its sid. */
+static void
+add_csns(struct buf *out, struct slice csns)
+{
+	static const char name[] = "postcell_replica_csn_timestamp_seconds";
+	struct slice csn, rest = csns;
+
+	/* A file has none. */
+	if (csns.size == 0)
+		return;
+	exposition_head(out, name, "gauge",
+	    "When the last change was made that it has of a server, by its sid.");
+	while (slice_next_word(&rest, ' ', &csn)) {
+		struct exposition_label sid = { "sid", slice_from("") };
+		struct slice parts = csn, moment, count;
+		int64_t moment_us;
+
+		if (slice_next_word(&parts, '#', &moment) &&
+		    slice_next_word(&parts, '#', &count) &&
+		    slice_next_word(&parts, '#', &sid.value) &&
+		    timestamp_parse(moment, &moment_us) == 0)
+			exposition_seconds(out, name, "", &sid, 1, moment_us);
+	}
+}
+
+static void
+add_source(struct buf *out, struct slice source)
+{
+	static const char name[] = "postcell_replica_source_info";
+	struct exposition_label label = { "source", source };
+
+	exposition_head(out, name, "gauge",
+	    "Always 1; the label is the directory server, or the file, in use.");
+	exposition_value(out, name, "", &label, 1, 1);
 }
 
 /* What the newest value says; it may still be on its way to some accounts. */
@@ -86,6 +124,8 @@ replica_metrics_add(struct buf *out, struct replica *replica)
 		exposition_gauge(out, "postcell_replica_hosts",
 		    "Servers, proxies and other hosts in the replica.",
 		    (int64_t)status.hosts);
+		add_source(out, status.source);
+		add_csns(out, status.csn);
 		add_moment(out, "postcell_replica_contact_timestamp_seconds",
 		    "When a directory server last was seen in step with it.",
 		    status.contact_us);

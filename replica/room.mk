@@ -8,13 +8,14 @@ libpostcell-replica-reader_PACKAGES := lmdb libxxhash
 
 libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/decide.c replica/decider.c \
 	replica/entry.c replica/hook.c replica/intake.c replica/intake_end.c \
-	replica/ldif.c replica/ldif_source.c replica/locator.c replica/map.c replica/providers.c \
+	replica/ldif.c replica/ldif_source.c replica/locator.c replica/map.c \
+	replica/metrics_process.c replica/providers.c \
 	replica/realm.c replica/shortcut_make.c replica/status.c replica/store.c \
 	replica/store_meta.c replica/store_shortcut.c \
 	replica/sync_value.c replica/syncrepl.c replica/watch.c
-libpostcell-replica-connection_SOURCES := replica/connection.c
-libpostcell-replica-connection_PACKAGES := ldap lber libevent
-libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent libxxhash
+libpostcell-replica-connection_SOURCES := replica/connection.c replica/connection_tls.c
+libpostcell-replica-connection_PACKAGES := ldap lber libevent openssl
+libpostcell-replica-daemon_PACKAGES := ldap lber lmdb libevent openssl libxxhash
 
 PROGRAMS += postcell-replicad
 postcell-replicad_SOURCES := replica/main.c

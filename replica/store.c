@@ -73,6 +73,22 @@ store_open_env(
 	return code == 0 ? 0 : store_fail(store, code, why);
 }
 
+/* Opens it for the rest of the transaction, unless it is. 0, or a code. */
+static int
+store_cursor(struct store *store, MDB_dbi table, MDB_cursor **cursor)
+{
+	return *cursor ? 0 : mdb_cursor_open(store->txn, table, cursor);
+}
+
+/* LMDB has freed them along with the transaction. */
+static void
+store_forget_cursors(struct store *store)
+{
+	store->names_cursor = NULL;
+	for (size_t i = 0; i < STORE_TABLE_COUNT; i++)
+		store->cursors[i] = NULL;
+}
+
 /*
  * Empties every table there is, whatever format made it. Dropping, and not a
  * new file, so that those who have the old one open notice.
@@ -174,6 +190,7 @@ store_open(struct store **store, const char *path, size_t size_max,
     enum store_found *found, const char **why)
 {
 	struct store *new = calloc(1, sizeof(*new));
+	struct layout_gate gate;
 	int code;
 
 	*store = NULL;
@@ -184,6 +201,7 @@ store_open(struct store **store, const char *path, size_t size_max,
 	new->folder = -1;
 	new->old_names = buf_bounded(STORE_NAMES_MAX);
 	new->new_names = buf_bounded(STORE_NAMES_MAX);
+	new->key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
 	new->scratch = buf_bounded(STORE_META_MAX);
 	if (store_lock(new, path, why) != 0 ||
 	    shortcut_maker_open(&new->maker, new->folder, why) != 0 ||
@@ -195,8 +213,9 @@ store_open(struct store **store, const char *path, size_t size_max,
 		(void)store_fail(new, code, why);
 		goto fail;
 	}
-	if (store_commit(new, why) != 0)
+	if (store_get_gate(new, &gate, why) != 0 || store_commit(new, why) != 0)
 		goto fail;
+	new->complete = gate.complete;
 	*store = new;
 	return 0;
 fail:
@@ -220,6 +239,7 @@ store_free(struct store **store)
 		(void)close(old->folder);
 	buf_free(&old->old_names);
 	buf_free(&old->new_names);
+	buf_free(&old->key);
 	buf_free(&old->scratch);
 	free(old);
 }
@@ -291,6 +311,7 @@ store_commit(struct store *store, const char **why)
 	shortcut_maker_cover(store->maker, mdb_txn_id(store->txn));
 	code = mdb_txn_commit(store->txn);
 	store->txn = NULL;
+	store_forget_cursors(store);
 	if (code == 0 && store->cell_touched)
 		store_tell_cell(store);
 	return code == 0 ? 0 : store_fail(store, code, why);
@@ -302,6 +323,7 @@ store_abort(struct store *store)
 	if (store->txn)
 		mdb_txn_abort(store->txn);
 	store->txn = NULL;
+	store_forget_cursors(store);
 }
 
 bool
@@ -330,8 +352,12 @@ store_get(struct store *store, enum store_table table, struct slice id,
     struct slice *record, const char **why)
 {
 	MDB_val key = layout_value(id), value;
-	int code = mdb_get(store->txn, store->tables[table], &key, &value);
+	int code =
+	    store_cursor(store, store->tables[table], &store->cursors[table]);
 
+	if (code == 0)
+		code = mdb_cursor_get(
+		    store->cursors[table], &key, &value, MDB_SET);
 	*record = code == 0 ? layout_slice(value) : slice_from("");
 	return code == 0 || code == MDB_NOTFOUND ? 0
 						 : store_fail(store, code, why);
@@ -339,24 +365,22 @@ store_get(struct store *store, enum store_table table, struct slice id,
 
 /* Packs the keys of an account's names: size (2 octets), key. */
 static void
-store_pack_names(struct buf *out, struct slice record)
+store_pack_names(struct buf *out, struct buf *key, struct slice record)
 {
-	struct buf key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
 	enum name_kind kind;
 	struct slice name;
 	const char *why;
 
 	buf_clear(out);
 	while (layout_next_name(&record, &kind, &name)) {
-		buf_clear(&key);
+		buf_clear(key);
 		/* A name that has no normalised form cannot be asked for. */
-		if (layout_name_key(&key, kind, name, &why) != 0)
+		if (layout_name_key(key, kind, name, &why) != 0)
 			continue;
-		(void)buf_add_char(out, (char)(key.size >> 8));
-		(void)buf_add_char(out, (char)(key.size & 0xff));
-		(void)buf_add_slice(out, buf_slice(&key));
+		(void)buf_add_char(out, (char)(key->size >> 8));
+		(void)buf_add_char(out, (char)(key->size & 0xff));
+		(void)buf_add_slice(out, buf_slice(key));
 	}
-	buf_free(&key);
 }
 
 static bool
@@ -373,20 +397,15 @@ store_next_packed(struct slice *rest, struct slice *key)
 	return true;
 }
 
+/* Where the cursor over names stands after it put one. */
 static void
 store_tell_ambiguous(struct store *store, struct slice name)
 {
-	MDB_cursor *cursor = NULL;
-	MDB_val key = layout_value(name), value;
 	size_t count = 0;
 
-	if (!store->ambiguous ||
-	    mdb_cursor_open(store->txn, store->names, &cursor) != 0)
-		return;
-	if (mdb_cursor_get(cursor, &key, &value, MDB_SET) == 0 &&
-	    mdb_cursor_count(cursor, &count) == 0 && count > 1)
+	if (store->ambiguous &&
+	    mdb_cursor_count(store->names_cursor, &count) == 0 && count > 1)
 		store->ambiguous(store->context, name);
-	mdb_cursor_close(cursor);
 }
 
 static int
@@ -409,13 +428,13 @@ static int
 store_put_names(struct store *store, struct slice packed, struct slice id)
 {
 	struct slice name;
-	int code = 0;
+	int code = store_cursor(store, store->names, &store->names_cursor);
 
 	while (code == 0 && store_next_packed(&packed, &name)) {
 		MDB_val key = layout_value(name), value = layout_value(id);
 
-		code = mdb_put(
-		    store->txn, store->names, &key, &value, MDB_NODUPDATA);
+		code = mdb_cursor_put(
+		    store->names_cursor, &key, &value, MDB_NODUPDATA);
 		if (code == MDB_KEYEXIST)
 			code = 0;
 		else if (code == 0)
@@ -431,8 +450,8 @@ store_move_names(struct store *store, struct slice id, struct slice old_record,
 {
 	int code;
 
-	store_pack_names(&store->old_names, old_record);
-	store_pack_names(&store->new_names, new_record);
+	store_pack_names(&store->old_names, &store->key, old_record);
+	store_pack_names(&store->new_names, &store->key, new_record);
 	if (store->old_names.failed || store->new_names.failed)
 		return ENOMEM;
 	if (slice_equal(
@@ -461,14 +480,20 @@ store_journal_end(struct store *store, MDB_cursor_op end, uint64_t *number)
 	return code == MDB_NOTFOUND ? 0 : code;
 }
 
-/* Tells readers that an account changed, and forgets what is too long ago. */
+/*
+ * Tells readers that an account changed, and forgets what is too long ago.
+ * While it is filled for the first time nobody can have seen anything else.
+ */
 static int
 store_journal(struct store *store, struct slice id)
 {
 	uint64_t first = 0, last = 0, next;
 	MDB_val key = { sizeof(next), &next }, value = layout_value(id);
-	int code = store_journal_end(store, MDB_LAST, &last);
+	int code;
 
+	if (!store->complete)
+		return 0;
+	code = store_journal_end(store, MDB_LAST, &last);
 	if (code == 0)
 		code = store_journal_end(store, MDB_FIRST, &first);
 	next = last + 1;
@@ -481,52 +506,57 @@ store_journal(struct store *store, struct slice id)
 	return mdb_del(store->txn, store->journal, &key, NULL);
 }
 
-static int
-store_delete_from(struct store *store, enum store_table table, struct slice id,
-    bool *changed, const char **why)
+int
+store_find(struct store *store, struct slice id, struct store_place *place,
+    const char **why)
 {
-	MDB_val key = layout_value(id);
-	struct slice record;
-	int code = 0;
-
-	if (store_get(store, table, id, &record, why) != 0)
-		return -1;
-	if (record.size == 0)
-		return 0;
-	*changed = true;
-	if (table == STORE_CELL)
-		store->cell_changed = store->cell_touched = true;
-	if (table == STORE_ACCOUNTS) {
-		shortcut_maker_ask(store->maker, record);
-		code = store_move_names(store, id, record, slice_from(""));
-	}
-	if (table == STORE_ACCOUNTS && code == 0)
-		code = store_journal(store, id);
-	if (code == 0)
-		code = mdb_del(store->txn, store->tables[table], &key, NULL);
-	return code == 0 ? 0 : store_fail(store, code, why);
-}
-
-static int
-store_delete_but(struct store *store, enum store_table kept, struct slice id,
-    bool *changed, const char **why)
-{
-	for (unsigned i = 0; i < STORE_TABLE_COUNT; i++) {
-		enum store_table table = (enum store_table)i;
-
-		if (table != kept &&
-		    store_delete_from(store, table, id, changed, why) != 0)
+	place->record = slice_from("");
+	for (unsigned i = 0; i < STORE_TABLE_COUNT && place->record.size == 0;
+	     i++) {
+		place->table = (enum store_table)i;
+		if (store_get(store, place->table, id, &place->record, why) !=
+		    0)
 			return -1;
 	}
 	return 0;
+}
+
+/* Takes out what store_find() has found. */
+static int
+store_take_out(struct store *store, const struct store_place *place,
+    struct slice id, bool *changed, const char **why)
+{
+	MDB_val key = layout_value(id);
+	int code = 0;
+
+	if (place->record.size == 0)
+		return 0;
+	*changed = true;
+	if (place->table == STORE_CELL)
+		store->cell_changed = store->cell_touched = true;
+	if (place->table == STORE_ACCOUNTS) {
+		shortcut_maker_ask(store->maker, place->record);
+		code =
+		    store_move_names(store, id, place->record, slice_from(""));
+	}
+	if (place->table == STORE_ACCOUNTS && code == 0)
+		code = store_journal(store, id);
+	if (code == 0)
+		code = mdb_del(
+		    store->txn, store->tables[place->table], &key, NULL);
+	return code == 0 ? 0 : store_fail(store, code, why);
 }
 
 int
 store_delete(
     struct store *store, struct slice id, bool *changed, const char **why)
 {
+	struct store_place place;
+
 	*changed = false;
-	return store_delete_but(store, STORE_TABLE_COUNT, id, changed, why);
+	return store_find(store, id, &place, why) != 0
+		   ? -1
+		   : store_take_out(store, &place, id, changed, why);
 }
 
 /* The next field of a record that is not what observers say every moment. */
@@ -560,17 +590,20 @@ store_touch_cell(struct store *store, struct slice old, struct slice record)
 }
 
 int
-store_put(struct store *store, enum store_table table, struct slice id,
-    struct slice record, bool *changed, const char **why)
+store_replace(struct store *store, const struct store_place *place,
+    enum store_table table, struct slice id, struct slice record, bool *changed,
+    const char **why)
 {
 	MDB_val key = layout_value(id), value = layout_value(record);
-	struct slice old;
+	struct slice old = place->record;
 	int code = 0;
 
 	*changed = false;
-	if (store_delete_but(store, table, id, changed, why) != 0 ||
-	    store_get(store, table, id, &old, why) != 0)
-		return -1;
+	if (place->table != table) {
+		if (store_take_out(store, place, id, changed, why) != 0)
+			return -1;
+		old = slice_from("");
+	}
 	if (old.size > 0 && slice_equal(old, record))
 		return 0;
 	*changed = true;
@@ -584,9 +617,24 @@ store_put(struct store *store, enum store_table table, struct slice id,
 	if (table == STORE_ACCOUNTS && code == 0)
 		code = store_journal(store, id);
 	if (code == 0)
-		code =
-		    mdb_put(store->txn, store->tables[table], &key, &value, 0);
+		code = store_cursor(
+		    store, store->tables[table], &store->cursors[table]);
+	if (code == 0)
+		code = mdb_cursor_put(store->cursors[table], &key, &value, 0);
 	return code == 0 ? 0 : store_fail(store, code, why);
+}
+
+int
+store_put(struct store *store, enum store_table table, struct slice id,
+    struct slice record, bool *changed, const char **why)
+{
+	struct store_place place;
+
+	*changed = false;
+	return store_find(store, id, &place, why) != 0
+		   ? -1
+		   : store_replace(
+			 store, &place, table, id, record, changed, why);
 }
 
 int
@@ -602,25 +650,39 @@ store_count(struct store *store, enum store_table table, uint64_t *count,
 	return 0;
 }
 
+/* From the record with that id to the next; mostly it stands there already. */
+static int
+store_step(MDB_cursor *cursor, struct slice id, MDB_val *key, MDB_val *value)
+{
+	int code = mdb_cursor_get(cursor, key, value, MDB_GET_CURRENT);
+
+	if (code != 0 || !slice_equal(layout_slice(*key), id)) {
+		*key = layout_value(id);
+		code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+	}
+	if (code == 0 && slice_equal(layout_slice(*key), id))
+		code = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+	return code;
+}
+
 int
 store_next(struct store *store, enum store_table table, struct slice id,
     struct slice *found_id, struct slice *record, const char **why)
 {
-	MDB_cursor *cursor = NULL;
-	MDB_val key = layout_value(id), value;
-	int code = mdb_cursor_open(store->txn, store->tables[table], &cursor);
+	MDB_val key, value;
+	int code =
+	    store_cursor(store, store->tables[table], &store->cursors[table]);
 
 	*found_id = *record = slice_from("");
-	if (code == 0)
-		code = mdb_cursor_get(cursor, &key, &value,
-		    id.size > 0 ? MDB_SET_RANGE : MDB_FIRST);
-	if (code == 0 && id.size > 0 && slice_equal(layout_slice(key), id))
-		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	if (code == 0 && id.size == 0)
+		code = mdb_cursor_get(
+		    store->cursors[table], &key, &value, MDB_FIRST);
+	else if (code == 0)
+		code = store_step(store->cursors[table], id, &key, &value);
 	if (code == 0) {
 		*found_id = layout_slice(key);
 		*record = layout_slice(value);
 	}
-	mdb_cursor_close(cursor);
 	return code == 0 || code == MDB_NOTFOUND ? 0
 						 : store_fail(store, code, why);
 }

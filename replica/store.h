@@ -97,10 +97,23 @@ int store_make_shortcut(struct store *store, bool *more, const char **why);
 /* *record is empty when there is none; valid until the next write. */
 int store_get(struct store *store, enum store_table table, struct slice id,
     struct slice *record, const char **why);
+
+/* Where an id is: in one table at most. Its record is empty when in none. */
+struct store_place {
+	enum store_table table;
+	struct slice record; /* valid until the next write */
+};
+
+int store_find(struct store *store, struct slice id, struct store_place *place,
+    const char **why);
 /*
- * Puts a record in place of the one with that id, an account's names with it,
- * and takes it out of the other tables. *changed: it was not there as such.
+ * Puts a record in place of what store_find() has just found, an account's
+ * names with it. *changed: it was not there as such.
  */
+int store_replace(struct store *store, const struct store_place *old,
+    enum store_table table, struct slice id, struct slice record, bool *changed,
+    const char **why);
+/* Both. */
 int store_put(struct store *store, enum store_table table, struct slice id,
     struct slice record, bool *changed, const char **why);
 /* Takes an id out of all tables. *changed: it was in one. */

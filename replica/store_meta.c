@@ -78,6 +78,7 @@ int
 store_put_gate(
     struct store *store, const struct layout_gate *gate, const char **why)
 {
+	store->complete = gate->complete;
 	buf_clear(&store->scratch);
 	(void)record_add_uint(&store->scratch, GATE_COMPLETE, gate->complete);
 	(void)record_add_uint(

@@ -19,6 +19,10 @@ struct store {
 	MDB_txn *txn; /* owned; NULL between transactions */
 	MDB_dbi meta, names, journal;
 	MDB_dbi tables[STORE_TABLE_COUNT];
+	/* Of the transaction, and gone with it; NULL until needed. They stay
+	 * where they are, for what is near is found at once from there. */
+	MDB_cursor *names_cursor, *cursors[STORE_TABLE_COUNT];
+	bool complete;     /* was filled once: others may follow its changes */
 	bool cell_changed; /* in this transaction, for readers */
 	bool cell_touched; /* in whatever way */
 	int failure;       /* the last code of LMDB that was not good */
@@ -29,7 +33,7 @@ struct store {
 	store_ambiguous *ambiguous;
 	void *context;
 	struct store_listener listeners[STORE_LISTENERS_MAX];
-	struct buf old_names, new_names, scratch;
+	struct buf old_names, new_names, key, scratch;
 };
 
 /* Notes the code of LMDB or libc, and returns -1. */

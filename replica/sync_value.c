@@ -72,13 +72,25 @@ read_switch_if(BerElement *ber, ber_tag_t tag, bool *value)
 	return 0;
 }
 
+/* Not the whole: a vector is large, and cleared by its count. */
+void
+sync_value_state_clear(struct sync_state *state)
+{
+	state->change = -1;
+	state->id = slice_from("");
+	state->has_cookie = false;
+	csn_vector_clear(&state->cookie);
+	state->ber = NULL;
+}
+
 int
 sync_value_state(struct sync_state *state, struct berval *value)
 {
 	ber_int_t change;
 	struct berval id;
 
-	*state = (struct sync_state){ .ber = open_value(value) };
+	sync_value_state_clear(state);
+	state->ber = open_value(value);
 	if (!state->ber ||
 	    ber_scanf(state->ber, "{em", &change, &id) == LBER_ERROR ||
 	    id.bv_len != LAYOUT_ID_SIZE)

@@ -44,6 +44,8 @@ struct sync_info {
  * frees *value, ber_bvfree(). */
 int sync_value_request(struct berval **value, const struct csn_vector *cookie);
 
+/* Leaves one that can be freed. */
+void sync_value_state_clear(struct sync_state *state);
 int sync_value_state(struct sync_state *state, struct berval *value);
 void sync_value_state_free(struct sync_state *state);
 int sync_value_info(struct sync_info *info, struct berval *value);

@@ -446,7 +446,7 @@ syncrepl_read_state(
 	LDAPControl **controls = NULL, *control;
 	int result = -1;
 
-	*state = (struct sync_state){ .change = -1 };
+	sync_value_state_clear(state);
 	if (ldap_get_entry_controls(connection_ldap(syncrepl->connection),
 		message, &controls) != LDAP_SUCCESS)
 		return -1;

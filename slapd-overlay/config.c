@@ -45,6 +45,7 @@ enum option_number {
 	OPTION_REFERENCES,
 	OPTION_TRANSITIONS,
 	OPTION_SERVERS,
+	OPTION_PASSWORD_LIFE,
 	OPTION_COUNT
 };
 
@@ -74,6 +75,8 @@ static const struct option options[OPTION_COUNT] = {
 	[OPTION_TRANSITIONS] = { FIELD(keep_transitions), KIND_SWITCH, 1, 0,
 	    1 },
 	[OPTION_SERVERS] = { FIELD(show_servers), KIND_SWITCH, 1, 0, 1 },
+	[OPTION_PASSWORD_LIFE] = { FIELD(password_life), KIND_NUMBER, 31536000,
+	    86400, 315360000 },
 };
 
 static char **
@@ -146,6 +149,7 @@ set(ConfigArgs *c, struct overlay *overlay, const struct option *option)
 	    (c->value_uint < option->least && c->value_uint != 0) ||
 	    (c->value_uint == 0 && option->standard != 0 &&
 		option->offset != FIELD(memory_size) &&
+		option->offset != FIELD(password_life) &&
 		option->offset != FIELD(lockout_time))) {
 		(void)snprintf(c->cr_msg, sizeof(c->cr_msg),
 		    "<%s> is not within %u to %u", c->argv[0], option->least,
@@ -251,6 +255,8 @@ static ConfigTable rows[] = {
 	    SWITCH(16, "olcPostcellTransitions")),
 	ROW("postcell-servers", "on|off", ARG_ON_OFF, OPTION_SERVERS,
 	    SWITCH(17, "olcPostcellServers")),
+	ROW("postcell-password-life", "seconds", ARG_UINT, OPTION_PASSWORD_LIFE,
+	    NUMBER(18, "olcPostcellPasswordLife")),
 	{ NULL, NULL, 0, 0, 0, ARG_IGNORED, NULL, NULL, NULL, { NULL } },
 };
 
@@ -264,7 +270,8 @@ static ConfigOCs object_classes[] = {
 		"olcPostcellLockout $ olcPostcellLockoutLimit $ "
 		"olcPostcellLockoutWindow $ olcPostcellLockoutTime $ "
 		"olcPostcellLastLogin $ olcPostcellNames $ olcPostcellReferences $ "
-		"olcPostcellTransitions $ olcPostcellServers ) )",
+		"olcPostcellTransitions $ olcPostcellServers $ "
+		"olcPostcellPasswordLife ) )",
 	    .co_type = Cft_Overlay,
 	    .co_table = rows },
 	{ .co_def = NULL },

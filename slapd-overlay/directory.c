@@ -429,6 +429,20 @@ clock_ms(void)
 	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
+int
+clock_day(struct buf *out, int64_t moment_us)
+{
+	struct buf text = buf_bounded(32);
+	int result = timestamp_format(&text, moment_us);
+
+	if (result == 0) {
+		buf_add_slice(out, slice_first(buf_slice(&text), 8));
+		buf_add_string(out, "000000Z");
+	}
+	buf_free(&text);
+	return result;
+}
+
 void
 overlay_log(const char *format, ...)
 {

@@ -100,29 +100,19 @@ check_counted(Operation *op, Entry *entry, struct berval *password,
 static void
 note_login(Operation *op, Entry *entry)
 {
-	int64_t day_us = 86400 * TIMESTAMP_SECOND;
-	int64_t today_us = clock_us() / day_us * day_us, last_us;
 	struct slice last = entry_first(entry, ATTRIBUTE_LAST_LOGIN);
-	struct buf text = buf_bounded(32);
+	struct buf day = buf_bounded(32);
 	Modifications *mods = NULL;
 
-	if (last.size > 0 && timestamp_parse(last, &last_us) == 0 &&
-	    last_us >= today_us)
-		return;
-	if (timestamp_format(&text, today_us) == 0) {
-		/* Generalized time without a fraction, as slapd keeps it. */
-		struct slice day = slice_first(buf_slice(&text), 14);
-		struct buf value = buf_bounded(32);
-
-		buf_add_slice(&value, day);
-		buf_add_char(&value, 'Z');
+	/* Of one form, so that text compares as time does. */
+	if (clock_day(&day, clock_us()) == 0 &&
+	    slice_compare(last, buf_slice(&day)) < 0) {
 		mods_append(&mods, mod_new(attribute(ATTRIBUTE_LAST_LOGIN),
-				       LDAP_MOD_REPLACE, buf_slice(&value)));
-		buf_free(&value);
+				       LDAP_MOD_REPLACE, buf_slice(&day)));
 		(void)directory_modify(
 		    op, &entry->e_name, &entry->e_nname, mods);
 	}
-	buf_free(&text);
+	buf_free(&day);
 }
 
 /*

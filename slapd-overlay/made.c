@@ -89,3 +89,16 @@ made_append_keys(Modifications **mods, Entry *entry, const struct made *made,
 	for (size_t i = 0; i < superseded; i++)
 		mods_append(mods, mod_new(keys, LDAP_MOD_DELETE, sets[i].text));
 }
+
+void
+made_append_end(Modifications **mods, Operation *op, Entry *entry)
+{
+	unsigned life = overlay_of(op)->password_life;
+	struct buf day = buf_bounded(32);
+
+	if (life > 0 && entry_first(entry, ATTRIBUTE_PASSWORD_END).size > 0 &&
+	    clock_day(&day, clock_us() + life * TIMESTAMP_SECOND) == 0)
+		mods_append(mods, mod_new(attribute(ATTRIBUTE_PASSWORD_END),
+				      LDAP_MOD_REPLACE, buf_slice(&day)));
+	buf_free(&day);
+}

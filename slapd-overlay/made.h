@@ -34,6 +34,11 @@ void made_append_keys(Modifications **mods, Entry *entry,
 /* The text takes the place of all that stands in userPassword, by value. */
 void made_append_text(
     Modifications **mods, Entry *entry, const struct made *made);
+/*
+ * Where passwords end, by krb5PasswordEnd, a new one lives anew. To the day, so
+ * that two providers that change it at one moment say the same.
+ */
+void made_append_end(Modifications **mods, Operation *op, Entry *entry);
 /* Only the deletions of that. */
 void made_append_deletions(Modifications **mods, Entry *entry);
 

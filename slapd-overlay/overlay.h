@@ -43,15 +43,16 @@ struct shown;
 
 struct overlay {
 	/* Settings, as config.c reads them. */
-	char *realm;           /* owned; NULL: no integrated login */
-	char *master_key;      /* owned; a file */
-	char *enctypes;        /* owned; NULL: KEYS_ENCTYPES_DEFAULT */
-	char *lockout_file;    /* owned; NULL: nobody is counted */
-	unsigned scram;        /* iterations, 0: none */
-	unsigned password_max; /* octets */
-	unsigned ticket_life;  /* s */
-	unsigned memory_size;  /* digests, 0: none are kept */
-	unsigned memory_time;  /* s */
+	char *realm;            /* owned; NULL: no integrated login */
+	char *master_key;       /* owned; a file */
+	char *enctypes;         /* owned; NULL: KEYS_ENCTYPES_DEFAULT */
+	char *lockout_file;     /* owned; NULL: nobody is counted */
+	unsigned scram;         /* iterations, 0: none */
+	unsigned password_max;  /* octets */
+	unsigned ticket_life;   /* s */
+	unsigned password_life; /* s; 0: krb5PasswordEnd stays as it is */
+	unsigned memory_size;   /* digests, 0: none are kept */
+	unsigned memory_time;   /* s */
 	unsigned lockout_limit;
 	unsigned lockout_window; /* s */
 	unsigned lockout_time;   /* s; 0: until somebody unlocks */
@@ -201,6 +202,8 @@ void mods_soften(Modifications *mods);
 /* Microseconds and milliseconds: UTC, and a clock that only goes on. */
 int64_t clock_us(void);
 int64_t clock_ms(void);
+/* The day of a moment, in generalized time without a fraction. 0 or -1. */
+int clock_day(struct buf *out, int64_t moment_us);
 
 /* One line in slapd's log: event=... and so on. */
 void overlay_log(const char *format, ...) __attribute__((format(printf, 1, 2)));

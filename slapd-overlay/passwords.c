@@ -58,6 +58,7 @@ struct asked {
 	bool raw_keys;        /* postcellKeys is in it */
 	bool replaces_keys;
 	bool classes;          /* objectClass is in it */
+	bool ends;             /* krb5PasswordEnd is in it */
 	struct slice password; /* the new one */
 	struct slice key_set;  /* the newest that is added; empty for none */
 };
@@ -116,6 +117,8 @@ read_asked(struct asked *asked, Operation *op, const char **text)
 		if (code != LDAP_SUCCESS)
 			return code;
 		asked->classes |= mod->sml_desc == attribute_class();
+		asked->ends |=
+		    mod->sml_desc == attribute(ATTRIBUTE_PASSWORD_END);
 		if (mod->sml_desc != attribute_password())
 			continue;
 		asked->changes = true;
@@ -311,6 +314,8 @@ change(Operation *op, Entry *entry, const struct asked *asked,
 		rewrite(asked->added, buf_slice(&made.password));
 		made_append_keys(
 		    &op->orm_modlist, entry, &made, sets, step.superseded);
+		if (!asked->ends)
+			made_append_end(&op->orm_modlist, op, entry);
 		code = SLAP_CB_CONTINUE;
 	}
 	made_free(&made);

@@ -87,7 +87,7 @@ class Replicad:
         """Until look-ups are as fast as they get."""
         log = self.folder / "log"
         wait_until(lambda: b"event=shortcut " in log.read_bytes(),
-                   "the shortcut")
+                   "the shortcut", FILL_TIME)
 
     def file_mib(self):
         return sum(path.stat().st_blocks * 512

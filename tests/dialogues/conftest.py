@@ -8,10 +8,9 @@ import pathlib
 
 import pytest
 
-from house import NET, SERVER, Proxy, Replica, check_log, make_certificate
+from house import (SERVER, Proxy, Replica, addresses, check_log,
+                   make_certificate)
 from player import Servers, teach
-
-addresses = (f"127.0.{NET}.{number}" for number in itertools.count(1))
 
 
 @pytest.fixture(scope="session")

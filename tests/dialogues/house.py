@@ -1,5 +1,6 @@
 """A proxyd with a replica of its own, for dialogues: no directory, no mail."""
 
+import itertools
 import json
 import pathlib
 import signal
@@ -14,7 +15,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from sanitized import BUILD  # noqa: E402
 
 PORTS = {"plain": 14001, "starttls": 14002, "tls": 14003,
-         "one": 14011, "two": 14012, "three": 14013, "mta": 14014}
+         "one": 14011, "two": 14012, "three": 14013, "mta": 14014,
+         "told": 14015}
 CLOSED_PORT = 14004
 FULL_PORT = 14997  # listens, and takes nobody
 LISTENERS = {"plain": 14143, "starttls": 14144, "either": 14145, "tls": 14993}
@@ -40,6 +42,7 @@ def take_net():
 
 
 NET, LOCK = take_net()
+addresses = (f"127.0.{NET}.{number}" for number in itertools.count(1))
 SERVER = f"127.0.{NET + 1}.1"  # scripted back ends; the certificate names it
 STRANGER = f"127.0.{NET + 1}.2"  # the same, but not named by the certificate
 
@@ -54,6 +57,7 @@ one lmtp://{SERVER}:{PORTS['one']}?tls=none
 two lmtp://{SERVER}:{PORTS['two']}?tls=none
 three lmtp://{SERVER}:{PORTS['three']}?tls=none
 mta smtp://{SERVER}:{PORTS['mta']}?tls=none
+told lmtp://{SERVER}:{PORTS['told']}?tls=none&proxy=v2
 gone SCHEME://{SERVER}:{CLOSED_PORT}?tls=none
 full imap://{SERVER}:{FULL_PORT}?tls=none
 unnamed SCHEME://nosuch.invalid:143?tls=none
@@ -81,6 +85,7 @@ abe one mail=abe@example.org
 ben two mail=ben@example.org
 cat three mail=cat@example.org
 max mta mail=max@example.org
+tom told mail=tom@example.org
 o"dd\(*) plain
 """
 
@@ -100,11 +105,15 @@ def wait_until(condition, what, timeout=TIMEOUT):
     raise AssertionError(f"in {timeout} s there was no {what}")
 
 
-def make_certificate(folder, name, addresses):
+EC_KEY = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+RSA_KEY = ("rsa:2048",)
+
+
+def make_certificate(folder, name, addresses, key_kind=EC_KEY):
     """folder/NAME.pem and NAME.key, signed by itself."""
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        ["openssl", "req", "-x509", "-newkey", *key_kind, "-nodes",
+         "-days", "30",
          "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key",
          "-out", folder / f"{name}.pem", "-addext",
          "subjectAltName=" + ",".join(f"IP:{each}" for each in addresses)],
@@ -146,16 +155,17 @@ def directory(service):
 class Replica:
     """What proxies read; replicad runs as long as this does."""
 
-    def __init__(self, folder, service="imap"):
+    def __init__(self, folder, service="imap", more="", entries=""):
         folder.mkdir(exist_ok=True)
         self.service = service
         self.path = folder / "replica"
         self.log = folder / "replicad.log"
         ldif = folder / "cell.ldif"
-        ldif.write_text(directory(service))
+        ldif.write_text(directory(service) + entries)
         conf = folder / "replicad.conf"
         conf.write_text(f'replica = "{self.path}"\nmap_size_max = 64\n'
-                        f'user = ""\nsource = ldif\nldif_file = "{ldif}"\n')
+                        f'user = ""\nsource = ldif\nldif_file = "{ldif}"\n'
+                        + more)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [BUILD / "postcell-replicad", "-c", conf],

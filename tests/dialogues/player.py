@@ -331,6 +331,10 @@ class Player:
             while not re.fullmatch(" ".join(words).encode(),
                                    line := server.line()):
                 assert not line.endswith(b"<closed>"), f"saw {line[:500]!r}"
+        elif action == "sees_nothing":  # of that, until the proxy closes
+            while server.receive():
+                pass
+            assert words[0].encode() not in server.input, "it was heard"
         elif action != "accepts":
             {"closes": server.close, "resets": server.reset}[action]()
 

@@ -150,3 +150,91 @@ S: 250 2.0.0 ann
 """], ids=["refused", "lost", "disagreed", "delivered"])
 def test_all_or_nothing(play, rest):
     play("smtp_recipients = all", ALL + rest)
+
+
+def received(count):
+    return "".join(f"C: Received: from {number}\n" for number in range(count))
+
+
+def took(count):
+    return received(count).replace("C: ", "b: ")
+
+
+@pytest.mark.parametrize("way", ["lmtp", "smtp"])
+def test_a_message_that_goes_round_in_circles(play, way):
+    """Its Received lines are counted; none is added."""
+    play("hops = 3", f"""
+! hub {way}
+! mail
+! recipient ann one
+{ONE_TAKES_DATA}
+{received(3)}
+{took(3)}
+C: X-Received: from elsewhere
+C:
+C: Received: is what this text is about
+C: .
+b: X-Received: from elsewhere
+b:
+b: Received: is what this text is about
+b: .
+B: 250 2.0.0 stored
+S: 250 2.0.0 stored
+! mail
+! recipient ann one
+{ONE_TAKES_DATA}
+{received(3)}
+{took(3)}
+C- rEceiVed:
+b. -
+C:  from 4
+C:
+C: .
+S: 554 5.4.6 The message goes round in circles.
+C: NOOP
+S: 250 2.0.0 Nothing happened.
+""")
+
+
+def test_a_message_in_chunks_that_goes_round_in_circles(play):
+    """The name of the field may come in two pieces."""
+    play("hops = 1", r"""
+! hub lmtp
+! offers one CHUNKING
+! mail
+! recipient ann one
+C- BDAT 17\r\nReceived: a\r\nRece
+b: BDAT 17
+b: Received: a
+! server reads 1 Rece
+B: 250 go on
+S: 250 2.0.0 Octets received.
+C- BDAT 9 LAST\r\nived: b\r\n
+S: 554 5.4.6 The message goes round in circles.
+""")
+
+
+# What less strict servers take for the end of a message (RFC 5321 section
+# 4.1.1.4 knows one alone).
+NO_ENDS = ["\\n.\\n", "\\n.\\r\\n", "\\r.\\r", "\\r\\n.\\n",
+           "\\r\\n.\\r", "\\r.\\r\\n", "\\n.\\r"]
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["at-once", "drips"])
+@pytest.mark.parametrize("end", NO_ENDS)
+@pytest.mark.parametrize("way", ["lmtp", "smtp"])
+def test_what_is_no_end_smuggles_nothing(play, way, end, drips):
+    """No server hears a command behind it, whatever the hub speaks."""
+    play("", f"""
+! hub {way}
+! mail
+! recipient ann one
+{ONE_TAKES_DATA}
+{"! client drips" if drips else ""}
+C- text{end}MAIL FROM:<smuggled@example.org>\\r\\n
+C- RCPT TO:<ben@example.org>\\r\\n.\\r\\n
+! server sees_nothing smuggled
+S: 550 5.6.0 The message has a CR or LF by itself.
+C: NOOP
+S: 250 2.0.0 Nothing happened.
+""")

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from house import BUILD, LISTENERS, NET, TIMEOUT, check_log, wait_until
+from house import (BUILD, HUB_LISTENERS, LISTENERS, NET, TIMEOUT, check_log,
+                   wait_until)
 from player import GOOD_LOGIN, Peer, Player, log_in
 
 ONE, OTHER = f"127.0.{NET}.210", f"127.0.{NET}.211"
@@ -34,8 +35,8 @@ def started(make_proxy):
 
 def connect(proxy, source=ONE, listener="plain"):
     return Peer(socket.create_connection(
-        (proxy.address, LISTENERS[listener]), TIMEOUT, (source, 0)),
-        time.monotonic() + 2 * TIMEOUT)
+        (proxy.address, {**LISTENERS, **HUB_LISTENERS}[listener]), TIMEOUT,
+        (source, 0)), time.monotonic() + 2 * TIMEOUT)
 
 
 def enter(proxy, **options):
@@ -44,6 +45,25 @@ def enter(proxy, **options):
     return peer
 
 
+def enter_hub(proxy, listener="lmtp", **options):
+    peer = connect(proxy, listener=listener, **options)
+    assert peer.line().startswith(b"220 "), "greeting"
+    return peer
+
+
+def hub_is_refused(proxy, words, listener="lmtp", **options):
+    peer = connect(proxy, listener=listener, **options)
+    line = peer.line()
+    if line.startswith(b"220 "):
+        peer.close()
+        return False
+    assert line == b"421 4.3.2 " + words
+    assert peer.line() == b"<closed>"
+    return True
+
+
+TOO_MANY = b"Too many connections from your address."
+SILENT = b"Too many connections from your address have sent no mail."
 REFUSED = b"* BYE Too many connections from your address."
 WAITING = b"* BYE Too many connections from your address wait for a login."
 
@@ -246,6 +266,53 @@ def test_memory_before_login(started, servers):
     wait_until(lambda: proxy.counters()["login_memory"] == 0, "memory")
 
 
+@pytest.mark.parametrize("listener", ["lmtp", "smtp"])
+def test_deliveries_of_an_address(started, listener):
+    """They are counted with the sessions of their address."""
+    proxy = started("address_sessions = 3")
+    session = enter(proxy)
+    hubs = [enter_hub(proxy, listener) for _ in range(2)]
+    assert hub_is_refused(proxy, TOO_MANY, listener)
+    assert is_refused(proxy)
+    assert proxy.counters()["limited_address"] == 2
+    enter_hub(proxy, listener, source=OTHER).close()
+    hubs.pop().close()
+    wait_until(lambda: not is_refused(proxy), "room")
+    for peer in [session, *hubs]:
+        peer.close()
+
+
+def test_deliveries_that_wait(started):
+    """Who has named a sender is no stranger any more."""
+    proxy = started("address_waiting = 1")
+    hubs = []
+    for _ in range(3):
+        hubs.append(enter_hub(proxy))
+        assert hub_is_refused(proxy, SILENT)
+        assert is_refused(proxy, WAITING)
+        hubs[-1].send(b"LHLO hub\r\nMAIL FROM:<a@example.org>\r\n")
+        while not hubs[-1].line().startswith(b"250 2.1.0"):
+            pass
+    assert proxy.counters()["limited_waiting"] == 6
+    enter(proxy).close()
+    for peer in hubs:
+        peer.close()
+
+
+def test_logins_do_not_keep_mail_out(started):
+    """When they fill all the memory that there is for them."""
+    proxy = started("login_memory = 1")
+    filled = b"a LOGIN {4000+}\r\n" + b"x" * 3999
+    inside = []
+    while (peer := connect(proxy)).line().startswith(b"* OK "):
+        peer.send(filled)
+        inside.append(peer)
+        assert len(inside) < 2000
+    enter_hub(proxy).close()
+    for peer in inside:
+        peer.close()
+
+
 def test_shown(started, servers):
     proxy = started("address_sessions = 2\nuser_sessions = 7")
     player = Player(proxy, servers)
@@ -254,6 +321,10 @@ def test_shown(started, servers):
         player.play_line(line)
     waiting = enter(proxy)
     assert is_refused(proxy)
+    hubs = [enter_hub(proxy, source=OTHER) for _ in range(2)]
+    hubs[0].send(b"LHLO hub\r\nMAIL FROM:<a@example.org>\r\n")
+    while not hubs[0].line().startswith(b"250 2.1.0"):
+        pass
     conf = proxy.folder / "ctl.conf"
     conf.write_text(f'run_dir = "{proxy.folder}/run"\n')
     text = subprocess.run(
@@ -264,7 +335,9 @@ def test_shown(started, servers):
     assert ["user_sessions", "7", "0"] in words
     assert ["address_waiting", "-", "0"] in words
     assert [ONE, "2", "1"] in words
+    assert [OTHER, "2", "1"] in words
     assert ["bob", "imap", "1"] in words
-    waiting.close()
+    for peer in [waiting, *hubs]:
+        peer.close()
     player.client.close()
     player.server.close()

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from house import BUILD, ROOT, make_certificate
+from house import BUILD, ROOT, RSA_KEY, make_certificate
 
 PROGRAMS = ["proxyd", "replicad", "zoned"]
 # Defaults that a page tells in words, or not at all.
@@ -110,6 +110,7 @@ def test_example_is_taken(tmp_path):
     """With files of ours, and with what stands in remarks as well."""
     make_certificate(tmp_path, "mail", ["127.0.0.1"])
     make_certificate(tmp_path, "ca", ["127.0.0.1"])
+    make_certificate(tmp_path, "mail-rsa", ["127.0.0.1"], key_kind=RSA_KEY)
     (tmp_path / "proxy.password").write_text("secret\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "names").mkdir()

@@ -16,6 +16,7 @@ ADDRESS = f"127.0.{NET}.251"
 BALANCER = f"127.0.{NET}.240"  # in proxy_networks
 STRANGER = f"127.0.{NET}.230"
 PORTS = {"plain": 14243, "starttls": 14244, "tls": 14993}
+HUB_PORT = 14224
 LISTENERS = "".join(
     f'listen {name} {{ service = imap\naddresses = {{ "{ADDRESS}" }}\n'
     f"port = {port}\ntls = {tls}\nplaintext = {plaintext}\n"
@@ -23,7 +24,13 @@ LISTENERS = "".join(
     for name, port, tls, plaintext in [
         ("b-plain", PORTS["plain"], "none", "yes"),
         ("b-starttls", PORTS["starttls"], "starttls", "no"),
-        ("b-tls", PORTS["tls"], "implicit", "no")])
+        ("b-tls", PORTS["tls"], "implicit", "no")]) + f"""
+listen b-lmtp {{ service = lmtp
+addresses = {{ "{ADDRESS}" }}
+port = {HUB_PORT}
+tls = none
+proxy_networks = {{ "127.0.{NET}.240/28" }} }}
+"""
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -47,8 +54,8 @@ def version_2(client, local, client_port=4711, local_port=143, tlvs=b"",
 
 def connect(listener, source=BALANCER):
     return Peer(socket.create_connection(
-        (ADDRESS, PORTS[listener]), TIMEOUT, (source, 0)),
-        time.monotonic() + 2 * TIMEOUT)
+        (ADDRESS, {**PORTS, "lmtp": HUB_PORT}[listener]), TIMEOUT,
+        (source, 0)), time.monotonic() + 2 * TIMEOUT)
 
 
 def tls(peer):
@@ -231,3 +238,36 @@ def test_header_to_servers(balanced, servers, header, client, local, user,
     else:
         player.play_line("B: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] r")
     player.play("b~ L .*\nB: L OK in\nS: 1 OK in\n")
+
+
+@pytest.mark.parametrize("header, client, local", [
+    HEADERS[0], HEADERS[2], HEADERS[4], HEADERS[6]])
+def test_header_of_hubs_to_servers(balanced, servers, header, client, local):
+    """Servers are told which hub a message comes from, by each connection."""
+    player = Player(balanced, servers)
+    player.client = connect("lmtp")
+    player.client.send(header)
+    player.play_line("S: 220 proxy.example.org LMTP ready")
+    player.play_line("C: LHLO hub")
+    player.play_line("! client hears 250 .*")
+    player.do_mail()
+    player.play_line("C: RCPT TO:<tom@example.org>")
+    player.do_at("told")
+    known = client != BALANCER
+    expected = version_2(
+        client, local,
+        4711 if known else player.client.connection.getsockname()[1],
+        143 if known else HUB_PORT)
+    player.server.patience()
+    assert player.server.connection.recv(
+        len(expected), socket.MSG_WAITALL) == expected
+    player.play("""
+B: 220 back end
+b: LHLO proxy.example.org
+B: 250 back end
+b: MAIL FROM:<a@example.org>
+b: RCPT TO:<tom>
+B: 250 2.1.0 ok
+B: 250 2.1.5 tom
+S: 250 2.1.5 tom
+""")

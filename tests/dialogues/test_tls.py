@@ -10,8 +10,8 @@ import subprocess
 
 import pytest
 
-from house import (HUB_LISTENERS, LISTENERS, NET, TIMEOUT, check_log,
-                   wait_until)
+from house import (EC_KEY, HUB_LISTENERS, LISTENERS, NET, RSA_KEY, TIMEOUT,
+                   check_log, wait_until)
 from player import log_in
 
 
@@ -34,12 +34,12 @@ def openssl(*words):
                    capture_output=True)
 
 
-def certify(folder, name, names=(), issuer=None):
+def certify(folder, name, names=(), issuer=None, key_kind=EC_KEY):
     """folder/NAME.crt and NAME.key, for these names of DNS."""
     key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
     san = ",".join(f"DNS:{each}" for each in names)
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt",
-            "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+    openssl("req", "-x509", "-newkey", *key_kind, "-nodes", "-days", "30",
+            "-subj",
             f"/CN={name}", "-keyout", key, "-out", certificate,
             *(["-addext", f"subjectAltName={san}"] if san else []),
             *(["-CA", issuer, "-CAkey", issuer.with_suffix(".key")]
@@ -155,6 +155,55 @@ def test_faulty_file_changes_nothing(started, folder_of_names):
     broken.unlink()
     proxy.reload()
     wait_until(lambda: served(proxy, "good.example.com") == "good", "new one")
+
+
+# Kinds of keys
+
+def shown(proxy, version, name, signatures):
+    """CN of what a client that understands only these signatures is shown."""
+    text = s_client(proxy, "-crlf", version, "-sigalgs", signatures,
+                    *(["-servername", name] if name else ["-noservername"]))
+    found = re.search(r"^subject=CN ?= ?(.*)$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+RSA, ECDSA = "RSA-PSS+SHA256:RSA+SHA256", "ECDSA+SHA256"
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_certificates_of_two_kinds(started, tmp_path, version):
+    """Clients that know one kind of signature only, for the default, a name
+    with both, and names that only one certificate has."""
+    folder = tmp_path / "names"
+    folder.mkdir()
+    certify(folder, "rsa", ["both.example.org", "old.example.org"],
+            key_kind=RSA_KEY)
+    certify(folder, "ecdsa", ["both.example.org", "new.example.org"])
+    alt = certify(tmp_path, "alt", key_kind=RSA_KEY)
+    proxy = started(tls=f'certificates = "{folder}"\n'
+                        f'alt_certificate = "{alt}"\n'
+                        f'alt_key = "{alt.with_suffix(".key")}"')
+    both = f"{RSA}:{ECDSA}"
+    for name, signatures, expected in [
+            (None, RSA, "alt"), (None, ECDSA, "proxy"),
+            ("nobody.example.org", RSA, "alt"),
+            ("both.example.org", RSA, "rsa"),
+            ("both.example.org", ECDSA, "ecdsa"),
+            ("old.example.org", both, "rsa"),
+            ("new.example.org", both, "ecdsa"),
+            ("old.example.org", ECDSA, None),
+            ("new.example.org", RSA, None)]:
+        assert shown(proxy, version, name, signatures) == expected, name
+
+
+def test_two_of_one_kind(started, make_proxy, tmp_path):
+    alt = certify(tmp_path, "alt")
+    proxy = make_proxy(tls=f'alt_certificate = "{alt}"\n'
+                           f'alt_key = "{alt.with_suffix(".key")}"')
+    proxy.start(wait=False)
+    assert proxy.process.wait(TIMEOUT) == 78
+    assert f"{alt}: has the same kind of key as " in proxy.log()
+    proxy.process = None
 
 
 # ALPN
@@ -342,6 +391,7 @@ def test_oldest_version(started):
     ('client_ca = "/nonexistent"', "/nonexistent: no usable CA"),
     ('ticket_keys = "/nonexistent"', "/nonexistent: No such file"),
     ("client_certificate = ask", "tls { client_ca } is not set"),
+    ('alt_key = "x"', "alt_certificate, alt_key } go together"),
 ])
 def test_faults(make_proxy, line, complaint):
     proxy = make_proxy(tls=line)

@@ -119,6 +119,8 @@ static const struct {
 	{ "nor does smtp", "lmtp=u smtp=S", 'u' },
 	{ "a directory", "ldap=S", 'S' },
 	{ "a KDC that is a name server too", "kerberos=u dns=R", 'R' },
+	{ "who changes passwords is not asked", "kerberos=u kpasswd=?", 'u' },
+	{ "and tells nothing of a host", "kerberos=R kpasswd=?", 'R' },
 	{ "nothing to be seen", "", '?' },
 };
 

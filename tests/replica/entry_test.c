@@ -114,6 +114,26 @@ test_account(void **state)
 	buf_free(&out);
 }
 
+/* What could end a command of a protocol is no name. */
+static void
+test_names_with_control_octets(void **state)
+{
+	static const char *const words[] = { "uid=a\r\nQUIT", "uid=anna",
+		"mail=a\n@x.test", "mail=\x7f@x.test", "mail=anna@x.test",
+		"mailLocalAddress=\x01@x.test", "mailRoutingAddress=b\r@x.test",
+		"postcellStatus=nologin a\tb", NULL };
+	struct buf out = buf_bounded(LAYOUT_RECORD_MAX);
+	uint8_t id[LAYOUT_ID_SIZE];
+
+	(void)state;
+	assert_int_equal(make("cn=a,o=x", words, &out, id), ENTRY_ACCOUNT);
+	assert_field(buf_slice(&out), ACCOUNT_UID, "anna");
+	assert_field(buf_slice(&out), ACCOUNT_ADDRESS, "anna@x.test");
+	assert_field(buf_slice(&out), ACCOUNT_ROUTING, "");
+	assert_field(buf_slice(&out), ACCOUNT_STATUS, "nologin a\tb");
+	buf_free(&out);
+}
+
 /* Sealed keys are for KDCs alone, and so are principals. */
 static void
 test_keys(void **state)
@@ -319,6 +339,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_account),
+		cmocka_unit_test(test_names_with_control_octets),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_server),

@@ -4,7 +4,7 @@ import socket
 import ssl
 import subprocess
 
-from layout import HOST, PORTS
+from layout import HOST, PORTS, SSO_PORTS
 
 TIMEOUT = 30  # s, for a program or an answer
 
@@ -24,7 +24,7 @@ def quoted(text):
 def curl(cell, proxy, login, password, url, *options):
     """The password goes in by the configuration, not by the command line."""
     settings = f"user = {quoted(login + ':' + password)}\n"
-    resolve = [word for port in PORTS.values()
+    resolve = [word for port in (*PORTS.values(), *SSO_PORTS.values())
                for word in ("--resolve",
                             f"{HOST}:{port}:{address(cell, proxy)}")]
     return subprocess.run(
@@ -47,10 +47,11 @@ def faults_of(people, attempt):
 class Lines:
     """A connection of lines, as a client speaks them that knows no better."""
 
-    def __init__(self, cell, proxy, kind, implicit=False, source=None):
+    def __init__(self, cell, proxy, kind, implicit=False, source=None,
+                 ports=None):
         self.context = context(cell)
         self.socket = socket.create_connection(
-            (address(cell, proxy), PORTS[kind]), TIMEOUT,
+            (address(cell, proxy), (ports or PORTS)[kind]), TIMEOUT,
             (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if implicit:

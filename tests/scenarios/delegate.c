@@ -207,7 +207,7 @@ main(int argc, char **argv)
 	if (argc == 6 && strcmp(argv[1], "bare") == 0)
 		return forge(argv + 2, 0, 0);
 	if (argc == 6 && strcmp(argv[1], "stale") == 0)
-		return forge(argv + 2, 1, 2 * LIFE);
+		return forge(argv + 2, 1, (time_t)2 * LIFE);
 	errx(64, "use EVIDENCE CACHE TARGET | forge|bare|stale KEYTAB SERVICE "
 		 "USER CACHE");
 }

@@ -142,6 +142,20 @@ def replace(connection, uid, password):
             password if isinstance(password, bytes) else password.encode()])])
 
 
+# Each changes a password, as whoever is connected: (connection, uid, old, new).
+DOORS = {
+    "exop": lambda own, uid, old, new: exop(own, uid, None, new),
+    "exop with old": exop,
+    "replace": lambda own, uid, old, new: replace(own, uid, new),
+    "delete and add": lambda own, uid, old, new: own.modify_s(person_dn(uid), [
+        (ldap.MOD_DELETE, "userPassword", [old.encode()]),
+        (ldap.MOD_ADD, "userPassword", [new.encode()])])}
+# People change their own, and see nobody's.
+OWN_ACL = (
+    "access to attrs=userPassword by self =xw by anonymous auth by * none\n"
+    "access to * by * read")
+
+
 def salted(password):
     """A hash as directories have it."""
     import hashlib

@@ -6,13 +6,13 @@ import pytest
 
 import slapd
 import users
-from layout import DIRECTORIES, KDCS, PEOPLE, SUFFIX, identity_dn
+from layout import ADMIN_DN, DIRECTORIES, KDCS, PEOPLE, identity_dn
 
 from directory import wait_until
 
 
 def connect(cell, name, url=None):
-    dn, password = ((f"cn=admin,{SUFFIX}", cell.settings["admin_password"])
+    dn, password = ((ADMIN_DN, cell.settings["admin_password"])
                     if name == "admin" else
                     (identity_dn(name), cell.settings[f"{name}_password"]))
     return slapd.connect(url or cell.layout.ldap_uris[0], cell.layout.ca, dn,
@@ -61,7 +61,10 @@ def test_a_changed_password_works_at_the_mail_servers(cell):
             slapd.connect(cell.layout.ldap_uris[0], cell.layout.ca, dn,
                           user.password)
     finally:
-        other.passwd_s(dn, "changed for a while", user.password)
+        # The owner could not, for it was the last one.
+        with pytest.raises(ldap.CONSTRAINT_VIOLATION):
+            other.passwd_s(dn, "changed for a while", user.password)
+        connect(cell, "admin").passwd_s(dn, None, user.password)
     wait_until(lambda: binds(cell, dn, user.password),
                what="the old password at both")
 
@@ -73,6 +76,18 @@ def binds(cell, dn, password):
         return True
     except ldap.INVALID_CREDENTIALS:
         return False
+
+
+@pytest.mark.parametrize("password", ["2 short", "", "long enough\0"])
+def test_what_is_no_good_password(cell, password):
+    user = users.all_users()[3]
+    dn, _ = users.entry(user)
+    own = slapd.connect(cell.layout.ldap_uris[0], cell.layout.ca, dn,
+                        user.password)
+    with pytest.raises(ldap.LDAPError):
+        own.modify_s(dn, [(ldap.MOD_REPLACE, "userPassword",
+                           [password.encode()])])
+    assert binds(cell, dn, user.password)
 
 
 @pytest.mark.parametrize("name", [*slapd.identities(), "a user"])
@@ -91,6 +106,7 @@ def test_who_reads_keys(cell, name):
     seen = {attribute for _, values in found for attribute in values}
     assert ("postcellKeys" in seen) == (name in (*KDCS, *DIRECTORIES))
     assert ("userPassword" in seen) == (name in DIRECTORIES)
+    assert ("pwdHistory" in seen) <= (name in (*KDCS, *DIRECTORIES))
     # Nor by guessing at them, nor in the log of changes.
     if name not in (*KDCS, *DIRECTORIES):
         assert not finds(connection, PEOPLE, "(postcellKeys=*)")

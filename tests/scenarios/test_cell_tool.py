@@ -4,9 +4,11 @@ Each host is a folder below one root, on addresses of its own; slapd, replicad,
 KDC and kpasswdd run from the files that were made there, unchanged.
 """
 
+import hashlib
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -51,7 +53,7 @@ class Host:
     def ctl(self, *words, text="", **options):
         return subprocess.run(
             [BUILD / "postcellctl", *words], input=text, capture_output=True,
-            text=True, timeout=120, **options)
+            text=True, errors="replace", timeout=120, **options)
 
     def place(self):
         return "--root", self.root, "--prefix", self.prefix
@@ -322,6 +324,9 @@ def test_each_identity_may_what_it_may(first):
     (["--uri", "ldapi:///"], "a URI looks like"),
     (["--uri", "ldap://a/dc=x"], "a URI looks like"),
     (["--name", "a,b"], "letters, digits"),
+    (["--name", b"\xff\xfe"], "letters, digits"),
+    (["--suffix", b"dc=\xff"], "a suffix looks like"),
+    (["--suffix", "dc=a, dc=b"], "a suffix looks like"),
     (["--admin", "-x"], "a uid of"),
     (["--kdc-port", "0"], "1 to 65535"),
     (["--root", "relative"], "absolute path"),
@@ -354,6 +359,41 @@ def test_a_look_changes_nothing(host):
     assert f"realm {REALM}" in done.stdout
     assert str(host.etc / "slapd.d") in done.stdout
     assert not host.root.exists()
+
+
+def test_it_asks_at_a_terminal(host):
+    """What follows from the rest is in brackets; passwords are not shown."""
+    answers = {"URI of this": host.uri, "Name of this": "ldap7",
+               "Mail domain": DOMAIN, "Kerberos realm [TOOL.TEST]": "",
+               "Suffix of the directory [dc=tool,dc=test]": "",
+               "uid of the administrator [admin]": "chief",
+               "Name that mail programs connect to [mail.tool.test]": "",
+               "New password for chief:": GOOD, "Again for chief:": GOOD}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(BUILD / "postcellctl", [
+            "postcellctl", "cell", "init", *map(str, host.place()),
+            *host.services()])
+    said, left = b"", dict(answers)
+    try:
+        while True:
+            said += os.read(terminal, 4096)
+            asked = said.rpartition(b"\n")[2].decode(errors="replace")
+            if left and asked.startswith(next(iter(left))) \
+                    and asked.endswith(": "):
+                os.write(terminal, left.pop(next(iter(left))).encode() + b"\n")
+                said += b"\n"
+    except OSError:  # it ended
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said.decode()
+    assert not left
+    assert GOOD.encode() not in said
+    facts = json.loads((host.etc / "cell.json").read_text())
+    assert (facts["name"], facts["admin"], facts["suffix"]) == (
+        "ldap7", "chief", SUFFIX)
+    host.start_slapd()
+    assert host.bind("chief", GOOD)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a program")
@@ -557,10 +597,15 @@ def test_a_third_is_followed_by_all(first, second, host, ground):
     assert done.returncode == 0, done.stderr
     bundle.unlink()
     host.start_slapd()
-    for expected in ("1 providers", "0 providers"):
+    def follow():
         done = second.ctl("cell", "join", "--root", second.root, "--peers")
         assert done.returncode == 0, done.stderr
-        assert expected in done.stdout
+        return done.stdout
+
+    # Once it knows of the third.
+    wait_until(lambda: follow() == "1 of 3 providers are followed anew\n",
+               what="the third among the peers")
+    assert follow() == "0 of 3 providers are followed anew\n"
     host.administer("account", "add", "at-third", text="added at the third\n")
     # The first one may be away: the second follows the third by itself.
     wait_until(lambda: second.bind("at-third", "added at the third"),
@@ -584,3 +629,204 @@ def test_a_provider_that_is_away_is_told(first, second, host, ground):
     assert done.returncode == UNAVAILABLE
     assert f"ldap://{NET}.99:31389" in done.stderr
     assert not host.root.exists()
+
+
+# -- backup and restore --------------------------------------------------------
+
+
+def backup(host, folder, *words):
+    done = host.ctl("cell", "backup", "--root", host.root, *words, folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def restore(host, folder, *words):
+    return host.ctl("cell", "restore", *host.place(), "--user", USER, *words,
+                    folder)
+
+
+def destroy(host):
+    host.stop()
+    shutil.rmtree(host.root)
+
+
+@pytest.fixture(scope="module")
+def saved(ground, prefix):
+    """A host of its own, gone, and its two backups: for a safe, and nightly."""
+    made = Host(ground, "alone", 41, prefix)
+    assert made.init().returncode == 0
+    made.start_slapd()
+    made.administer("account", "add", "kept", text="kept in a backup\n")
+    safe, night = ground / "safe", ground / "night"
+    told = backup(made, safe, "--with-master-key")
+    assert "whoever has it has the realm" in told
+    made.administer("account", "add", "later", text="after the first one\n")
+    assert "The master key is not in it" in backup(made, night)
+    secrets = {path.name: path.read_bytes() for path in made.etc.rglob("*")
+               if path.suffix in (".password", ".key")}
+    csns = made.csns()
+    destroy(made)
+    return made, safe, night, secrets, csns
+
+
+@pytest.fixture
+def gone(saved):
+    """Its host, at whose end nothing of it is left."""
+    host = saved[0]
+    yield host
+    host.stop()
+    shutil.rmtree(host.root, ignore_errors=True)
+
+
+def contents(folder):
+    return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*"))
+                      if path.is_file())
+
+
+def test_a_stolen_backup_opens_nothing(saved):
+    _, safe, night, secrets, _ = saved
+    assert {"master.key", "sync.password", "kdc.password", "ca.key",
+            "slapd.key"} <= set(secrets)
+    stolen, whole = contents(night), contents(safe)
+    assert b"postcellKeys" in stolen
+    for name, secret in secrets.items():
+        # The password by which it binds at others stands in cn=config as well.
+        assert secret.strip() not in stolen, name
+        assert secret.strip() in whole, name
+    for folder in (safe, night):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for path in folder.rglob("*"):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_the_manifest_says_what_there_is(saved):
+    _, _, night, _, csns = saved
+    manifest = json.loads((night / "manifest.json").read_text())
+    assert sorted(manifest["contextCSN"]) == [csn.decode() for csn in csns]
+    assert manifest["secrets"] is False
+    assert {file["name"] for file in manifest["files"]} | {
+        "manifest.json"} == {str(path.relative_to(night)) for path in
+                             night.rglob("*") if path.is_file()}
+    for file in manifest["files"]:
+        path = night / file["name"]
+        assert path.stat().st_size == file["size"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
+
+
+@pytest.mark.parametrize("words", [(), ("night",)])
+def test_what_was_destroyed_works_again(saved, gone, words):
+    _, safe, night, _, _ = saved
+    if words:
+        done = restore(gone, night, "--keys-from", safe)
+    else:
+        done = restore(gone, safe)
+    assert done.returncode == 0, done.stderr
+    assert "verifying 1 of" in done.stderr
+    gone.start()
+    assert gone.bind("kept", "kept in a backup")
+    assert gone.bind("admin", GOOD)
+    wait_until(lambda: gone.kinit("kept", "kept in a backup"), what="a ticket")
+    assert gone.bind("later", "after the first one") == bool(words)
+    gone.administer("account", "add", "new", text="after the restore\n")
+    assert gone.bind("new", "after the restore")
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in gone.etc.rglob("*")
+             if path.suffix in (".password", ".key")]
+    assert len(modes) >= 8 and set(modes) == {0o600}
+
+
+def test_it_can_be_restored_elsewhere(saved, ground, prefix):
+    _, safe, _, _, _ = saved
+    other = Host(ground, "elsewhere", 41, prefix)
+    try:
+        done = restore(other, safe)
+        assert done.returncode == 0, done.stderr
+        other.start_slapd()
+        assert other.bind("kept", "kept in a backup")
+        assert str(saved[0].root).encode() not in contents(other.etc)
+    finally:
+        other.stop()
+        shutil.rmtree(other.root, ignore_errors=True)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def change(path):
+    path.write_bytes(path.read_bytes().replace(b"kept", b"keqt"))
+
+
+def lead_out(path):
+    path.write_text(path.read_text().replace('"directory.ldif"',
+                                             '"../directory.ldif"'))
+
+
+@pytest.mark.parametrize("name, harm, status, wrong", [
+    ("directory.ldif", cut, DATAERR, "is cut"),
+    ("directory.ldif", change, DATAERR, "its sum differs"),
+    ("directory.ldif", pathlib.Path.unlink, DATAERR, "No such file"),
+    ("etc/master.key", cut, DATAERR, "is cut"),
+    ("manifest.json", cut, DATAERR, "is no manifest"),
+    ("manifest.json", lead_out, DATAERR, "its manifest is damaged"),
+    ("manifest.json", pathlib.Path.unlink, NOINPUT, "No such file"),
+])
+def test_a_damaged_backup_is_refused(saved, gone, tmp_path, name, harm, status,
+                                     wrong):
+    folder = tmp_path / "damaged"
+    shutil.copytree(saved[1], folder)
+    harm(folder / name)
+    done = restore(gone, folder)
+    assert done.returncode == status
+    assert wrong in done.stderr
+    assert not gone.root.exists()
+
+
+def test_without_the_master_key_it_says_what_is_missing(saved, gone, first,
+                                                        ground):
+    _, _, night, _, _ = saved
+    done = restore(gone, night)
+    assert done.returncode == USAGE
+    assert "--keys-from" in done.stderr
+    done = restore(gone, night, "--keys-from", night)
+    assert done.returncode == DATAERR
+    assert "without the master key" in done.stderr
+    backup(first, ground / "of-another", "--with-master-key")
+    done = restore(gone, night, "--keys-from", ground / "of-another")
+    assert done.returncode == DATAERR
+    assert "of another host or cell" in done.stderr
+    assert not gone.root.exists()
+
+
+def test_neither_overwrites_anything(saved, gone, first):
+    _, safe, _, _, _ = saved
+    (gone.state / "ldap").mkdir(parents=True)
+    (gone.state / "ldap" / "mine").write_text("mine\n")
+    done = restore(gone, safe)
+    assert done.returncode == CANTCREAT
+    assert "nothing is overwritten" in done.stderr
+    assert not gone.etc.exists()
+    done = first.ctl("cell", "backup", "--root", first.root, safe)
+    assert done.returncode == CANTCREAT
+
+
+def test_a_restored_provider_catches_up(first, second, ground):
+    """What came after its backup, its own changes among it, the peer has."""
+    folder = ground / "of-second"
+    backup(second, folder, "--with-master-key")
+    second.administer("account", "add", "own-later", text="added at itself\n")
+    first.administer("account", "add", "peers-later", text="added there\n")
+    converge(first, second)
+    destroy(second)
+    first.administer("account", "add", "while-away", text="added meanwhile\n")
+    done = restore(second, folder)
+    assert done.returncode == 0, done.stderr
+    second.start()
+    for uid, password in (("own-later", "added at itself"),
+                          ("peers-later", "added there"),
+                          ("while-away", "added meanwhile")):
+        wait_until(lambda: second.bind(uid, password), what=f"{uid} again")
+    converge(first, second)
+    second.administer("account", "add", "restored", text="after all of it\n")
+    wait_until(lambda: first.bind("restored", "after all of it"),
+               what="a change at the restored one")
+    converge(first, second)

@@ -606,9 +606,9 @@ def test_a_directory_that_refuses(cell, tmp_path):
     told = Ctl(cell, conf=conf).fail(NOPERM, "server", "drain", "mbox1")
     assert "Invalid credentials" in told
 
-    password.write_text(cell.settings["replica_password"] + "\n")
+    password.write_text(cell.settings["replica1_password"] + "\n")
     conf = write_conf(cell, tmp_path / "reader.conf",
-                      bind_dn=f'"{identity_dn("replica")}"',
+                      bind_dn=f'"{identity_dn("replica1")}"',
                       password_file=f'"{password}"')
     told = Ctl(cell, conf=conf).fail(NOPERM, "server", "drain", "mbox1")
     assert "Insufficient access" in told

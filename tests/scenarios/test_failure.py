@@ -108,7 +108,7 @@ def test_who_may_write_what(failing):
         ("proxy1", dn_of("mbox1"), transition, False),
         ("proxy1", dn_of("proxy1", "proxy"), transition, False),
         ("proxy1", dn_of("proxy1", "proxy"), wish, False),
-        ("replica", dn_of("proxy1", "proxy"), vote, False),
+        ("replica1", dn_of("proxy1", "proxy"), vote, False),
         ("mbox1", dn_of("mbox1"), transition, False),
         ("decider1", dn_of("proxy1", "proxy"), vote, False),
         ("decider1", dn_of("mbox1"), wish, False),
@@ -281,4 +281,11 @@ def test_a_killed_directory_server_fails(failing):
         takes(lambda: failing.state("ldap2", "host", other) == "failed",
               REFUSED + 3)
     assert wait_until(lambda: failing.state("ldap2", "host") == "up",
+                      SETTLES, 0.1)
+
+
+def test_a_killed_kdc_fails_and_returns(failing):
+    with out_of_order(failing, "kdc2"):
+        takes(lambda: failing.state("kdc2", "host") == "failed", REFUSED)
+    assert wait_until(lambda: failing.state("kdc2", "host") == "up",
                       SETTLES, 0.1)

@@ -12,13 +12,13 @@ import signal
 import subprocess
 import threading
 
-import gssapi
 import pytest
 
 from clients import TIMEOUT
 from process import wait_until
 from small import (KINDS, Client, House, dovecot_conf, greets,
                    make_certificate)
+from ticket import Ticket
 
 NET = "127.0.54"
 DOVECOT, PROXY, KDC = f"{NET}.11", f"{NET}.1", f"{NET}.31"
@@ -271,33 +271,11 @@ def place(build):
         made.stop()
 
 
-class Ticket:
-    """The client's side of RFC 4752."""
-
-    def __init__(self, cache, service, authorise="", layer=1):
-        self.context = gssapi.SecurityContext(
-            name=gssapi.Name(service, gssapi.NameType.kerberos_principal),
-            creds=gssapi.Credentials(usage="initiate",
-                                     store={"ccache": cache}),
-            usage="initiate", mech=gssapi.MechType.kerberos,
-            flags=gssapi.RequirementFlag.mutual_authentication
-            | gssapi.RequirementFlag.integrity)
-        self.authorise, self.layer = authorise, layer
-        self.first = self.context.step()
-
-    def answer(self, challenge):
-        if not self.context.complete:
-            return self.context.step(challenge) or b""
-        offered = self.context.unwrap(challenge).message
-        assert offered == b"\1\0\0\0"  # no layer but none
-        return self.context.wrap(bytes([self.layer, 0, 0, 0])
-                                 + self.authorise.encode(), False).message
-
-
 def log_in(place, kind, user, authorise="", name=None, layer=1, cache=None):
     """(whether it was taken, the reply)."""
     name = name or f"{NAMES[kind]}/{PROXY}@{REALM}"
-    ticket = Ticket(cache or place.kinit(user), name, authorise, layer)
+    ticket = Ticket(cache or place.kinit(user), name, authorise=authorise,
+                    layer=layer)
     client = place.client(kind)
     good, reply = client.authenticate("GSSAPI", ticket.first, ticket.answer)
     assert not good or kind == "submission" or client.works()

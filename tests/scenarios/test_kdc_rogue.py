@@ -105,7 +105,7 @@ def test_kpasswdd_goes_on_after_a_datagram_too_large(realm):
                  secret=b"y" * 60000) == ["silence"]
     assert keys(realm, "user1") == before
     said, = rogue(realm, client, "kpasswd", CHANGEPW, "plain",
-                  secret=b"first word")
+                  secret=b"second word")
     assert said.startswith("0 "), said
 
 
@@ -162,11 +162,26 @@ def test_a_ticket_by_a_ticket_changes_nothing(realm):
 
 
 def test_a_replayed_change(realm):
+    """It brings no old password back; at once, it is the same change."""
     client = member(realm, "user3")
-    before = keys(realm, "user3")
     said = rogue(realm, client, "kpasswd", CHANGEPW, "twice",
                  secret=b"second word")
-    print(said, len(before), len(keys(realm, "user3")))
+    assert said == ["0 Password changed"] * 2
+    once = keys(realm, "user3")
+    said, = rogue(realm, client, "kpasswd", CHANGEPW, "plain",
+                  secret=b"third word")
+    assert said.startswith("0 ")
+    after = keys(realm, "user3")
+    assert len(after) == len(once) + 1
+    for word in (b"second word", b"first word"):
+        said, = rogue(realm, client, "kpasswd", CHANGEPW, "plain", secret=word)
+        assert said.startswith("4 ") and "had that password" in said, said
+    assert keys(realm, "user3") == after
+    realm.settle()
+    assert client.kinit("user3", "third word") == ""
+    # Who administers may.
+    realm.set_password("user3", "first word")
+    assert client.kinit("user3", "first word") == ""
 
 
 @pytest.mark.parametrize("manner", ["none", "empty", "client"])

@@ -367,6 +367,43 @@ def test_scram_keys_where_they_are_wanted(tmp_path, keys):
         own.stop()
 
 
+def end_after(days):
+    day = datetime.datetime.utcnow() + datetime.timedelta(days=days)
+    return day.strftime("%Y%m%d000000Z").encode()
+
+
+@pytest.mark.parametrize("life, days", [(None, 365), (86400, 1), (0, None)])
+def test_a_new_password_lives_anew(tmp_path, keys, life, days):
+    """Where passwords end at all, and nobody says himself when."""
+    own = Overlaid(tmp_path, 2, keys, {"password-life": life})
+    own.load()
+    past, current = "20200101000000Z", "first"
+    try:
+        own.start()
+        own.add_account("lena", current)
+        for number, change in enumerate((
+                lambda text: exop(own.connect(), "lena", None, text),
+                lambda text: replace(own.connect(), "lena", text))):
+            own.modify(person_dn("lena"), krb5PasswordEnd=past)
+            assert refused(own.bind("lena", current))
+            days_there = [end_after(days)] if days else []
+            current = f"second {number}"
+            change(current)
+            days_there += [end_after(days) if days else past.encode()]
+            end, = own.entry("lena")["krb5PasswordEnd"]
+            assert end in days_there  # midnight may have passed
+            assert (own.bind("lena", current) is None) == bool(days)
+        own.connect().modify_s(person_dn("lena"), [
+            (ldap.MOD_REPLACE, "userPassword", [b"third"]),
+            (ldap.MOD_REPLACE, "krb5PasswordEnd", [b"20990101000000Z"])])
+        assert own.entry("lena")["krb5PasswordEnd"] == [b"20990101000000Z"]
+        own.modify(person_dn("lena"), krb5PasswordEnd=None)
+        replace(own.connect(), "lena", "fourth")
+        assert "krb5PasswordEnd" not in own.entry("lena")
+    finally:
+        own.stop()
+
+
 def test_old_keys_stay_for_the_life_of_tickets(tmp_path, keys):
     own = Overlaid(tmp_path, 2, keys, {"ticket-life": 1})
     own.load()

@@ -10,8 +10,9 @@ import ldap
 import pytest
 
 from directory import SUFFIX, wait_until
-from overlaid import (Overlaid, exop, make_master_key, person_dn, replace,
+from overlaid import (DOORS, Overlaid, exop, make_master_key, person_dn,
                       salted)
+from realm import REALM, Realm
 
 LIMIT = 4
 USERS, HASHED = 12, 24
@@ -150,15 +151,6 @@ def use_up(made):
     raise AssertionError("it is never full")
 
 
-DOORS = {
-    "exop": lambda own, uid, old, new: exop(own, uid, None, new),
-    "exop with old": exop,
-    "replace": lambda own, uid, old, new: replace(own, uid, new),
-    "delete and add": lambda own, uid, old, new: own.modify_s(person_dn(uid), [
-        (ldap.MOD_DELETE, "userPassword", [old.encode()]),
-        (ldap.MOD_ADD, "userPassword", [new.encode()])])}
-
-
 EXTENDED = (DOORS["exop"], exop)
 
 
@@ -263,3 +255,65 @@ def entries(made):
             "(uid=*)", ["*", "+"])]
     finally:
         connection.unbind_s()
+
+
+# -- at the KDC's doors --------------------------------------------------------
+
+
+def make_map(realm):
+    conf = realm.folder / "slapd-krb5.conf"
+    conf.write_text(f"[libdefaults]\n\tdefault_realm = {REALM}\n"
+                    "\tplugin_dir =\n")
+    return Map(realm.folder / "ldap", 9, (realm.master_key, conf), {
+        "memory": 0})
+
+
+@pytest.fixture
+def realm(tmp_path):
+    made = None
+    try:
+        made = Realm(tmp_path, make_map, people=0,
+                     options={"modify_passwords": "yes"})
+        made.by_keys = made.make_kdc("by-keys", made.replicad, last=62)
+        yield made
+    finally:
+        if made:
+            made.stop()
+
+
+def test_no_room_for_what_kdcs_write(realm):
+    """As a password, and as keys of the KDC's own making."""
+    slapd = realm.directory
+    passwords = {f"user{number}": "password 0" for number in range(USERS)}
+    for uid in passwords:
+        slapd.add_account(uid, passwords[uid])
+    use_each_attribute(slapd)
+    use_up(slapd)
+
+    def change(kdc, number):
+        uid, new = f"user{number % USERS}", f"password {number}"
+        before = slapd.entry(uid)
+        done = kdc.kadmin("cpw", f"--password={new}", uid, check=False)
+        if done.returncode == 0:
+            passwords[uid] = new
+        else:
+            assert done.stderr
+            assert slapd.entry(uid) == before
+        assert slapd.bind(uid, passwords[uid]) is None
+        return done.returncode == 0
+
+    for kdc in (realm.kdc, realm.by_keys):
+        failing(slapd, lambda number, k=kdc: change(k, number))
+    assert_whole(slapd)
+    realm.settle()
+    client = realm.client()
+    for uid in ("user0", "user1"):
+        assert client.kinit(uid, passwords[uid]) == ""
+
+    slapd.relieve()
+    for number, kdc in enumerate((realm.kdc, realm.by_keys)):
+        assert change(kdc, number)
+    realm.settle()
+    for uid in ("user0", "user1"):
+        assert client.kinit(uid, passwords[uid]) == ""
+    assert_whole(slapd)

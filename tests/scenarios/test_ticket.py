@@ -14,8 +14,9 @@ from clients import TIMEOUT
 from directory import wait_until
 from realm import BUILD, REALM
 from small import KINDS
-from ticketed import (DOVECOT, NAMES, PROXY, STRICT, WORD, Place, Ticket,
-                      leftovers, person)
+from ticket import Ticket
+from ticketed import (DOVECOT, NAMES, PROXY, STRICT, WORD, Place, leftovers,
+                      person)
 
 DELEGATE = BUILD / "tests/scenarios/delegate"
 WRONG = "a NO [AUTHENTICATIONFAILED] Authentication failed."
@@ -259,3 +260,15 @@ def test_a_silent_kdc(place):
     wait_until(lambda: place.by_ticket(
         "imap", "sam", cache=caches["sam"])[0], TIMEOUT)
     assert place.by_password("imap", "pam", proxy="strict")[0]
+
+
+def test_no_kdc(place):
+    """Nobody listens there: known at once, and no less temporary."""
+    assert place.by_password("imap", "pam", proxy="strict")[0]
+    place.modify("pam", description="nothing of it is kept")
+    place.realm.kdc.stop()
+    good, reply = place.by_password("imap", "pam", proxy="strict")
+    assert not good and "[UNAVAILABLE]" in reply, reply
+    place.realm.kdc.start()
+    assert wait_until(lambda: place.by_password(
+        "imap", "pam", proxy="strict")[0], TIMEOUT)

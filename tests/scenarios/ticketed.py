@@ -10,14 +10,13 @@ import shutil
 import signal
 import subprocess
 
-import gssapi
-
 import realm as realms
 from clients import TIMEOUT
 from conftest import NET
 from directory import SUFFIX, wait_until
 from realm import PEOPLE, REALM, Realm
 from small import Client, House, dovecot_conf, greets, make_certificate
+from ticket import Ticket
 
 DOVECOT, STRANGE, ECHO = f"{NET}.11", f"{NET}.12", f"{NET}.13"
 PROXY, STRICT = f"{NET}.1", f"{NET}.2"
@@ -277,30 +276,6 @@ listen plain {{
         assert not good or kind == "submission" or client.works()
         client.close()
         return good, reply.decode()
-
-
-class Ticket:
-    """The client's side of RFC 4752."""
-
-    def __init__(self, cache, service, forward=False, authorise=""):
-        flags = (gssapi.RequirementFlag.mutual_authentication
-                 | gssapi.RequirementFlag.integrity)
-        if forward:
-            flags |= gssapi.RequirementFlag.delegate_to_peer
-        self.context = gssapi.SecurityContext(
-            name=gssapi.Name(service, gssapi.NameType.kerberos_principal),
-            creds=gssapi.Credentials(usage="initiate",
-                                     store={"ccache": cache}),
-            usage="initiate", mech=gssapi.MechType.kerberos, flags=flags)
-        self.authorise = authorise
-        self.first = self.context.step()
-
-    def answer(self, challenge):
-        if not self.context.complete:
-            return self.context.step(challenge) or b""
-        self.context.unwrap(challenge)
-        return self.context.wrap(b"\1\0\0\0" + self.authorise.encode(),
-                                 False).message
 
 
 def leftovers():

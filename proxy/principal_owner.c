@@ -1,4 +1,4 @@
-#include "proxy/principal.h"
+#include "proxy/principal_owner.h"
 
 /* Of what is written as `\n` and the like; else the letter itself. */
 static char
@@ -13,7 +13,7 @@ meaning(char c)
 }
 
 int
-principal_uid(struct slice principal, const char *realm, struct buf *uid)
+principal_owner_uid(struct slice principal, const char *realm, struct buf *uid)
 {
 	size_t i = 0;
 
@@ -71,14 +71,14 @@ refuse_another(struct replica *replica, struct slice uid, size_t store_size,
 }
 
 enum replica_result
-principal_find(struct replica *replica, struct slice principal,
+principal_owner_find(struct replica *replica, struct slice principal,
     const char *realm, struct buf *store, struct account *account,
     const char **why)
 {
 	struct buf uid = buf_bounded(NAME_SIZE_MAX);
 	enum replica_result result = replica_find(
 	    replica, NAME_PRINCIPAL, principal, store, account, why);
-	bool is_uid = realm && principal_uid(principal, realm, &uid) == 0;
+	bool is_uid = realm && principal_owner_uid(principal, realm, &uid) == 0;
 
 	if (is_uid && result == REPLICA_UNKNOWN)
 		result = find_by_uid(

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/principal.h"
+#include "proxy/principal_owner.h"
 
 /* uid NULL: it is nobody's. */
 static const struct {
@@ -39,7 +39,7 @@ test_uids(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		int result = principal_uid(
+		int result = principal_owner_uid(
 		    slice_from(rows[i].principal), "EXAMPLE.ORG", &uid);
 
 		if (result != (rows[i].uid ? 0 : -1) ||
@@ -55,8 +55,8 @@ test_what_is_too_long(void **state)
 	struct buf uid = buf_bounded(2);
 
 	(void)state;
-	assert_int_equal(
-	    principal_uid(slice_from("bob@EXAMPLE.ORG"), "EXAMPLE.ORG", &uid),
+	assert_int_equal(principal_owner_uid(slice_from("bob@EXAMPLE.ORG"),
+			     "EXAMPLE.ORG", &uid),
 	    -1);
 	buf_free(&uid);
 }
