@@ -3,8 +3,10 @@
  * any moment, in any pieces, before login and after it.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "proxy/session_state.h"
+#include "tests/fuzz/auth_peer.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/login_server.h"
 #include "tests/fuzz/script.h"
@@ -24,6 +26,7 @@ struct play {
 	struct stage stage;
 	struct login_server servers[STAGE_PEERS_MAX];
 	size_t server_count;
+	int auth; /* owned: the auth process's end; -1: none */
 	enum mode mode;
 	bool wayward;     /* servers to come do not obey */
 	bool tls_wanted;  /* the client was told to begin TLS */
@@ -218,7 +221,7 @@ turn(void)
 			    play.stage.listener_config.service);
 			play.servers[number].obeys = !play.wayward;
 		}
-		more = false;
+		more = auth_peer_turn(play.auth);
 		for (size_t i = 0; i < play.server_count; i++)
 			if (play.servers[i].peer != play.server &&
 			    login_server_turn(&play.servers[i]))
@@ -259,8 +262,9 @@ run(const struct script_line *line)
 		turn();
 }
 
+/* The second octet of a play: `v` where the proxy verifies. */
 static void
-set_up(unsigned setup)
+set_up(unsigned setup, char more)
 {
 	static const enum service_kind services[] = { SERVICE_IMAP,
 		SERVICE_POP3, SERVICE_SUBMISSION, SERVICE_SIEVE };
@@ -289,6 +293,7 @@ set_up(unsigned setup)
 	stage->secured = (setup & 3) == 3 ? 0 : 1U << 2;
 	play.wayward = setup & 128;
 	play.tls_wanted = play.mode == MODE_IMPLICIT;
+	play.auth = more == 'v' ? auth_peer_open(stage) : -1;
 	stage_connect(stage);
 	begin_tls();
 	turn();
@@ -314,7 +319,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	memset(&play, 0, sizeof(play));
-	set_up(data[0]);
+	set_up(data[0], size > 1 ? (char)data[1] : ' ');
 	/* The rest of the first line is a comment. */
 	(void)script_next(&play.stage, &rest, &line);
 	for (int i = 0; i < LINES_MAX && script_next(&play.stage, &rest, &line);
@@ -322,5 +327,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		run(&line);
 	settle();
 	stage_close(&play.stage);
+	if (play.auth >= 0)
+		close(play.auth);
 	return 0;
 }
