@@ -6,8 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PUMP_ROUNDS     8  /* chunks moved before others get their turn */
-#define PUMP_PIPES_KEPT 16 /* empty pipes kept open for the next */
+/* Others get a turn after so many chunks, or one pipe. */
+#define PUMP_ROUNDS     8
+#define PUMP_PIPES_KEPT 4 /* empty pipes kept open for the next */
+#define PUMP_BULK       (PUMP_CHUNK / 4) /* octets at once that make a bulk */
 
 struct pump_pipe {
 	int read_end, write_end;
@@ -60,6 +62,8 @@ take_pipe(struct pump *pump)
 		free(pipe);
 		return NULL;
 	}
+	/* Where the system allows none that large, it takes less at a time. */
+	(void)fcntl(ends[0], F_SETPIPE_SZ, PUMP_PIPE);
 	pipe->read_end = ends[0];
 	pipe->write_end = ends[1];
 	return pipe;
@@ -148,20 +152,24 @@ flush(struct pump *pump, struct flow *flow, struct stream *to)
 	return result;
 }
 
-/* From the sender into the flow's pipe. */
+/*
+ * From the sender into the flow's pipe. A pause makes no end of a bulk: as long
+ * as much comes at once, what follows goes through a pipe as well.
+ */
 static enum stream_result
 fill_pipe(struct pump *pump, struct flow *flow, struct stream *from)
 {
 	ssize_t moved = splice(from->fd, NULL, flow->pipe->write_end, NULL,
-	    PUMP_CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	    PUMP_PIPE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (moved > 0) {
 		flow->pipe->filled = (size_t)moved;
+		flow->bulk = moved >= PUMP_BULK;
+		flow->drained = moved < PUMP_CHUNK;
 		return STREAM_DONE;
 	}
 	return_pipe(pump, flow->pipe);
 	flow->pipe = NULL;
-	flow->bulk = false;
 	if (moved == 0)
 		return STREAM_END;
 	return errno == EAGAIN || errno == EINTR ? STREAM_AGAIN : STREAM_FAILED;
@@ -182,6 +190,7 @@ copy_chunk(struct pump *pump, struct flow *flow, struct stream *from,
 	/* TLS hands out a record at a time, and a full one has others behind
 	 * it. */
 	flow->bulk = got >= (from->ssl ? SSL3_RT_MAX_PLAIN_LENGTH : PUMP_CHUNK);
+	flow->drained = !flow->bulk;
 	if (flow->tap)
 		flow->tap(flow->tap_context, slice_of(pump->scratch, got));
 	while (sent < got) {
@@ -219,7 +228,11 @@ static int
 move(struct pump *pump, struct flow *flow, struct stream *from,
     struct stream *to, bool *more, struct stream **failed)
 {
-	for (int round = 0; round < PUMP_ROUNDS && !flow->ended; round++) {
+	uint64_t end = flow->moved + PUMP_PIPE;
+
+	for (int round = 0;
+	     round < PUMP_ROUNDS && flow->moved < end && !flow->ended;
+	     round++) {
 		enum stream_result result =
 		    move_chunk(pump, flow, from, to, failed);
 
@@ -236,7 +249,7 @@ move(struct pump *pump, struct flow *flow, struct stream *from,
 			return -1;
 		/* A short read means that the socket is empty; its event will
 		 * come. */
-		if (!flow->bulk && !stream_has_pending(from))
+		if (flow->drained && !stream_has_pending(from))
 			return 0;
 	}
 	*more = !flow->ended;

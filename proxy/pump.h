@@ -16,9 +16,9 @@
 #include "lib/buf.h"
 #include "proxy/stream.h"
 
-#define PUMP_CHUNK                                                             \
-	65536 /* octets: scratch buffer, pipe, and most that waits in a flow   \
-	       */
+/* Octets. */
+#define PUMP_CHUNK 65536   /* the scratch buffer */
+#define PUMP_PIPE  1048576 /* a pipe, and so the most that waits in a flow */
 
 struct pump_pipe;
 
@@ -39,7 +39,8 @@ struct flow {
 	uint64_t moved;         /* octets, taken by the receiver */
 	flow_tap *tap;          /* NULL: octets are not looked at */
 	void *tap_context;      /* borrowed */
-	bool bulk;              /* the last read filled the scratch buffer */
+	bool bulk;              /* the last read brought much at once */
+	bool drained;           /* and left nothing behind */
 	bool readable;          /* set by the owner: the sender has something */
 	bool ended;             /* the sender will send no more */
 	bool finished;          /* and the receiver was told */
