@@ -12,7 +12,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
