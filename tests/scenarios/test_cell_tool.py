@@ -403,6 +403,46 @@ def test_it_asks_at_a_terminal(host):
     assert host.bind("chief", GOOD)
 
 
+# In a mount namespace, where the folders of the machine are empty ones: what
+# is made for them, started by the script of Debian's package as it is advised.
+ON_A_MACHINE = """\
+set -e
+for folder in /usr/local/etc /var/lib /run; do mount -t tmpfs tmpfs $folder; done
+echo "$PASSWORD" | "$@" >"$FOLDER/said"
+sed -n 's/^ *\\(SLAPD_[A-Z]*=\\)/\\1/p; s/^ *\\(export KRB5\\)/\\1/p' "$FOLDER/said" \
+    >"$FOLDER/default"
+printf 'SLAPD_USER=openldap\\nSLAPD_GROUP=openldap\\n' >>"$FOLDER/default"
+mount --bind "$FOLDER/default" /etc/default/slapd
+export _SYSTEMCTL_SKIP_REDIRECT=1
+sh /etc/init.d/slapd start
+trap 'sh /etc/init.d/slapd stop' EXIT
+echo "annas password" | "$1" -c "$ETC/postcellctl.conf" account add anna
+ps -o user= -p "$(cat /run/slapd/slapd.pid)"
+LDAPTLS_CACERT="$ETC/tls/ca.pem" ldapwhoami -ZZ -x -H "$URI" \
+    -D "uid=anna,ou=people,$SUFFIX" -w "annas password"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces")
+def test_debians_script_starts_what_was_made(host, ground):
+    etc = "/" + built_in("--help", "postcellctl.conf")
+    if not etc.startswith("/usr/local/etc/"):
+        pytest.skip("it would be made where this machine's own things are")
+    folder = ground / "machine"
+    folder.mkdir()
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", ON_A_MACHINE, "sh",
+         BUILD / "postcellctl", "cell", "init", "--prefix", host.prefix,
+         *host.identity(), "--domain", DOMAIN],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PASSWORD": GOOD, "FOLDER": str(folder),
+             "URI": host.uri, "SUFFIX": SUFFIX,
+             "ETC": etc})
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "openldap" in done.stdout.splitlines()
+    assert f"dn:uid=anna,{PEOPLE}" in done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a program")
 def test_a_missing_tool_is_named(host):
     hide = "mount --bind /dev/null \"$0\" && exec \"$@\""
