@@ -25,7 +25,8 @@ from sanitized import BUILD, SHORT_LIVED
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NET = os.environ.get("CELL_TOOL_NET", "127.0.95")
-NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT = 1, 64, 65, 66, 69, 73
+NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE = 1, 64, 65, 66, 69
+CANTCREAT, TEMPFAIL = 73, 75
 SUFFIX, REALM, DOMAIN = "dc=tool,dc=test", "TOOL.TEST", "tool.test"
 PEOPLE = f"ou=people,{SUFFIX}"
 ADMIN = f"uid=admin,{PEOPLE}"
@@ -471,24 +472,31 @@ def test_a_tool_that_fails_leaves_nothing(host, ground):
     assert not host.root.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_one_leaves_nothing(host, number):
+def interrupt(host, number, when, *words):
+    """Once it says that; nothing is left then."""
     before = set(pathlib.Path("/tmp").glob("postcell.??????"))
     process = subprocess.Popen(
-        [BUILD / "postcellctl", "cell", "init", *host.place(),
-         *host.identity(), "--domain", DOMAIN, "--generate"],
+        [BUILD / "postcellctl", "cell", *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if "filling the directory" in line:
+        if when in line:
             process.send_signal(number)
             break
     said = process.stderr.read()
     process.stdout.read()
-    assert process.wait(60) != 0
+    assert process.wait(60) == TEMPFAIL
     assert "interrupted" in said
     assert not host.root.exists()
     assert set(pathlib.Path("/tmp").glob("postcell.??????")) <= before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("when", ["filling the directory",
+                                  "putting all in place"])
+def test_an_interrupted_one_leaves_nothing(host, number, when):
+    interrupt(host, number, when, "init", *host.place(), *host.identity(),
+              "--domain", DOMAIN, "--generate")
 
 
 def test_a_generated_password_works(host):
@@ -878,6 +886,11 @@ def test_without_the_master_key_it_says_what_is_missing(saved, gone, first,
     assert done.returncode == DATAERR
     assert "of another host or cell" in done.stderr
     assert not gone.root.exists()
+
+
+def test_an_interrupted_restore_leaves_nothing(saved, gone):
+    interrupt(gone, signal.SIGTERM, "restoring the directory", "restore",
+              *gone.place(), "--user", USER, saved[1])
 
 
 def test_neither_overwrites_anything(saved, gone, first):
