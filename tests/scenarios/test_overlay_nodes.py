@@ -67,13 +67,19 @@ class Nodes:
                                  + "keys = yes\n" * (
             "keys" not in replicad.conf.read_text()))
         self.realm.running.append(replicad)
-        wait_until(lambda: second.csns() == self.directories[0].csns(),
-                   what="the second provider")
+        wait_until(self.is_filled, what="the second provider")
         replicad.start()
         return self.realm.make_kdc("kdc2", replicad, last=62, options={
             "lockout": self.folder / "lockout2", "lockout_limit": LIMIT,
             "lockout_window": 3600, "uris": second.url,
             "modify_passwords": "no"}).start()
+
+    def is_filled(self):
+        first, second = self.directories
+        try:
+            return first.csns() == second.csns()
+        except (ldap.LDAPError, IndexError):  # no suffix there yet
+            return False
 
     def settle(self):
         first, second = self.directories
