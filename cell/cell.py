@@ -15,6 +15,14 @@ goes with the cell. Of a cell that was stopped only the logs are left. For the
 scenarios, class Cell is a library.
 """
 
+import signal
+import sys
+
+sys.dont_write_bytecode = True
+if __name__ == "__main__":
+    # Until there is something to clean up, also while all this is read.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import concurrent.futures
 import contextlib
@@ -25,10 +33,7 @@ import pathlib
 import secrets
 import shlex
 import shutil
-import sys
 import time
-
-sys.dont_write_bytecode = True
 
 import balancer
 import daemons
@@ -103,10 +108,12 @@ class Cell:
         for server in servers:
             if server.name in DIRECTORIES:
                 self.wait_for_server(server)
-        with concurrent.futures.ThreadPoolExecutor(1) as aside:
-            founding = aside.submit(kerberos.found, self.layout, servers)
+        founding = kerberos.Founding(self.layout, servers)
+        try:
             work()
-            founding.result()
+            founding.finish(START_TIME)
+        finally:
+            founding.abandon()
         self.settings["realm"] = REALM
         save_settings(self.layout.folder, self.settings)
 
@@ -258,7 +265,9 @@ class Cell:
             return
         run = pathlib.Path(os.readlink(link))
         with contextlib.suppress(FileNotFoundError):
-            if (run / RUN_MARK).read_text() == f"{self.layout.folder}\n":
+            # A part of it where there was no room for more.
+            if f"{self.layout.folder}\n".startswith(
+                    (run / RUN_MARK).read_text()):
                 shutil.rmtree(run)
         with contextlib.suppress(OSError):
             run.rmdir()  # which was made, and not marked yet
@@ -370,6 +379,8 @@ class Cell:
         even if no directory server can be asked; keys are made of it."""
         def attempt(number_and_user):
             number, user = number_and_user
+            if Interruption.pending:
+                return None
             name = list(PROXIES)[number % len(PROXIES)]
             try:
                 self.login(self.layout.addresses[name], user.login,
@@ -601,6 +612,10 @@ if __name__ == "__main__":
         main()
     except (Trouble, ValueError) as trouble:
         sys.exit(f"cell: {trouble}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"cell: {where}{error.strerror}; a cell writes into its "
+                 "folder and below /tmp")
     except KeyboardInterrupt:
         print("cell: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -61,7 +61,7 @@ class Dovecot(Server):
             keytab=self.keytab, krb5_conf=self.layout.servers_krb5_conf,
             proxies=",".join(f"{name}@{REALM}" for name in PROXIES),
             submission_protocol="" if postfix.is_used() else "submission",
-            postfix_auth=postfix.auth_socket(self.layout, self.name),
+            postfix_auth=postfix.AUTH_SOCKET,
             **identities(), **PORTS)
 
     def write_ldap_conf(self, kind, **values):

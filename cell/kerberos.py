@@ -11,7 +11,7 @@ from daemons import Replica, make_host_folder
 from layout import (DOMAIN, HOST, KDC_PORT, KDCS, KPASSWD_PORT, POLICY, REALM,
                     SERVERS, SUFFIX, identity_dn)
 from process import Trouble, wait_until
-from server import Server, find_program, run
+from server import Server, find_program
 
 # What mail programs ask tickets for, and what the proxies ask of servers.
 SERVICES = ("imap", "pop", "smtp", "sieve")
@@ -167,39 +167,59 @@ def write_people_conf(layout):
         conf.write(LOCATOR.format(kdcs=layout.kdcs, memory=memory))
 
 
-def kadmin(layout, commands):
-    """All at once: each run of it looks for the directory anew."""
-    conf = layout.conf / f"{next(iter(KDCS))}.conf"
-    text = "".join(" ".join(map(str, words)) + "\n" for words in commands)
-    return run([find_program("kadmin"), "-c", conf, "-l"], input=text.encode(),
-               env={**os.environ, "KRB5_CONFIG": str(conf)})
-
-
 def spelled(uid):
     """As kadmin reads a name; one that begins with "-" comes after "--"."""
     return "".join(f"\\{c}" if c in AWKWARD else c for c in uid)
 
 
-def found(layout, servers):
-    """krbtgt, and services with their keytabs; users have keys once they log in."""
-    keytabs = [keytab for server in servers for keytab in server.keytabs()]
-    names = dict.fromkeys(name for _, names in keytabs for name in names)
-    commands = [["init", "--realm-max-ticket-life=1d",
-                 "--realm-max-renewable-life=1w", REALM]]
-    # As good as a random key, and one write instead of three.
-    commands += [["add", f"--password={secrets.token_hex(32)}", *LIFE, name]
-                 for name in names]
-    commands += [["ext_keytab", "-k", path, *names]
-                 for path, names in keytabs]
-    commands += [delegation(service) for service in SERVICES]
-    said = kadmin(layout, commands)
-    for path, _ in keytabs:
-        if not path.exists():
-            raise Trouble(f"kadmin made no {path}:\n"
-                          f"{said.decode(errors='replace')}")
-    for server in servers:
-        for path, _ in server.keytabs():
+class Founding:
+    """krbtgt, and services with their keytabs, made by kadmin while others
+    work; users have keys once they log in."""
+
+    def __init__(self, layout, servers):
+        self.servers = servers
+        conf = layout.conf / f"{next(iter(KDCS))}.conf"
+        self.log = layout.log / "kadmin.log"
+        text = "".join(" ".join(map(str, words)) + "\n"
+                       for words in self.commands())
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [find_program("kadmin"), "-c", conf, "-l"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env={**os.environ, "KRB5_CONFIG": str(conf)})
+        with self.process.stdin as commands:
+            commands.write(text.encode())
+
+    def keytabs(self):
+        return [(server, *keytab) for server in self.servers
+                for keytab in server.keytabs()]
+
+    def commands(self):
+        """All at once: each run of it looks for the directory anew."""
+        keytabs = self.keytabs()
+        names = dict.fromkeys(name for *_, names in keytabs for name in names)
+        return [["init", "--realm-max-ticket-life=1d",
+                 "--realm-max-renewable-life=1w", REALM],
+                # As good as a random key, and one write instead of three.
+                *(["add", f"--password={secrets.token_hex(32)}", *LIFE, name]
+                  for name in names),
+                *(["ext_keytab", "-k", path, *names]
+                  for _, path, names in keytabs),
+                *(delegation(service) for service in SERVICES)]
+
+    def finish(self, seconds):
+        if not wait_until(lambda: self.process.poll() is not None, seconds):
+            raise Trouble(f"kadmin does not end; its log is {self.log}")
+        for server, path, _ in self.keytabs():
+            if not path.exists():
+                raise Trouble(f"kadmin made no {path}; its log is {self.log}")
             server.own_keytab(path)
+
+    def abandon(self):
+        """Nothing, once it has finished."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
 
 def delegation(service):

@@ -74,7 +74,7 @@ def identity_dn(name):
 
 class Layout:
     def __init__(self, folder, net):
-        if not re.fullmatch(r"127\.\d{1,3}\.\d{1,3}", net):
+        if not re.fullmatch(r"127(\.(\d\d?|1\d\d|2[0-4]\d|25[0-5])){2}", net):
             raise ValueError(f"{net!r} is not the first three octets of a "
                              "loopback network, like 127.0.31")
         self.folder = pathlib.Path(folder).resolve()

@@ -16,6 +16,7 @@ from server import Server
 OWNER = "postfix"
 MASTER = "/usr/lib/postfix/sbin/master"
 HERE = "127.0.0.0/8"
+AUTH_SOCKET = "postfix-auth"
 
 SUBMISSION = """\
 {address}:{port} inet n - n - - smtpd
@@ -39,7 +40,7 @@ def is_used():
 
 def auth_socket(layout, server):
     """Of a server's Dovecot, for Postfix."""
-    return layout.run / server / "postfix-auth"
+    return layout.run / server / AUTH_SOCKET
 
 
 class Postfix(Server):

@@ -242,7 +242,9 @@ session_take_back_refusal(struct session *session)
 	if (login->granted) {
 		session_refuse_unavailable(session,
 		    "The server of the mailbox is not set up right.",
-		    "the server refuses the proxy's own credentials");
+		    login->kept
+			? "the server refuses the user's ticket"
+			: "the server refuses the proxy's own credentials");
 		return;
 	}
 	if (login->verified || is_temporary(reply)) {

@@ -57,6 +57,8 @@ def stock(realm, name, last, database, directory):
               realm.replicad, realm.master_key, workers=realm.kdc.workers,
               database=database)
     url = directory.more_urls[0]
+    # Without our module, which would make PACs for it as well.
+    (kdc.folder / "plugins/postcell_hdb.so").unlink()
     text = kdc.conf.read_text()
     text = text.replace("[kdc]\n", f"[kdc]\n\thdb-ldap-url = {url}\n"
                         "\thdb-ldap-structural-object = account\n"

@@ -1,4 +1,4 @@
-"""Mail programs that no other scenario has: mutt, imapflow and nodemailer,
+"""Mail programs that no other scenario has: mutt, imapflow, nodemailer, LMTP by swaks,
 and how programs find the cell knowing nothing but a mail address."""
 
 import json
@@ -239,3 +239,64 @@ def test_autoconfig_ends_at_the_cell(cell, node, path):
             text = message("autoconfig")
             answer = node("imapflow.js", message=text, **place)
             assert answer.get("back") == text, answer
+
+
+# ---- every port has its program ----
+
+@both_proxies
+@pytest.mark.parametrize("ssl, port", [("STARTTLS", "imap"),
+                                       ("IMAPS", "imaps")])
+def test_mbsync_fetches(cell, proxy, ssl, port, tmp_path):
+    subject = f"mbsync-{proxy}-{port}"
+    session = cell.login(address(cell, proxy), "olga", "olga-secret")
+    session.append("INBOX", None, None,
+                   f"Subject: {subject}\r\n\r\nx\r\n".encode())
+    session.logout()
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"{address(cell, proxy)} {HOST}\n")
+    (tmp_path / "mbsyncrc").write_text(f"""
+IMAPAccount cell
+Host {HOST}
+Port {PORTS[port]}
+SSLType {ssl}
+SystemCertificates no
+CertificateFile {cell.layout.ca}
+User olga
+Pass olga-secret
+
+IMAPStore far
+Account cell
+
+MaildirStore near
+Path {tmp_path}/
+Inbox {tmp_path}/INBOX
+
+Channel inbox
+Far :far:
+Near :near:
+Create Near
+SyncState *
+""")
+    done = subprocess.run(
+        ["mbsync", "-c", tmp_path / "mbsyncrc", "inbox"], timeout=TIMEOUT,
+        capture_output=True, env={**os.environ, "HOME": str(tmp_path),
+                                  "LD_PRELOAD": "libnss_wrapper.so",
+                                  "NSS_WRAPPER_HOSTS": str(hosts)})
+    assert done.returncode == 0, done.stderr.decode()
+    assert any(subject in path.read_text()
+               for path in tmp_path.glob("INBOX/*/*"))
+
+
+@both_proxies
+@pytest.mark.parametrize("options", [[], ["-tls"]], ids=["plain", "tls"])
+def test_swaks_delivers_by_lmtp(cell, proxy, options):
+    """To two people at once, as a mail hub does, with an answer for each."""
+    subject = f"lmtp-{proxy}-{len(options)}"
+    done = subprocess.run(
+        ["swaks", "--protocol", "LMTP", "--server", address(cell, proxy),
+         "--port", str(PORTS["lmtp"]), "--from", f"a@{DOMAIN}", "--to",
+         f"jakob@{DOMAIN},karin@{DOMAIN}", "--header", f"Subject: {subject}",
+         *options], capture_output=True, timeout=TIMEOUT)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    for login in ("jakob", "karin"):
+        assert subjects(cell, login, subject) == 1

@@ -70,7 +70,8 @@ class Dual:
         run = self.cell.layout.run / f"{NAME}{family}"
         run.mkdir()
         text = (self.cell.layout.conf / "proxy1.conf").read_text()
-        text = re.sub(r"(?ms)^(listen|directory|probe) .*?^}\n", "", text)
+        text = re.sub(r"(?ms)^(listen|network|auth|login|metrics|directory"
+                      r"|probe) .*?^}\n", "", text)
         text = re.sub(r'run_dir = ".*"', f'run_dir = "{run}"', text)
         text = text.replace("proxy1.pem", f"{NAME}.pem")
         text = text.replace("proxy1.key", f"{NAME}.key")

@@ -11,10 +11,13 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 import ldap
 import pytest
 
+from exposition import parse
 from directory import (ACL, LIMITS, REPLICA, SUFFIX, Directory, base_ldif,
                        wait_until)
 from replicad import REPLICAD, Replicad
@@ -942,3 +945,43 @@ def test_usage():
     done = subprocess.run([REPLICAD, "--nonsense"], capture_output=True,
                           text=True, timeout=10)
     assert done.returncode == 64
+
+
+def test_metrics(house):
+    """Whom it follows, how far, and what it holds; while the directory is down,
+    too."""
+    port = next(ports)
+    directory = house.directory()
+    directory.load(base_ldif(3))
+    directory.start()
+    replicad = house.replicad(directory)
+    with open(replicad.conf, "a") as conf:
+        conf.write(f'metrics {{ address = "127.0.10.250"\nport = {port}\n'
+                   "stale_time = 10 }\n")
+    replicad.start()
+
+    def metrics():
+        with urllib.request.urlopen(
+                f"http://127.0.10.250:{port}/metrics", timeout=10) as answer:
+            return {key: number for family in parse(
+                answer.read().decode()).values()
+                for key, number in family.samples.items()}
+
+    directory.modify(person("user1"), description="changed")
+    changed = time.time()
+    csn = ("postcell_replica_csn_timestamp_seconds", (("sid", "001"),))
+    wait_until(lambda: abs(metrics()[csn] - changed) < 5, what="CSN")
+    found = metrics()
+    assert found["postcell_replica_source_info",
+                 (("source", directory.url),)] == 1
+    assert found["postcell_replica_accounts", ()] == 3
+    assert found["postcell_replica_connected", ()] == 1
+    assert 0 <= found["postcell_replica_lag_seconds", ()] < 60
+    directory.stop()
+    wait_until(lambda: metrics()["postcell_replica_connected", ()] == 0,
+               what="loss of the directory")
+    assert metrics()["postcell_replica_accounts", ()] == 3
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        wait_until(lambda: urllib.request.urlopen(
+            f"http://127.0.10.250:{port}/healthz", timeout=10).status != 200,
+            30, "illness")

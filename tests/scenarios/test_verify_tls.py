@@ -18,6 +18,7 @@ import pytest
 
 from clients import TIMEOUT
 from directory import ADMIN, PASSWORD, SLAPADD, SUFFIX, Directory
+from process import wait_until
 from small import Client, House, dovecot_conf, greets, make_certificate
 
 NET = os.environ.get("VERIFY_TLS_NET", "127.0.57")
@@ -50,6 +51,13 @@ mail: bob@verify.test
 userPassword: pass-bob
 """
 
+OBSERVER = f"cn=proxy1,ou=proxies,{SUFFIX}"
+PROXY_ENTRY = f"""
+dn: {OBSERVER}
+objectClass: postcellProxy
+cn: proxy1
+"""
+
 TREE = f"""
 dn: {SUFFIX}
 objectClass: organization
@@ -60,7 +68,11 @@ o: replica
 dn: ou=people,{SUFFIX}
 objectClass: organizationalUnit
 ou: people
-""" + BOB
+
+dn: ou=proxies,{SUFFIX}
+objectClass: organizationalUnit
+ou: proxies
+""" + BOB + PROXY_ENTRY
 
 
 CELL = f"""
@@ -119,14 +131,16 @@ class TlsDirectory(Directory):
 
     def __init__(self, house, name, address, verify_client="never"):
         super().__init__(house.folder / f"slapd-{name}", address, LDAP_PORT)
-        self.house, self.acl = house.folder, "access to * by * read"
+        self.house = house.folder
+        self.acl = f'access to * by dn.exact="{OBSERVER}" write by * read'
         self.tls_port = LDAPS_PORT
         self.extra = "\n".join([
             f"TLSCertificateFile {house.folder}/{name}.pem",
             f"TLSCertificateKeyFile {house.folder}/{name}.key",
             f"TLSCACertificateFile {house.folder}/authority.pem",
             f"TLSVerifyClient {verify_client}",
-            "security simple_bind=128"])
+            "security simple_bind=128",
+            f'authz-regexp "cn=identity" "{OBSERVER}"'])
 
     def begin(self):
         self.write_conf()
@@ -186,7 +200,7 @@ class Place(House):
         return self
 
     def start_replicad(self):
-        (self.folder / "cell.ldif").write_text(CELL + BOB)
+        (self.folder / "cell.ldif").write_text(CELL + BOB + PROXY_ENTRY)
         conf = self.folder / "replicad.conf"
         conf.write_text(
             f'replica = "{self.folder}/replica"\nmap_size_max = 64\n'
@@ -364,6 +378,22 @@ def test_a_certificate_of_our_own(place, way):
     with place.proxy(way(SECOND)) as proxy:
         assert place.log_in().startswith(LATER)
         assert list(place.lost(proxy)) == [way(SECOND)]
+
+
+@ways
+def test_an_observer_writes_as_its_certificate(place, way):
+    """Nobody else may write there."""
+    def alive():
+        connection = place.slapds[SECOND].connect()
+        ((_, entry),) = connection.search_s(OBSERVER, ldap.SCOPE_BASE)
+        connection.unbind_s()
+        return entry.get("postcellAlive")
+
+    before = alive()
+    with place.proxy(way(SECOND), more=identity(place) + "bind = external\n"
+                     'name = "proxy1"') as proxy:
+        assert wait_until(lambda: alive() != before, TIMEOUT), \
+            place.output(proxy)
 
 
 def test_a_server_that_does_not_ask_for_our_certificate(place):
