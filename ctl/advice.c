@@ -39,6 +39,18 @@ static const char *const first[] = {
 	"       postcellctl cell backup DIR --with-master-key",
 };
 
+static const char *const kdc[] = {
+	"What is left to do on this host, as root:",
+	"",
+	"1. Its replica:",
+	"       systemctl enable --now postcell-replicad@kdc-replicad",
+	"2. KDC and kpasswdd: in /etc/default/heimdal-kdc set",
+	"       KDC_PARAMS=\"-c ${etc}/kdc.conf\"",
+	"       KPASSWDD_PARAMS=\"-c ${etc}/kdc.conf\"",
+	"   and: systemctl restart heimdal-kdc",
+	"3. Remove the bundle: whoever has it has the realm's keys.",
+};
+
 static const char *const further[] = {
 	"6. Remove the bundle: whoever has it has the realm's keys.",
 };
@@ -81,6 +93,12 @@ advice_further(const json_t *facts)
 {
 	print(facts, services, ARRAY_SIZE(services));
 	print(facts, further, ARRAY_SIZE(further));
+}
+
+void
+advice_kdc(const json_t *facts)
+{
+	print(facts, kdc, ARRAY_SIZE(kdc));
 }
 
 void

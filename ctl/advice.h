@@ -11,6 +11,7 @@
  */
 void advice_first(const json_t *facts);
 void advice_further(const json_t *facts);
+void advice_kdc(const json_t *facts); /* of one that is nothing else */
 void advice_restored(const json_t *facts);
 void advice_prepared(const json_t *facts);
 

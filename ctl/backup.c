@@ -206,7 +206,7 @@ static void
 describe(struct backup *backup)
 {
 	static const char *const names[] = { "realm", "suffix", "name", "etc",
-		"state", "run", "log", "local_uri" };
+		"state", "run", "slapd_run", "log", "local_uri" };
 	struct buf time = buf_bounded(64);
 
 	(void)timestamp_format(&time, clock_realtime_us());
@@ -285,6 +285,12 @@ ctl_cell_backup(const struct ctl *ctl, int count, char **words)
 	(void)count;
 	if (code == EX_OK)
 		code = facts_load(&backup.facts, ctl);
+	if (code == EX_OK && facts_is_kdc(backup.facts)) {
+		ctl_complain(facts_get(backup.facts, "name"),
+		    "is a KDC alone and has no directory: what it has comes "
+		    "from cell join");
+		code = EX_USAGE;
+	}
 	if (code == EX_OK)
 		code = house_read_password(backup.facts);
 	if (code == EX_OK) {

@@ -152,6 +152,27 @@ facts_uri_fault(const char *uri)
 	return good ? NULL : wanted;
 }
 
+static const char kdc_scheme[] = "kerberos://";
+
+const char *
+facts_member_fault(const char *uri)
+{
+	struct slice text = slice_from(uri);
+
+	if (!slice_starts_nocase(text, kdc_scheme))
+		return facts_uri_fault(uri);
+	return name_is_host(slice_from_offset(text, strlen(kdc_scheme)))
+		   ? NULL
+		   : "a URI of a KDC looks like kerberos://kdc1.example.org";
+}
+
+bool
+facts_is_kdc(const json_t *facts)
+{
+	return slice_starts_nocase(
+	    slice_from(facts_get(facts, "uri")), kdc_scheme);
+}
+
 static const char *
 port_fault(const char *port)
 {
@@ -309,15 +330,18 @@ take_row(json_t *facts, const struct row *row, const struct ctl *ctl)
 	return fault ? EX_USAGE : EX_OK;
 }
 
+/* Behind the scheme, up to a port. */
 void
 facts_set_host(json_t *facts)
 {
-	LDAPURLDesc *parts = NULL;
+	struct slice uri = slice_from(facts_get(facts, "uri"));
+	struct slice rest =
+	    slice_from_offset(uri, slice_find(uri, '/') + strlen("//"));
+	struct buf host = buf_bounded(PATH_SIZE);
 
-	if (ldap_url_parse(facts_get(facts, "uri"), &parts) != 0)
-		abort();
-	facts_set(facts, "host", parts->lud_host);
-	ldap_free_urldesc(parts);
+	(void)buf_add_slice(&host, slice_first(rest, slice_find(rest, ':')));
+	facts_set(facts, "host", buf_string(&host));
+	buf_free(&host);
 }
 
 int
@@ -389,7 +413,8 @@ facts_set_place(json_t *facts, const struct ctl *ctl)
 	facts_fill(facts, "empty", "${state}/empty");
 	facts_fill(facts, "run", "${root}" POSTCELL_RUNDIR);
 	facts_fill(facts, "log", "${root}/var/log");
-	facts_fill(facts, "socket", "${root}/var/run/slapd/ldapi");
+	facts_fill(facts, "slapd_run", "${root}/var/run/slapd");
+	facts_fill(facts, "socket", "${slapd_run}/ldapi");
 	add_escaped(&uri, facts_get(facts, "socket"));
 	facts_set(facts, "socket_path", buf_string(&uri));
 	facts_fill(facts, "local_uri",

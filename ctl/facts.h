@@ -52,6 +52,9 @@ void facts_fill(json_t *facts, const char *name, const char *text);
 /* Is it a name that may stand in configuration files? NULL, or why not. */
 const char *facts_name_fault(const char *name);
 const char *facts_uri_fault(const char *uri);
+/* The same for a host that joins: kerberos:// where it is a KDC alone. */
+const char *facts_member_fault(const char *uri);
+bool facts_is_kdc(const json_t *facts);
 /* Sets user and auth_user, whom daemons become. */
 void facts_set_users(json_t *facts, const char *user);
 /* Sets host by uri. */

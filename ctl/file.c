@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -72,6 +73,17 @@ file_make_folder(const char *path, mode_t mode)
 	if (mkdir(path, mode) == 0 && chmod(path, mode) == 0)
 		return EX_OK;
 	return fault(path, EX_CANTCREAT);
+}
+
+int
+file_make_work(struct buf *path)
+{
+	*path = buf_bounded(PIECE);
+	(void)buf_add_string(path, "/tmp/postcell.XXXXXX");
+	if (!path->failed && mkdtemp(path->data))
+		return EX_OK;
+	buf_clear(path);
+	return fault("/tmp", EX_CANTCREAT);
 }
 
 bool

@@ -20,6 +20,8 @@ int file_read(const char *path, struct buf *out);
 int file_write(const char *path, mode_t mode, struct slice content);
 /* Makes a folder; it must not be there. */
 int file_make_folder(const char *path, mode_t mode);
+/* Makes a new folder in /tmp, with a short name: sockets lie in it. */
+int file_make_work(struct buf *path);
 /* True when nothing is there, or a folder with nothing in it. */
 bool file_is_vacant(const char *path);
 /* A file, or a folder with all in it. What cannot be removed stays. */

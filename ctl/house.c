@@ -57,10 +57,27 @@ check_readable(const json_t *facts, const char *folder, const char *file)
 	return code;
 }
 
+/* What only a provider needs. */
+static int
+check_provider(const json_t *facts)
+{
+	int code = tool_check(tools, ARRAY_SIZE(tools));
+
+	if (code == EX_OK)
+		code = stage_check(facts_get(facts, "data"));
+	if (code == EX_OK && geteuid() == 0)
+		code = check_user(SLAPD_USER,
+		    "there is no such user: package slapd makes it");
+	if (code == EX_OK && geteuid() == 0)
+		code = check_user(facts_get(facts, "auth_user"),
+		    "there is no such user: systemd-sysusers makes it");
+	return code;
+}
+
 int
 house_check(const json_t *facts)
 {
-	int code = tool_check(tools, ARRAY_SIZE(tools));
+	int code = facts_is_kdc(facts) ? EX_OK : check_provider(facts);
 
 	if (code == EX_OK)
 		code =
@@ -70,18 +87,10 @@ house_check(const json_t *facts)
 		    facts, "heimdal_modules", "kdc/postcell_hdb.so");
 	if (code == EX_OK)
 		code = stage_check(facts_get(facts, "etc"));
-	if (code == EX_OK)
-		code = stage_check(facts_get(facts, "data"));
-	if (code == EX_OK && geteuid() == 0)
-		code = check_user(SLAPD_USER,
-		    "there is no such user: package slapd makes it");
 	if (code == EX_OK && geteuid() == 0)
 		code = check_user(facts_get(facts, "user"),
 		    "there is no such user: systemd-sysusers makes it, --user "
 		    "names another");
-	if (code == EX_OK && geteuid() == 0)
-		code = check_user(facts_get(facts, "auth_user"),
-		    "there is no such user: systemd-sysusers makes it");
 	return code;
 }
 
@@ -101,6 +110,7 @@ staged_facts(const struct house *house)
 	facts_set(staged, "etc", buf_string(&house->etc.path));
 	facts_set(staged, "data", buf_string(&house->data.path));
 	facts_set(staged, "run", work);
+	facts_set(staged, "slapd_run", work);
 	(void)buf_printf(&socket, "%s/ldapi", work);
 	template_replace(
 	    &uri, buf_slice(&socket), slice_from("/"), slice_from("%2F"));
@@ -122,16 +132,19 @@ make_folders(const struct house *house)
 	static const struct {
 		const char *folder, *name;
 		mode_t mode;
+		bool kdc; /* a KDC alone has it as well */
 	} rows[] = {
-		{ "etc", "tls", 0755 },
-		{ "etc", "slapd.d", 0700 },
-		{ "data", "db", 0700 },
-		{ "data", "log", 0700 },
+		{ "etc", "tls", 0755, true },
+		{ "etc", "slapd.d", 0700, false },
+		{ "data", "db", 0700, false },
+		{ "data", "log", 0700, false },
 	};
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows) && code == EX_OK; i++) {
+		if (facts_is_kdc(house->facts) && !rows[i].kdc)
+			continue;
 		buf_clear(&path);
 		house_path(house->staged, rows[i].folder, rows[i].name, &path);
 		code = file_make_folder(buf_string(&path), rows[i].mode);
@@ -146,17 +159,11 @@ house_open(struct house *house, void *context)
 	int code = stage_open(&house->etc, facts_get(house->facts, "etc"));
 
 	(void)context;
-	if (code == EX_OK)
+	if (code == EX_OK && !facts_is_kdc(house->facts))
 		code =
 		    stage_open(&house->data, facts_get(house->facts, "data"));
-	house->work = buf_bounded(PATH_SIZE);
-	/* Short, for a socket lies in it. */
-	(void)buf_add_string(&house->work, "/tmp/postcell.XXXXXX");
-	if (code == EX_OK && !mkdtemp(house->work.data)) {
-		ctl_complain("/tmp", strerrordesc_np(errno));
-		code = EX_CANTCREAT;
-		buf_clear(&house->work);
-	}
+	if (code == EX_OK)
+		code = file_make_work(&house->work);
 	if (code != EX_OK)
 		return code;
 	house_complete(house->facts);
@@ -174,6 +181,9 @@ give_rows(const struct house *house)
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
 
+	if (house->is_run_new && user)
+		code = file_give(facts_get(house->facts, "slapd_run"),
+		    user->pw_uid, user->pw_gid);
 	for (size_t i = 0; i < ARRAY_SIZE(owner_rows) && user && code == EX_OK;
 	     i++) {
 		buf_clear(&path);
@@ -191,7 +201,7 @@ give_rows(const struct house *house)
 static int
 make_spare(struct house *house)
 {
-	static const char *const names[] = { "run", "empty" };
+	static const char *const names[] = { "run", "empty", "slapd_run" };
 	struct buf path = buf_bounded(PATH_SIZE);
 	int code = EX_OK;
 
@@ -203,6 +213,7 @@ make_spare(struct house *house)
 		code = stage_open(&house->spare[i], target);
 		if (code == EX_OK)
 			code = stage_place(&house->spare[i], 0755);
+		house->is_run_new = strcmp(names[i], "slapd_run") == 0;
 	}
 	(void)buf_add_string(&path, facts_get(house->facts, "lockout"));
 	if (code == EX_OK && access(buf_string(&path), F_OK) != 0)
@@ -219,13 +230,14 @@ int
 house_put_in_place(struct house *house, void *context)
 {
 	int code = make_spare(house);
+	bool is_whole = !facts_is_kdc(house->facts);
 
 	(void)context;
-	if (code == EX_OK)
+	if (code == EX_OK && is_whole)
 		code = stage_place(&house->data, 0700);
 	if (code == EX_OK)
 		code = stage_place(&house->etc, 0755);
-	if (code == EX_OK)
+	if (code == EX_OK && is_whole)
 		code = house_write_config(house);
 	if (code == EX_OK && geteuid() == 0)
 		code = give_rows(house);

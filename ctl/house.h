@@ -20,8 +20,9 @@ struct house {
 	json_t *facts;  /* of the places where all is to be; borrowed */
 	json_t *staged; /* owned: of where it is made */
 	struct stage etc, data;
-	struct stage spare[2]; /* folders that may be there already */
+	struct stage spare[3]; /* folders that may be there already */
 	struct buf work;       /* folder of what is needed meanwhile */
+	bool is_run_new;       /* the folder of slapd's socket was not there */
 	struct tool_server slapd;
 	struct buf config; /* cn=config as LDIF; empty: it is made anew */
 };

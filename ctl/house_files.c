@@ -11,9 +11,10 @@
 #include "ctl/random.h"
 #include "ctl/template.h"
 
-#define PATH_SIZE 4096
-#define WHY_SIZE  ((size_t)16384)
-#define PAIRS_MAX 9
+#define PATH_SIZE   4096
+#define SECRET_SIZE ((size_t)16384)
+#define WHY_SIZE    ((size_t)16384)
+#define PAIRS_MAX   9
 
 /* ---- what there is to make ---- */
 
@@ -24,17 +25,18 @@ struct pair {
 
 struct file_row {
 	const char *template, *name;
+	bool kdc; /* a KDC alone has it as well */
 	struct pair pairs[PAIRS_MAX];
 };
 
 #define DAEMON(group) "cn=${name}," group "ou=daemons,${suffix}"
 
 static const struct file_row file_rows[] = {
-	{ "krb5.conf.in", "krb5.conf",
+	{ "krb5.conf.in", "krb5.conf", true,
 	    { { "krb5_plugins", "${heimdal_modules}/krb5" } } },
-	{ "slapd-krb5.conf.in", "slapd-krb5.conf",
+	{ "slapd-krb5.conf.in", "slapd-krb5.conf", false,
 	    { { "plugins", "${etc}/none" } } },
-	{ "kdc.conf.in", "kdc.conf",
+	{ "kdc.conf.in", "kdc.conf", true,
 	    { { "log", "${log}/postcell-kdc" },
 		{ "plugins", "${heimdal_modules}/kdc" },
 		{ "module", "${heimdal_modules}/kdc/postcell_hdb.so" },
@@ -42,7 +44,7 @@ static const struct file_row file_rows[] = {
 		{ "bind_dn", DAEMON("ou=kdcs,") },
 		{ "password", "${etc}/kdc.password" },
 		{ "policy", "\tpolicy = cn=default,ou=policies,${suffix}" } } },
-	{ "replicad.conf.in", "kdc-replicad.conf",
+	{ "replicad.conf.in", "kdc-replicad.conf", true,
 	    { { "replica", "${state}/kdc-replica" },
 		{ "bind_dn", DAEMON("ou=kdcs,") },
 		{ "password_file", "${etc}/kdc.password" }, { "keys", "yes" },
@@ -50,17 +52,21 @@ static const struct file_row file_rows[] = {
 		    "\ndecider {\n\tbind_dn = \"" DAEMON(
 			"ou=deciders,") "\"\n"
 					"\tpassword_file = \"${etc}/decider.password\"\n}\n" } } },
-	{ "replicad.conf.in", "replicad.conf",
+	{ "replicad.conf.in", "replicad.conf", false,
 	    { { "replica", "${state}/replica" },
 		{ "bind_dn", DAEMON("ou=replicas,") },
 		{ "password_file", "${etc}/replica.password" },
 		{ "keys", "no" }, { "decider", "" } } },
-	{ "postcellctl.conf.in", "postcellctl.conf", { { NULL, NULL } } },
+	{ "postcellctl.conf.in", "postcellctl.conf", false,
+	    { { NULL, NULL } } },
 };
 
 /* In the order in which they are to be told of. */
-static const char *const secret_names[] = { "sync", "kdc", "decider", "replica",
-	"proxy" };
+static const struct {
+	const char *name;
+	bool kdc; /* a KDC alone has it as well */
+} secret_rows[] = { { "sync", false }, { "kdc", true }, { "decider", true },
+	{ "replica", false }, { "proxy", false } };
 
 void
 house_preview(const json_t *facts)
@@ -80,8 +86,8 @@ house_preview(const json_t *facts)
 	    etc, etc);
 	for (size_t i = 0; i < ARRAY_SIZE(file_rows); i++)
 		printf("  %s/%s\n", etc, file_rows[i].name);
-	for (size_t i = 0; i < ARRAY_SIZE(secret_names); i++)
-		printf("  %s/%s.password\n", etc, secret_names[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(secret_rows); i++)
+		printf("  %s/%s.password\n", etc, secret_rows[i].name);
 	printf("  %s/\n", facts_get(facts, "data"));
 }
 
@@ -154,10 +160,10 @@ house_take_secrets(json_t *to, const json_t *from)
 {
 	int code = EX_OK;
 
-	for (size_t i = 0; i < ARRAY_SIZE(secret_names); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(secret_rows); i++) {
 		struct buf name = buf_bounded(PATH_SIZE);
 
-		(void)buf_printf(&name, "%s_password", secret_names[i]);
+		(void)buf_printf(&name, "%s_password", secret_rows[i].name);
 		if (facts_get(from, buf_string(&name))[0] == '\0')
 			code = EX_DATAERR;
 		facts_set(
@@ -170,17 +176,17 @@ house_take_secrets(json_t *to, const json_t *from)
 void
 house_make_secrets(json_t *facts)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(secret_names); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(secret_rows); i++) {
 		struct buf name = buf_bounded(PATH_SIZE);
 		struct buf password = buf_bounded(PATH_SIZE);
 		struct buf hash = buf_bounded(PATH_SIZE);
 
 		random_password(&password);
 		random_hash(&hash, buf_slice(&password));
-		(void)buf_printf(&name, "%s_password", secret_names[i]);
+		(void)buf_printf(&name, "%s_password", secret_rows[i].name);
 		facts_set(facts, buf_string(&name), buf_string(&password));
 		buf_clear(&name);
-		(void)buf_printf(&name, "%s_hash", secret_names[i]);
+		(void)buf_printf(&name, "%s_hash", secret_rows[i].name);
 		facts_set(facts, buf_string(&name), buf_string(&hash));
 		buf_free(&name);
 		buf_wipe(&password);
@@ -192,7 +198,7 @@ int
 house_read_password(json_t *facts)
 {
 	struct buf path = buf_bounded(PATH_SIZE);
-	struct buf password = buf_bounded(PATH_SIZE * 4);
+	struct buf password = buf_bounded(SECRET_SIZE);
 	int code;
 
 	house_path(facts, "etc", "sync.password", &path);
@@ -278,11 +284,14 @@ int
 house_write_files(struct house *house, void *context)
 {
 	int code = house_write_facts(house);
+	bool is_whole = !facts_is_kdc(house->facts);
 
 	(void)context;
 	for (size_t i = 0; i < ARRAY_SIZE(file_rows) && code == EX_OK; i++)
-		code = write_row(house, &file_rows[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(secret_names) && code == EX_OK; i++)
-		code = write_secret(house, secret_names[i]);
+		if (is_whole || file_rows[i].kdc)
+			code = write_row(house, &file_rows[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(secret_rows) && code == EX_OK; i++)
+		if (is_whole || secret_rows[i].kdc)
+			code = write_secret(house, secret_rows[i].name);
 	return code;
 }

@@ -57,13 +57,18 @@ set_listen(json_t *facts)
 			     : "ldap://0.0.0.0${port}/ ldap://[::]${port}/");
 }
 
-/* Root of this host, and who makes the cell, is its administrator. */
+/*
+ * Root of this host, and who makes the cell, is its administrator. Debian
+ * starts no slapd without a pidfile.
+ */
 static void
 set_administration(json_t *facts)
 {
 	struct buf text = buf_bounded(PATH_SIZE);
 
 	(void)buf_printf(&text,
+	    "pidfile ${slapd_run}/slapd.pid\n"
+	    "argsfile ${slapd_run}/slapd.args\n"
 	    "authz-regexp gidNumber=%u[+]uidNumber=%u,cn=peercred,"
 	    "cn=external,cn=auth \"${admin_dn}\"\n"
 	    "database config\nrootdn \"${admin_dn}\"\n",

@@ -37,7 +37,7 @@ damaged(const char *path, const char *why)
 static int
 read_bundle(struct joining *joining)
 {
-	json_t *files;
+	json_t *files, *facts;
 	json_error_t error;
 
 	if (access(joining->path, R_OK) != 0) {
@@ -51,10 +51,12 @@ read_bundle(struct joining *joining)
 		return damaged(joining->path,
 		    "is no bundle of this version of postcellctl");
 	files = json_object_get(joining->bundle, "files");
+	facts = json_object_get(joining->bundle, "facts");
 	for (size_t i = 0; i < JOIN_FILES; i++)
-		if (facts_get(files, join_files[i])[0] == '\0')
+		if (join_needs(facts, join_files[i]) &&
+		    facts_get(files, join_files[i])[0] == '\0')
 			return damaged(joining->path, "lacks a file");
-	if (!json_is_object(json_object_get(joining->bundle, "facts")) ||
+	if (!json_is_object(facts) ||
 	    !json_is_array(json_object_get(joining->bundle, "peers")))
 		return damaged(joining->path, "lacks what the cell is");
 	return EX_OK;
@@ -91,11 +93,14 @@ unpack_files(struct house *house, void *context)
 	for (size_t i = 0; i < JOIN_FILES && code == EX_OK; i++) {
 		struct slice text = slice_from(facts_get(files, join_files[i]));
 		struct buf content = buf_bounded(FACTS_TEXT_MAX);
+		bool is_needed = join_needs(house->facts, join_files[i]);
 		bool is_open =
 		    slice_is(slice_from_offset(slice_from(join_files[i]),
 				 strlen(join_files[i]) - strlen(".pem")),
 			".pem");
 
+		if (!is_needed)
+			continue;
 		if (base64_decode(&content, text) < 0)
 			code = damaged(joining->path, "has a damaged file");
 		else
@@ -198,6 +203,13 @@ static const struct house_step_row steps[] = {
 	{ "putting all in place", house_put_in_place },
 };
 
+static const struct house_step_row kdc_steps[] = {
+	{ "making folders", house_open },
+	{ "unpacking the master key", unpack_files },
+	{ "writing configuration", house_write_files },
+	{ "putting all in place", house_put_in_place },
+};
+
 /* ---- the verb ---- */
 
 static int
@@ -207,6 +219,12 @@ tell(const struct ctl *ctl, const json_t *facts, size_t entries)
 		return output_json(json_pack("{s:s, s:s, s:s, s:i}", "done",
 		    "joined", "etc", facts_get(facts, "etc"), "data",
 		    facts_get(facts, "data"), "entries", (int)entries));
+	if (facts_is_kdc(facts)) {
+		printf("This host is in the cell: %s.\n\n",
+		    facts_get(facts, "etc"));
+		advice_kdc(facts);
+		return EX_OK;
+	}
 	printf("This host is in the cell, with %zu entries: %s, %s.\n\n",
 	    entries, facts_get(facts, "etc"), facts_get(facts, "data"));
 	advice_further(facts);
@@ -226,6 +244,9 @@ join(const struct ctl *ctl, const char *path)
 		code = house_check(house.facts);
 	if (code == EX_OK && ctl->options.dry_run)
 		house_preview(house.facts);
+	else if (code == EX_OK && facts_is_kdc(house.facts))
+		code = house_build(
+		    &house, kdc_steps, ARRAY_SIZE(kdc_steps), &joining);
 	else if (code == EX_OK)
 		code = house_build(&house, steps, ARRAY_SIZE(steps), &joining);
 	if (code == EX_OK && !ctl->options.dry_run)

@@ -19,6 +19,7 @@
 /* Files of a bundle, by their names below the folder of configuration. */
 #define JOIN_FILES 4
 extern const char *const join_files[JOIN_FILES];
+bool join_needs(const json_t *facts, const char *file);
 
 /* With --prepare, with --peers, or with a bundle. */
 int ctl_cell_join(const struct ctl *ctl, int count, char **words);

@@ -191,7 +191,7 @@ static bool
 has_all(const json_t *manifest)
 {
 	static const char *const names[] = { "time", "realm", "suffix", "name",
-		"etc", "state", "run", "log", "local_uri" };
+		"etc", "state", "run", "slapd_run", "log", "local_uri" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (facts_get(manifest, names[i])[0] == '\0')

@@ -5,7 +5,7 @@
  *
  *   format      "postcell backup 1"
  *   time realm suffix name      when, and of which host
- *   etc state run log local_uri where that host had its things
+ *   etc state run slapd_run log local_uri where that host had its things
  *   contextCSN  up to where in the directory's history, an array
  *   secrets     whether the master key and the host's passwords are in it
  *   files       an array of {name, size, mode, sha256}

@@ -36,7 +36,7 @@ json_t *peers_json(const struct peers *peers);
 
 /* Adds what slapd.conf says to follow a provider, by the facts of a host. */
 int peers_stanza(
-    const json_t *facts, const char *number, const char *uri, struct buf *out);
+    const json_t *given, const char *number, const char *uri, struct buf *out);
 
 /*
  * Has the slapd of this host follow all others that it does not follow yet;

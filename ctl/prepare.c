@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,13 @@
 
 const char *const join_files[JOIN_FILES] = { "tls/ca.pem", "tls/slapd.pem",
 	"tls/slapd.key", "master.key" };
+
+/* A KDC alone has no server with a certificate. */
+bool
+join_needs(const json_t *facts, const char *file)
+{
+	return !facts_is_kdc(facts) || strncmp(file, "tls/slapd.", 10) != 0;
+}
 
 /* One host that is prepared for; freed as one. */
 struct preparation {
@@ -139,7 +145,7 @@ describe_host(struct preparation *preparation)
 
 	if (fault)
 		ctl_complain(options->prepare, fault);
-	else if ((fault = facts_uri_fault(uri)))
+	else if ((fault = facts_member_fault(uri)))
 		ctl_complain("--uri", fault);
 	if (fault)
 		return EX_USAGE;
@@ -176,13 +182,8 @@ certify_host(struct preparation *preparation)
 		    "is not here: prepare on the host that has it");
 		code = EX_NOINPUT;
 	}
-	preparation->work = buf_bounded(PATH_SIZE);
-	(void)buf_add_string(&preparation->work, "/tmp/postcell.XXXXXX");
-	if (code == EX_OK && !mkdtemp(preparation->work.data)) {
-		ctl_complain("/tmp", strerrordesc_np(errno));
-		buf_clear(&preparation->work);
-		code = EX_CANTCREAT;
-	}
+	if (code == EX_OK)
+		code = file_make_work(&preparation->work);
 	if (code == EX_OK)
 		code = authority_certify(buf_string(&from),
 		    buf_string(&preparation->work), "slapd",
@@ -222,7 +223,9 @@ static int
 add_entries(struct preparation *preparation)
 {
 	struct buf text = buf_bounded(FACTS_TEXT_MAX);
-	int code = house_fill(preparation->host, "host.ldif.in", &text);
+	int code = house_fill(preparation->host,
+	    facts_is_kdc(preparation->host) ? "kdc.ldif.in" : "host.ldif.in",
+	    &text);
 	enum ldif_result result = LDIF_ENTRY;
 	struct ldif ldif;
 
@@ -235,7 +238,7 @@ add_entries(struct preparation *preparation)
 		if (result == LDIF_ENTRY)
 			code = add_entry(preparation, &entry);
 		if (result == LDIF_BAD) {
-			ctl_complain("host.ldif.in", why);
+			ctl_complain("template of entries", why);
 			code = EX_CONFIG;
 		}
 	}
@@ -281,9 +284,11 @@ describe_others(struct preparation *preparation)
 	struct buf base = buf_bounded(PATH_SIZE);
 	int code;
 
-	(void)buf_add_string(&uris, facts_get(preparation->host, "uri"));
+	if (!facts_is_kdc(preparation->host))
+		(void)buf_printf(
+		    &uris, "%s ", facts_get(preparation->host, "uri"));
 	/* This one, which is known to answer, before the others. */
-	(void)buf_printf(&uris, " %s", facts_get(preparation->facts, "uri"));
+	(void)buf_add_string(&uris, facts_get(preparation->facts, "uri"));
 	for (size_t i = 0; i < preparation->peers.count; i++)
 		if (strcmp(preparation->peers.list[i].uri,
 			facts_get(preparation->facts, "uri")) != 0)
@@ -333,7 +338,8 @@ write_bundle(struct preparation *preparation)
 	int code = EX_OK;
 
 	for (size_t i = 0; i < JOIN_FILES && code == EX_OK; i++)
-		code = pack_file(preparation, files, join_files[i]);
+		if (join_needs(preparation->host, join_files[i]))
+			code = pack_file(preparation, files, join_files[i]);
 	house_take_secrets(secrets, preparation->host);
 	bundle = json_pack("{s:s, s:o, s:o, s:o, s:o}", "format", JOIN_FORMAT,
 	    "facts", facts_kept(preparation->host), "secrets", secrets, "files",
@@ -392,6 +398,7 @@ prepare_host(const struct ctl *ctl, const char *bundle)
 {
 	struct preparation preparation;
 	size_t added;
+	bool is_kdc;
 	int code = open_preparation(&preparation, ctl);
 
 	preparation.bundle = bundle;
@@ -400,7 +407,8 @@ prepare_host(const struct ctl *ctl, const char *bundle)
 		code = stage_check(bundle);
 	if (code == EX_OK)
 		code = describe_host(&preparation);
-	if (code == EX_OK)
+	is_kdc = code == EX_OK && facts_is_kdc(preparation.host);
+	if (code == EX_OK && !is_kdc)
 		code = certify_host(&preparation);
 	if (code == EX_OK)
 		code = add_entries(&preparation);
@@ -410,7 +418,7 @@ prepare_host(const struct ctl *ctl, const char *bundle)
 		code = write_bundle(&preparation);
 	if (code == EX_OK)
 		code = stage_check_signals();
-	if (code == EX_OK)
+	if (code == EX_OK && !is_kdc)
 		code = follow_peers(&preparation, &added);
 	if (code == EX_OK)
 		code = tell(&preparation);

@@ -109,8 +109,8 @@ static void
 move_text(const struct restoring *restoring, const json_t *facts,
     struct slice text, struct buf *out)
 {
-	static const char *const names[] = { "etc", "state", "run", "log",
-		"local_uri" };
+	static const char *const names[] = { "etc", "state", "run", "slapd_run",
+		"log", "local_uri" };
 
 	(void)buf_add_slice(out, text);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)

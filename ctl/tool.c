@@ -21,11 +21,11 @@
 
 #define PATH_SIZE   4096
 #define SAID_MAX    ((size_t)1024 * 1024)
-#define SHOWN_MAX   2000       /* octets of what it said */
-#define TIME_MAX    (600 * 10) /* tenths of a second without a word */
-#define START_TIME  300        /* tenths of a second until it listens */
-#define END_TIME    300        /* and until it has ended */
-#define TENTH       100        /* ms */
+#define SHOWN_MAX   ((size_t)2000) /* octets of what it said */
+#define TIME_MAX    (600 * 10)     /* tenths of a second without a word */
+#define START_TIME  300            /* tenths of a second until it listens */
+#define END_TIME    300            /* and until it has ended */
+#define TENTH       100            /* ms */
 #define PIECE       65536
 #define SYSTEM_PATH ":/usr/sbin:/sbin:/usr/bin:/bin:/usr/lib/heimdal-servers"
 
@@ -371,8 +371,10 @@ tool_stop(struct tool_server *server)
 			if (waitpid(server->pid, NULL, WNOHANG) != 0)
 				break;
 			pause_tenth();
-			if (i == END_TIME - 1)
+			if (i == END_TIME - 1) {
 				(void)kill(server->pid, SIGKILL);
+				(void)waitpid(server->pid, NULL, 0);
+			}
 		}
 	}
 	server->pid = 0;

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 
 #define EXPERIENCE_WORDS 4
+#define PORT_KDC         88 /* where a line has none */
+#define PORT_KPASSWD     464
 
 static bool
 experience_is_of(const struct experience_item *item, enum service_kind service,
@@ -59,13 +61,16 @@ experience_parse(struct slice line, struct experience_item *item)
 	while (count < EXPERIENCE_WORDS &&
 	       slice_next_word(&line, ' ', &words[count]))
 		count++;
+	item->service = count > 0 && slice_is(words[0], "kdc")
+			    ? SERVICE_KERBEROS
+			    : SERVICE_KPASSWD;
 	if (count < EXPERIENCE_WORDS || slice_trim(line).size > 0 ||
-	    endpoint_parse(&item->place, words[1], 0) != 0 ||
+	    endpoint_parse(&item->place, words[1],
+		item->service == SERVICE_KERBEROS ? PORT_KDC : PORT_KPASSWD) !=
+		0 ||
 	    slice_to_uint(words[2], INT64_MAX, &time_s) != 0)
 		return false;
 	item->time_s = (int64_t)time_s;
-	item->service =
-	    slice_is(words[0], "kdc") ? SERVICE_KERBEROS : SERVICE_KPASSWD;
 	item->word = slice_is(words[3], "answered") ? EXPERIENCE_ANSWERED
 						    : EXPERIENCE_SILENT;
 	return (item->service == SERVICE_KERBEROS ||

@@ -7,8 +7,8 @@
  *   kdc 192.0.2.7:88 1800000000 answered
  *   kpasswd [2001:db8::7]:464 1800000000 silent
  *
- * The number is when, in seconds of Unix time. What is older than it may be, or
- * of the future, is forgotten. Pure.
+ * Without a port it is the service's. The number is when, in seconds of Unix
+ * time. What is older than it may be, or of the future, is forgotten. Pure.
  */
 #ifndef KDC_PLUGIN_EXPERIENCE_H
 #define KDC_PLUGIN_EXPERIENCE_H

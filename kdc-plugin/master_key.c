@@ -1,5 +1,6 @@
 #include "kdc-plugin/master_key.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

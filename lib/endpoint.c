@@ -42,7 +42,7 @@ endpoint_parse(struct endpoint *endpoint, struct slice text, uint16_t port)
 
 	*endpoint = (struct endpoint){ 0 };
 	if (split_port(&text, &port) < 0 || text.size == 0 ||
-	    text.size >= sizeof(address))
+	    slice_find(text, '\0') != SIZE_MAX || text.size >= sizeof(address))
 		return -1;
 	memcpy(address, text.data, text.size);
 	address[text.size] = '\0';

@@ -46,7 +46,7 @@ stage_sources := $(addprefix tests/fuzz/,script.c stage.c stage_clock.c stage_pe
 stage_LIBS := -Wl,--wrap=connect_next
 tests/fuzz/delivery_test_MORE := $(stage_sources) tests/fuzz/mail_hub.c tests/fuzz/mail_server.c
 tests/fuzz/delivery_test_MORE_LIBS := $(stage_LIBS)
-tests/fuzz/session_test_MORE := $(stage_sources) tests/fuzz/login_server.c
+tests/fuzz/session_test_MORE := $(stage_sources) $(addprefix tests/fuzz/,auth_peer.c login_server.c)
 tests/fuzz/session_test_MORE_LIBS := $(stage_LIBS) \
 	$(addprefix -Wl$(comma)--wrap=,front_input stream_fill session_begin_relay)
 tests/fuzz/ask_test_MORE := $(stage_sources) tests/fuzz/login_server.c

@@ -80,11 +80,11 @@ bool mail_server_turn(struct mail_server *server);
  * The hub: has it got its answers, one for each command and each recipient, and
  * no good one without a server's? settled: nothing more will come.
  */
-void mail_hub_check(const struct stage_peer *hub, struct mail_copies *copies,
+void mail_hub_check(const struct stage_peer *peer, struct mail_copies *copies,
     bool smtp, bool settled);
 /* No server got a whole message that the hub had not said as such. */
 void mail_copies_check(
-    const struct stage_peer *hub, struct mail_copies *copies, bool smtp);
+    const struct stage_peer *peer, struct mail_copies *copies, bool smtp);
 
 void mail_copies_free(struct mail_copies *copies);
 

@@ -14,6 +14,7 @@
 
 const char fuzz_name[] = "principal";
 
+static char realm[] = "CELL.TEST";
 static const struct options options = { .replica = "",
 	.lockout = "",
 	.suffix = "dc=x",
@@ -24,7 +25,7 @@ static const struct options options = { .replica = "",
 	.certificate = "",
 	.key = "",
 	.policy = "",
-	.realm = (char *)(uintptr_t) "CELL.TEST",
+	.realm = realm,
 	.limit = 3,
 	.window = 600,
 	.lock = 600,

@@ -83,7 +83,8 @@ fill(struct stage_peer *peer, char count)
 	size_t size = count >= '0' && count <= '9' ? (size_t)(count - '0') : 0;
 
 	memset(line, 'x', sizeof(line));
-	memcpy(line + sizeof(line) - 2, "\r\n", 2);
+	line[sizeof(line) - 2] = '\r';
+	line[sizeof(line) - 1] = '\n';
 	while (lines.size < size * FILL)
 		buf_add(&lines, line, sizeof(line));
 	if (peer->said.size < SAID_MAX)

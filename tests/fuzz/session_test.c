@@ -3,8 +3,10 @@
  * any moment, in any pieces, before login and after it.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "proxy/session_state.h"
+#include "tests/fuzz/auth_peer.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/login_server.h"
 #include "tests/fuzz/script.h"
@@ -24,6 +26,7 @@ struct play {
 	struct stage stage;
 	struct login_server servers[STAGE_PEERS_MAX];
 	size_t server_count;
+	int auth; /* owned: the auth process's end; -1: none */
 	enum mode mode;
 	bool wayward;     /* servers to come do not obey */
 	bool tls_wanted;  /* the client was told to begin TLS */
@@ -49,21 +52,23 @@ find_session(void)
 
 /* ---- between the session's parts: the linker's --wrap ---- */
 
-enum front_action __real_front_input(
-    struct front *front, struct slice *input, struct buf *out);
-enum front_action __wrap_front_input(
-    struct front *front, struct slice *input, struct buf *out);
-enum stream_result __real_stream_fill(
-    struct stream *stream, struct buf *in, size_t size);
-enum stream_result __wrap_stream_fill(
-    struct stream *stream, struct buf *in, size_t size);
-void __real_session_begin_relay(struct session *session);
-void __wrap_session_begin_relay(struct session *session);
+enum front_action real_front_input(struct front *front, struct slice *input,
+    struct buf *out) __asm__("__real_front_input");
+enum front_action take_front_input(struct front *front, struct slice *input,
+    struct buf *out) __asm__("__wrap_front_input");
+enum stream_result real_stream_fill(struct stream *stream, struct buf *in,
+    size_t size) __asm__("__real_stream_fill");
+enum stream_result take_stream_fill(struct stream *stream, struct buf *in,
+    size_t size) __asm__("__wrap_stream_fill");
+void real_begin_relay(struct session *session) __asm__(
+    "__real_session_begin_relay");
+void take_begin_relay(struct session *session) __asm__(
+    "__wrap_session_begin_relay");
 
 /* The front is shown what the client said, each octet once, and behind TLS
  * nothing that came before. */
 enum front_action
-__wrap_front_input(struct front *front, struct slice *input, struct buf *out)
+take_front_input(struct front *front, struct slice *input, struct buf *out)
 {
 	struct stage_peer *client = &play.stage.client;
 	struct slice said =
@@ -76,7 +81,7 @@ __wrap_front_input(struct front *front, struct slice *input, struct buf *out)
 	    front->tls == stage_is_secured(client), "TLS is on or not");
 	fuzz_require(slice_equal(slice_first(said, before), *input),
 	    "the front is shown what the client says");
-	action = __real_front_input(front, input, out);
+	action = real_front_input(front, input, out);
 	play.taken += before - input->size;
 	if (action == FRONT_STARTTLS)
 		play.tls_wanted = true;
@@ -88,10 +93,10 @@ __wrap_front_input(struct front *front, struct slice *input, struct buf *out)
 }
 
 enum stream_result
-__wrap_stream_fill(struct stream *stream, struct buf *in, size_t size)
+take_stream_fill(struct stream *stream, struct buf *in, size_t size)
 {
 	size_t before = in->size;
-	enum stream_result result = __real_stream_fill(stream, in, size);
+	enum stream_result result = real_stream_fill(stream, in, size);
 	const struct session *session = find_session();
 
 	if (!session || in != &session->login->back_in)
@@ -107,7 +112,7 @@ __wrap_stream_fill(struct stream *stream, struct buf *in, size_t size)
 
 /* From here on octets are theirs, on both sides. */
 void
-__wrap_session_begin_relay(struct session *session)
+take_begin_relay(struct session *session)
 {
 	struct stage_peer *client = &play.stage.client;
 	struct stage_peer *server =
@@ -123,7 +128,7 @@ __wrap_session_begin_relay(struct session *session)
 	play.server_heard = server->heard.size;
 	play.server_said = play.back_read - session->login->back_in.size;
 	play.client_heard = client->heard.size;
-	__real_session_begin_relay(session);
+	real_begin_relay(session);
 }
 
 /* ---- what holds at any moment ---- */
@@ -216,7 +221,7 @@ turn(void)
 			    play.stage.listener_config.service);
 			play.servers[number].obeys = !play.wayward;
 		}
-		more = false;
+		more = auth_peer_turn(play.auth);
 		for (size_t i = 0; i < play.server_count; i++)
 			if (play.servers[i].peer != play.server &&
 			    login_server_turn(&play.servers[i]))
@@ -257,8 +262,9 @@ run(const struct script_line *line)
 		turn();
 }
 
+/* The second octet of a play: `v` where the proxy verifies. */
 static void
-set_up(unsigned setup)
+set_up(unsigned setup, char more)
 {
 	static const enum service_kind services[] = { SERVICE_IMAP,
 		SERVICE_POP3, SERVICE_SUBMISSION, SERVICE_SIEVE };
@@ -287,6 +293,7 @@ set_up(unsigned setup)
 	stage->secured = (setup & 3) == 3 ? 0 : 1U << 2;
 	play.wayward = setup & 128;
 	play.tls_wanted = play.mode == MODE_IMPLICIT;
+	play.auth = more == 'v' ? auth_peer_open(stage) : -1;
 	stage_connect(stage);
 	begin_tls();
 	turn();
@@ -312,7 +319,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	memset(&play, 0, sizeof(play));
-	set_up(data[0]);
+	set_up(data[0], size > 1 ? (char)data[1] : ' ');
 	/* The rest of the first line is a comment. */
 	(void)script_next(&play.stage, &rest, &line);
 	for (int i = 0; i < LINES_MAX && script_next(&play.stage, &rest, &line);
@@ -320,5 +327,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		run(&line);
 	settle();
 	stage_close(&play.stage);
+	if (play.auth >= 0)
+		close(play.auth);
 	return 0;
 }

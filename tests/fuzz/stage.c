@@ -20,8 +20,8 @@ static struct stage *current;
 
 /* ---- in place of proxy/connect.c's: the linker's --wrap ---- */
 
-bool __wrap_connect_next(struct stream *stream, const struct address_list *list,
-    size_t *next, uint16_t port, int *error);
+bool take_connect_next(struct stream *stream, const struct address_list *list,
+    size_t *next, uint16_t port, int *error) __asm__("__wrap_connect_next");
 
 static void
 limit_room(const struct stage *stage, const int ends[2])
@@ -55,7 +55,7 @@ connect_pair(struct stage *stage, struct stream *stream, unsigned server)
 }
 
 bool
-__wrap_connect_next(struct stream *stream, const struct address_list *list,
+take_connect_next(struct stream *stream, const struct address_list *list,
     size_t *next, uint16_t port, int *error)
 {
 	(void)port;
@@ -184,8 +184,8 @@ stage_connect(struct stage *stage)
 	};
 	if (stage->listener_config.service == SERVICE_LMTP ||
 	    stage->listener_config.service == SERVICE_SMTP)
-		delivery_accept(
-		    &stage->relay, &stage->listener, ends[0], &address);
+		delivery_accept(&stage->relay, &stage->listener, ends[0],
+		    &address, &address);
 	else
 		session_accept(&stage->relay, &stage->listener, ends[0],
 		    &address, &address);
@@ -260,16 +260,21 @@ stage_advance(struct stage *stage, int64_t time_ms)
 	stage_turn(stage);
 }
 
+static uint64_t
+counted(const struct stage *stage, enum stats_counter counter)
+{
+	return stats_of(stage->settings.slot, counter);
+}
+
 /* Guesses of one play are nothing to the next; most have none. */
 static void
 forget_failures(struct stage *stage)
 {
-	const struct stats_slot *slot = stage->settings.slot;
 	struct failures *failures = stage->settings.failures;
 
-	if (slot->counters[STATS_LOGINS] + slot->counters[STATS_FAILED] +
-		slot->counters[STATS_UNAVAILABLE] +
-		slot->counters[STATS_RETRIED] >
+	if (counted(stage, STATS_LOGINS) + counted(stage, STATS_FAILED) +
+		counted(stage, STATS_UNAVAILABLE) +
+		counted(stage, STATS_RETRIED) >
 	    0)
 		memset(failures->entries, 0, sizeof(failures->entries));
 }
@@ -280,6 +285,7 @@ close_relay(struct stage *stage)
 	struct relay *relay = &stage->relay;
 
 	moves_close(relay);
+	verdicts_free(&relay->verdicts);
 	offers_free(&relay->offers);
 	resolver_free(&relay->resolver);
 	event_free(relay->reaper);
@@ -293,7 +299,6 @@ void
 stage_close(struct stage *stage)
 {
 	struct relay *relay = &stage->relay;
-	const struct stats_slot *slot = stage->settings.slot;
 	struct session *session;
 
 	stage_hang_up(&stage->client);
@@ -308,9 +313,9 @@ stage_close(struct stage *stage)
 	fuzz_require(
 	    relay->session_count == 0 && LIST_EMPTY(&relay->deliveries),
 	    "every session ends");
-	fuzz_require(slot->counters[STATS_SESSIONS] == 0 &&
-			 slot->counters[STATS_LOGGED_IN] == 0 &&
-			 slot->counters[STATS_LOGIN_MEMORY] == 0,
+	fuzz_require(counted(stage, STATS_SESSIONS) == 0 &&
+			 counted(stage, STATS_LOGGED_IN) == 0 &&
+			 counted(stage, STATS_LOGIN_MEMORY) == 0,
 	    "what is counted goes with its session");
 	for (size_t i = 0; i < MOVES_BUCKETS; i++)
 		fuzz_require(LIST_EMPTY(&relay->moves.buckets[i]),

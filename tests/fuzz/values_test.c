@@ -27,7 +27,7 @@ const char fuzz_name[] = "values";
 static bool
 read_keyset(struct slice text, struct keyset *set)
 {
-	struct buf out = buf_bounded(2 * KEYSET_SIZE_MAX);
+	struct buf out = buf_bounded((size_t)2 * KEYSET_SIZE_MAX);
 	struct buf key = buf_bounded(KEYSET_KEY_MAX);
 	struct keyset again;
 	const char *why = NULL;
@@ -88,7 +88,7 @@ change_keys(struct slice text)
 static void
 read_locked(struct slice text)
 {
-	struct buf out = buf_bounded(2 * LOCKED_SIZE_MAX);
+	struct buf out = buf_bounded((size_t)2 * LOCKED_SIZE_MAX);
 	struct locked locked, again;
 	const char *why = NULL;
 

@@ -35,6 +35,7 @@ test_read(void **state)
 		{ "kdc 192.0.2.7:89 1800000000 silent", EXPERIENCE_NONE },
 		{ "kpasswd 192.0.2.7:88 1800000000 silent", EXPERIENCE_NONE },
 		{ "kdc 192.0.2.7:88 1800000000 sil", EXPERIENCE_NONE },
+		{ "kdc 192.0.2.7 1800000000 silent", EXPERIENCE_SILENT },
 		{ "kdc 192.0.2.7:88 1800000000", EXPERIENCE_NONE },
 		{ "kdc 192.0.2.7:88 -1 silent", EXPERIENCE_NONE },
 		{ "kdc 192.0.2.7:88 1800000000 silent more", EXPERIENCE_NONE },

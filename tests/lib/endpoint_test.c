@@ -64,6 +64,19 @@ test_rows(void **state)
 	}
 }
 
+/* A NUL is an error, not an end. */
+static void
+test_nul(void **state)
+{
+	struct endpoint endpoint;
+
+	(void)state;
+	assert_int_equal(
+	    endpoint_parse(&endpoint, slice_of("192.0.2.1\0x", 11), 53), -1);
+	assert_int_equal(
+	    endpoint_parse(&endpoint, slice_of("192.0.2.1\0:53", 13), 53), -1);
+}
+
 static void
 test_format(void **state)
 {
@@ -111,6 +124,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_equal),
 	};

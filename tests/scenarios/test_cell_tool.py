@@ -25,7 +25,7 @@ from directory import wait_until
 from sanitized import BUILD, SHORT_LIVED
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-NET = os.environ.get("CELL_TOOL_NET", "127.0.53")
+NET = os.environ.get("CELL_TOOL_NET", "127.0.95")
 NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT = 1, 64, 65, 66, 69, 73
 SUFFIX, REALM, DOMAIN = "dc=tool,dc=test", "TOOL.TEST", "tool.test"
 PEOPLE = f"ou=people,{SUFFIX}"
@@ -252,6 +252,14 @@ def test_who_is_added_gets_in_at_every_door(first):
     wait_until(lambda: first.kinit("anna", "anna's first password"),
                what="a ticket")
     assert not first.kinit("anna", "another password")
+
+
+def test_debian_finds_its_pidfile(first):
+    """Its script starts no slapd that does not name one."""
+    text = (first.etc / "slapd.d" / "cn=config.ldif").read_text()
+    path = re.search(r"^olcPidFile: (.+)$", text, re.M)[1]
+    assert path == str(first.root / "var/run/slapd/slapd.pid")
+    assert int(pathlib.Path(path).read_text()) == first.processes["slapd"].pid
 
 
 def test_the_administrator_gets_in(first):
@@ -580,10 +588,15 @@ def forget(first, host, *others):
         (dn, found), = connection.search_s("cn=config", ldap.SCOPE_SUBTREE,
                                            f"(olcSuffix={SUFFIX})",
                                            ["olcSyncrepl"])
-        connection.modify_s(dn, [
-            (ldap.MOD_DELETE, "olcSyncrepl", [value]) for value in
-            found["olcSyncrepl"] if host.uri.encode() in value])
+        changes = [(ldap.MOD_DELETE, "olcSyncrepl", [value]) for value in
+                   found.get("olcSyncrepl", []) if host.uri.encode() in value]
+        if changes and len(changes) == len(found["olcSyncrepl"]):
+            changes.append((ldap.MOD_DELETE, "olcMultiProvider", None))
+        if changes:
+            connection.modify_s(dn, changes)
         connection.unbind_s()
+        if not changes:
+            continue
         # One consumer less under cn=config leaves slapd 2.5's others stuck.
         each.stop("slapd")
         each.start_slapd()
@@ -614,6 +627,33 @@ def test_a_third_is_followed_by_all(first, second, host, ground):
     host.stop()
     forget(first, host, second)
     converge(first, second)
+
+
+def test_a_kdc_may_be_nothing_else(first, host, ground):
+    """It has neither slapd nor databases, and gives tickets all the same."""
+    bundle = ground / "kdc"
+    host.uri = f"kerberos://{host.address}"
+    done = prepare(first, host, bundle)
+    assert done.returncode == 0, done.stderr
+    assert "tls/slapd.key" not in bundle.read_text()
+    done = host.ctl("cell", "join", *host.place(), "--user", USER, bundle)
+    assert done.returncode == 0, done.stderr
+    bundle.unlink()
+    assert not (host.etc / "slapd.d").exists()
+    assert not (host.state / "ldap").exists()
+    assert stat.S_IMODE((host.etc / "master.key").stat().st_mode) == 0o600
+    first.administer("account", "add", "ticketed", text="of the third KDC\n")
+    host.state.mkdir(parents=True, exist_ok=True)
+    host.start_replicas()
+    host.start_kdc()
+    wait_until(lambda: host.kinit("ticketed", "of the third KDC"),
+               what="a ticket of the third KDC")
+    assert not host.kinit("ticketed", "another one")
+    done = host.ctl("cell", "backup", "--root", host.root, ground / "none")
+    assert done.returncode == USAGE
+    assert "no directory" in done.stderr
+    host.stop()
+    forget(first, host)
 
 
 def test_a_provider_that_is_away_is_told(first, second, host, ground):
@@ -790,7 +830,11 @@ def test_without_the_master_key_it_says_what_is_missing(saved, gone, first,
     done = restore(gone, night, "--keys-from", night)
     assert done.returncode == DATAERR
     assert "without the master key" in done.stderr
-    backup(first, ground / "of-another", "--with-master-key")
+    done = first.ctl("--json", "cell", "backup", "--root", first.root,
+                     "--with-master-key", ground / "of-another")
+    told = json.loads(done.stdout)
+    assert (told["done"], told["secrets"]) == ("saved", True)
+    assert done.stderr == ""
     done = restore(gone, night, "--keys-from", ground / "of-another")
     assert done.returncode == DATAERR
     assert "of another host or cell" in done.stderr

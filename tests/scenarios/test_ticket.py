@@ -13,6 +13,7 @@ import pytest
 from clients import TIMEOUT
 from directory import wait_until
 from realm import BUILD, REALM
+from sanitized import SHORT_LIVED
 from small import KINDS
 from ticket import Ticket
 from ticketed import (DOVECOT, NAMES, PROXY, STRICT, WORD, Place, leftovers,
@@ -198,7 +199,8 @@ def test_odd_passwords(place, password):
 
 def delegate(place, *words):
     done = subprocess.run([DELEGATE, *words], capture_output=True, text=True,
-                          env=place.environment, timeout=TIMEOUT)
+                          env={**place.environment, **SHORT_LIVED},
+                          timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
 
 
