@@ -44,11 +44,9 @@ const char *const entry_container_classes[] = { "organizationalUnit",
 
 enum entry_fold {
 	FOLD_NONE,
-	/* As it is spelled; not one with a control octet, which nobody can be
-	 * asked for by and which servers might take for a command's end. */
-	FOLD_NAME,
-	FOLD_UID, /* as the directory compares names */
-	FOLD_HOST /* lower case */
+	FOLD_NAME, /* as it is spelled, and only if it is one */
+	FOLD_UID,  /* as the directory compares names */
+	FOLD_HOST  /* lower case */
 };
 
 struct entry_row {
@@ -163,6 +161,25 @@ entry_first(const struct entry *entry, const char *attribute)
 			return entry->values[i].value;
 	}
 	return slice_from("");
+}
+
+/* Nobody can be asked for by a name with control octets, and servers might take
+ * one for a command's end. */
+static bool
+entry_is_name(struct slice text)
+{
+	return text.size > 0 && !slice_has_control(text);
+}
+
+static bool
+entry_has_name(const struct entry *entry, const char *attribute)
+{
+	for (size_t i = 0; i < entry->value_count; i++) {
+		if (entry_is(&entry->values[i], attribute) &&
+		    entry_is_name(entry->values[i].value))
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -310,16 +327,16 @@ entry_identify(
 static enum entry_kind
 entry_classify(const struct entry *entry)
 {
-	bool named = entry_first(entry, "uid").size > 0 ||
-		     entry_first(entry, "mail").size > 0 ||
-		     entry_first(entry, "mailLocalAddress").size > 0;
+	bool named = entry_has_name(entry, "uid") ||
+		     entry_has_name(entry, "mail") ||
+		     entry_has_name(entry, "mailLocalAddress");
 
 	if (entry_class_of(entry, entry_cell_classes) != SIZE_MAX)
 		return ENTRY_CELL;
 	if (named && entry_has_class(entry, "postcellAccount"))
 		return ENTRY_ACCOUNT;
 	if (entry->keys && entry_has_class(entry, ENTRY_PRINCIPAL_CLASS) &&
-	    entry_first(entry, "krb5PrincipalName").size > 0)
+	    entry_has_name(entry, "krb5PrincipalName"))
 		return ENTRY_ACCOUNT;
 	if (entry_class_of(entry, entry_container_classes) != SIZE_MAX)
 		return ENTRY_CONTAINER;
@@ -334,7 +351,7 @@ entry_add_value(struct buf *out, const struct entry_row *row,
 	struct slice text = value->value;
 	const char *why;
 
-	if (row->fold == FOLD_NAME && slice_has_control(text))
+	if (row->fold == FOLD_NAME && !entry_is_name(text))
 		return;
 	if (row->fold == FOLD_UID &&
 	    name_normalise(&folded, NAME_UID, text, &why) == 0) {
