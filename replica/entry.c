@@ -165,6 +165,18 @@ entry_first(const struct entry *entry, const char *attribute)
 	return slice_from("");
 }
 
+/* Whether its first value that is kept as a name (FOLD_NAME) is one. */
+static bool
+entry_has_name(const struct entry *entry, const char *attribute)
+{
+	for (size_t i = 0; i < entry->value_count; i++) {
+		if (entry_is(&entry->values[i], attribute) &&
+		    !slice_has_control(entry->values[i].value))
+			return entry->values[i].value.size > 0;
+	}
+	return false;
+}
+
 static bool
 entry_has_class(const struct entry *entry, const char *class)
 {
@@ -310,16 +322,16 @@ entry_identify(
 static enum entry_kind
 entry_classify(const struct entry *entry)
 {
-	bool named = entry_first(entry, "uid").size > 0 ||
-		     entry_first(entry, "mail").size > 0 ||
-		     entry_first(entry, "mailLocalAddress").size > 0;
+	bool named = entry_has_name(entry, "uid") ||
+		     entry_has_name(entry, "mail") ||
+		     entry_has_name(entry, "mailLocalAddress");
 
 	if (entry_class_of(entry, entry_cell_classes) != SIZE_MAX)
 		return ENTRY_CELL;
 	if (named && entry_has_class(entry, "postcellAccount"))
 		return ENTRY_ACCOUNT;
 	if (entry->keys && entry_has_class(entry, ENTRY_PRINCIPAL_CLASS) &&
-	    entry_first(entry, "krb5PrincipalName").size > 0)
+	    entry_has_name(entry, "krb5PrincipalName"))
 		return ENTRY_ACCOUNT;
 	if (entry_class_of(entry, entry_container_classes) != SIZE_MAX)
 		return ENTRY_CONTAINER;

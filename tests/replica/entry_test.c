@@ -122,6 +122,8 @@ test_names_with_control_octets(void **state)
 		"mail=a\n@x.test", "mail=\x7f@x.test", "mail=anna@x.test",
 		"mailLocalAddress=\x01@x.test", "mailRoutingAddress=b\r@x.test",
 		"postcellStatus=nologin a\tb", NULL };
+	static const char *const nobody[] = { "objectClass=postcellAccount",
+		"uid=a\r\nQUIT", "mail=a\n@x.test", NULL };
 	struct buf out = buf_bounded(LAYOUT_RECORD_MAX);
 	uint8_t id[LAYOUT_ID_SIZE];
 
@@ -131,6 +133,8 @@ test_names_with_control_octets(void **state)
 	assert_field(buf_slice(&out), ACCOUNT_ADDRESS, "anna@x.test");
 	assert_field(buf_slice(&out), ACCOUNT_ROUTING, "");
 	assert_field(buf_slice(&out), ACCOUNT_STATUS, "nologin a\tb");
+	/* Whoever has no other is nobody. */
+	assert_int_equal(make("cn=a,o=x", nobody, &out, id), ENTRY_OTHER);
 	buf_free(&out);
 }
 
