@@ -60,6 +60,20 @@ START_TIME = 30  # s until all servers answer
 PATIENCE = 3  # s until somebody wants to know what is waited for
 LOGIN_TIME = 15  # s until a login through the generic name works
 LOG_TAIL = 15  # lines of a log shown when a server failed
+# What the name of a fact does not say; in front of it.
+REMARKS = {
+    "CELL_HOST": "The generic name, and its addresses: the proxies'.",
+    "CELL_IMAP": "Ports, the same on each proxy.",
+    "CELL_SSO_IMAP": "Where proxies verify logins themselves: by password, ticket "
+                     "or certificate.",
+    "CELL_SMTP": "Mail from hubs without a login; metrics and /healthz; autoconfig.",
+    "CELL_BALANCERS": "Addresses, each with the ports from CELL_IMAP to CELL_SIEVE.",
+    "CELL_HOSTS": "As /etc/hosts, for programs that run with libnss_wrapper.so.",
+    "CELL_CERTIFICATE": "Of the first user, with its key.",
+    "CELL_USERS": "Lines of login, TAB, password.",
+    "CELL_CTL": "postcellctl as on the host of the first proxy.",
+    "CELL_PIDS": "Folder of NAME.pid for each process.",
+}
 RUN_MARK = "postcell-cell"  # file in a run folder that names its cell
 
 
@@ -477,8 +491,10 @@ class Cell:
     def write_env(self):
         """Whole or not at all: whoever sees the file sees a cell that works."""
         text = "# The facts of the cell that runs; a shell can source them.\n"
-        text += "".join(f"{name}={shlex.quote(value)}\n"
-                        for name, value in self.facts().items())
+        for name, value in self.facts().items():
+            if name in REMARKS:
+                text += f"# {REMARKS[name]}\n"
+            text += f"{name}={shlex.quote(value)}\n"
         partial = self.layout.env.with_suffix(".new")
         partial.write_text(text)
         partial.replace(self.layout.env)

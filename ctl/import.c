@@ -305,6 +305,13 @@ serves_protocol(const struct import *import, const char *protocol)
 
 /* ---- notes ---- */
 
+static bool
+has_word(struct slice text, const char *word)
+{
+	return text.size > 0 &&
+	       memmem(text.data, text.size, word, strlen(word)) != NULL;
+}
+
 static void
 note_passdbs(struct import *import)
 {
@@ -320,11 +327,11 @@ note_passdbs(struct import *import)
 			note(import, "passdb driver", one->value,
 			    "its extra fields (host, director_tag, destuser) are not taken: pin users with mailHost, give them pools with postcellPoolName");
 		if (slice_is(one->key, "args") &&
-		    memmem(one->value.data, one->value.size, "destuser=", 9))
+		    has_word(one->value, "destuser="))
 			note(import, "passdb destuser", slice_from(""),
 			    "not taken: back ends get the name as it was typed; see backend { name }");
 		if (slice_is(one->key, "args") &&
-		    memmem(one->value.data, one->value.size, "master=", 7))
+		    has_word(one->value, "master="))
 			note(import, "passdb master", slice_from(""),
 			    "not taken: the proxy passes the users' own passwords on");
 	}

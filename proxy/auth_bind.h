@@ -6,8 +6,9 @@
  * none waits in a queue. Servers are taken in the order in which they are
  * configured. One that fails, or leaves a bind unanswered for
  * directory.timeout, is left for a moment and its binds are made at the next
- * one; while one of its answers is late, new binds go elsewhere. Once each has
- * failed twice it is over. Referrals are not followed. One thread.
+ * one; while one of its answers is late, or a connection to it, binds that no
+ * connection carries yet go elsewhere. Once each has failed twice it is over.
+ * Referrals are not followed. One thread.
  */
 #ifndef PROXY_AUTH_BIND_H
 #define PROXY_AUTH_BIND_H

@@ -8,8 +8,8 @@
 
 /* Others get a turn after so many chunks, or one pipe. */
 #define PUMP_ROUNDS     8
-#define PUMP_PIPES_KEPT 4 /* empty pipes kept open for the next */
-#define PUMP_BULK       (PUMP_CHUNK / 4) /* octets at once that make a bulk */
+#define PUMP_PIPES_KEPT 4    /* empty pipes kept open for the next */
+#define PUMP_BULK       8192 /* octets at once that make a bulk */
 
 struct pump_pipe {
 	int read_end, write_end;
@@ -189,8 +189,9 @@ copy_chunk(struct pump *pump, struct flow *flow, struct stream *from,
 		return result;
 	/* TLS hands out a record at a time, and a full one has others behind
 	 * it. */
-	flow->bulk = got >= (from->ssl ? SSL3_RT_MAX_PLAIN_LENGTH : PUMP_CHUNK);
-	flow->drained = !flow->bulk;
+	flow->drained =
+	    got < (from->ssl ? SSL3_RT_MAX_PLAIN_LENGTH : PUMP_CHUNK);
+	flow->bulk = got >= PUMP_BULK;
 	if (flow->tap)
 		flow->tap(flow->tap_context, slice_of(pump->scratch, got));
 	while (sent < got) {

@@ -88,7 +88,7 @@ replica_open(struct replica **replica, const char *path, const char **why)
 		return -1;
 	}
 	new->key = buf_bounded(NAME_SIZE_MAX + LAYOUT_NAME_TAIL);
-	shortcut_open(&new->shortcut, path);
+	new->shortcut.fd = -1;
 	if (replica_open_env(new, path, why) != 0)
 		goto fail;
 	code = mdb_txn_begin(new->env, NULL, MDB_RDONLY, &txn);
@@ -111,6 +111,8 @@ replica_open(struct replica **replica, const char *path, const char **why)
 		goto fail;
 	}
 	mdb_txn_reset(new->txn);
+	/* Replicad makes that file before the database. */
+	shortcut_open(&new->shortcut, path);
 	*replica = new;
 	return 0;
 fail:

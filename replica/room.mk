@@ -11,7 +11,7 @@ libpostcell-replica-daemon_SOURCES := replica/config.c replica/csn.c replica/dec
 	replica/ldif.c replica/ldif_source.c replica/locator.c replica/map.c \
 	replica/metrics_process.c replica/providers.c \
 	replica/realm.c replica/shortcut_make.c replica/status.c replica/store.c \
-	replica/store_meta.c replica/store_shortcut.c \
+	replica/store_meta.c replica/store_names.c replica/store_shortcut.c \
 	replica/sync_value.c replica/syncrepl.c replica/watch.c
 libpostcell-replica-connection_SOURCES := replica/connection.c replica/connection_tls.c
 libpostcell-replica-connection_PACKAGES := ldap lber libevent openssl

@@ -1,5 +1,5 @@
 /*
- * store_state: what store.c (transactions, records and their names),
+ * store_state: what store.c (transactions and records), store_names.c,
  * store_meta.c (what stands beside them) and store_shortcut.c (when the
  * shortcut is made) share.
  */
@@ -39,7 +39,16 @@ struct store {
 /* Notes the code of LMDB or libc, and returns -1. */
 int store_fail(struct store *store, int code, const char **why);
 
-/* 0, or a code of LMDB. *value is empty when there is none. */
+/* All below: 0, or a code of LMDB or libc. */
+
+/* Opens it for the rest of the transaction, unless it is. */
+int store_cursor(struct store *store, MDB_dbi table, MDB_cursor **cursor);
+
+/* Brings the names from what the old record has to what the new one has. */
+int store_move_names(struct store *store, struct slice id,
+    struct slice old_record, struct slice new_record);
+
+/* *value is empty when there is none. */
 int store_meta_get(struct store *store, const char *name, struct slice *value);
 int store_meta_put(struct store *store, const char *name, struct slice value);
 

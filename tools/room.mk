@@ -38,7 +38,7 @@ $(BUILD)/lint/%.h.ok: %.h .clang-format
 # Our own pages refer to each other before they are installed.
 $(BUILD)/lint/man/%.ok: man/%
 	@mkdir -p $(@D)
-	$(quiet)! mandoc -T lint -W style $< 2>&1 | grep -v 'Xr postcell\|outdated mandoc.db'
+	$(quiet)! mandoc -T lint -W style $< 2>&1 | grep -v 'Xr postcell\|Xr slapo-postcell\|outdated mandoc.db'
 	@touch $@
 -include $(patsubst %.ok,%.d,$(filter %.c.ok %.h.ok,$(lint_stamps)))
 

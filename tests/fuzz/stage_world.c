@@ -110,6 +110,8 @@ put_account(struct store *store, unsigned number)
 	record_add(&record, ACCOUNT_UID, slice_from(name));
 	(void)snprintf(name, sizeof(name), "u%u@example.org", number);
 	record_add(&record, ACCOUNT_ADDRESS, slice_from(name));
+	(void)snprintf(name, sizeof(name), "u%u@CELL.TEST", number);
+	record_add(&record, ACCOUNT_PRINCIPAL, slice_from(name));
 	(void)snprintf(name, sizeof(name), "s%u", number % STAGE_SERVERS);
 	record_add(&record, ACCOUNT_PIN, slice_from(name));
 	if (number == 6)

@@ -252,6 +252,34 @@ def test_a_taken_port_is_named_with_its_holder(command):
     assert not command.processes()
 
 
+@pytest.mark.parametrize("net", ["127.0.300", "10.0.0", "127.0.1.2", "x"])
+def test_a_network_that_is_none(command, net):
+    done = subprocess.run([*command.line("start"), "--net", net], timeout=60,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 1
+    assert done.stdout == f"cell: {net!r} is not the first three octets of a " \
+        "loopback network, like 127.0.31\n"
+    assert not command.folder.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has a /tmp of its own")
+def test_no_room_below_tmp(build):
+    """One line says so, and nothing of it stays there."""
+    command = Command(build / "cell-without-room", build)
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c",
+         "mount -t tmpfs -o size=4k tmpfs /tmp && echo x >/tmp/full && "
+         '"$@"; status=$?; ls /tmp; exit $status', "sh",
+         *command.line("start")], timeout=60, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    shutil.rmtree(command.folder)
+    assert done.returncode == 1, done.stdout
+    told, *left = done.stdout.splitlines()
+    assert told.startswith("cell: No space left on device")
+    assert left == ["full"]
+
+
 def told_commands(text):
     """The indented command lines of the how-to, each with what it reads."""
     found, rest = [], iter(text.splitlines())

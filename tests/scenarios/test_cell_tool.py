@@ -12,7 +12,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -26,7 +25,8 @@ from sanitized import BUILD, SHORT_LIVED
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NET = os.environ.get("CELL_TOOL_NET", "127.0.95")
-NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE, CANTCREAT = 1, 64, 65, 66, 69, 73
+NO, USAGE, DATAERR, NOINPUT, UNAVAILABLE = 1, 64, 65, 66, 69
+CANTCREAT, TEMPFAIL = 73, 75
 SUFFIX, REALM, DOMAIN = "dc=tool,dc=test", "TOOL.TEST", "tool.test"
 PEOPLE = f"ou=people,{SUFFIX}"
 ADMIN = f"uid=admin,{PEOPLE}"
@@ -404,6 +404,46 @@ def test_it_asks_at_a_terminal(host):
     assert host.bind("chief", GOOD)
 
 
+# In a mount namespace, where the folders of the machine are empty ones: what
+# is made for them, started by the script of Debian's package as it is advised.
+ON_A_MACHINE = """\
+set -e
+for folder in /usr/local/etc /var/lib /run; do mount -t tmpfs tmpfs $folder; done
+echo "$PASSWORD" | "$@" >"$FOLDER/said"
+sed -n 's/^ *\\(SLAPD_[A-Z]*=\\)/\\1/p; s/^ *\\(export KRB5\\)/\\1/p' "$FOLDER/said" \
+    >"$FOLDER/default"
+printf 'SLAPD_USER=openldap\\nSLAPD_GROUP=openldap\\n' >>"$FOLDER/default"
+mount --bind "$FOLDER/default" /etc/default/slapd
+export _SYSTEMCTL_SKIP_REDIRECT=1
+sh /etc/init.d/slapd start
+trap 'sh /etc/init.d/slapd stop' EXIT
+echo "annas password" | "$1" -c "$ETC/postcellctl.conf" account add anna
+ps -o user= -p "$(cat /run/slapd/slapd.pid)"
+LDAPTLS_CACERT="$ETC/tls/ca.pem" ldapwhoami -ZZ -x -H "$URI" \
+    -D "uid=anna,ou=people,$SUFFIX" -w "annas password"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces")
+def test_debians_script_starts_what_was_made(host, ground):
+    etc = "/" + built_in("--help", "postcellctl.conf")
+    if not etc.startswith("/usr/local/etc/"):
+        pytest.skip("it would be made where this machine's own things are")
+    folder = ground / "machine"
+    folder.mkdir()
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", ON_A_MACHINE, "sh",
+         BUILD / "postcellctl", "cell", "init", "--prefix", host.prefix,
+         *host.identity(), "--domain", DOMAIN],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PASSWORD": GOOD, "FOLDER": str(folder),
+             "URI": host.uri, "SUFFIX": SUFFIX,
+             "ETC": etc})
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "openldap" in done.stdout.splitlines()
+    assert f"dn:uid=anna,{PEOPLE}" in done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a program")
 def test_a_missing_tool_is_named(host):
     hide = "mount --bind /dev/null \"$0\" && exec \"$@\""
@@ -432,24 +472,31 @@ def test_a_tool_that_fails_leaves_nothing(host, ground):
     assert not host.root.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_one_leaves_nothing(host, number):
+def interrupt(host, number, when, *words):
+    """Once it says that; nothing is left then."""
     before = set(pathlib.Path("/tmp").glob("postcell.??????"))
     process = subprocess.Popen(
-        [BUILD / "postcellctl", "cell", "init", *host.place(),
-         *host.identity(), "--domain", DOMAIN, "--generate"],
+        [BUILD / "postcellctl", "cell", *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if "filling the directory" in line:
+        if when in line:
             process.send_signal(number)
             break
     said = process.stderr.read()
     process.stdout.read()
-    assert process.wait(60) != 0
+    assert process.wait(60) == TEMPFAIL
     assert "interrupted" in said
     assert not host.root.exists()
     assert set(pathlib.Path("/tmp").glob("postcell.??????")) <= before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("when", ["filling the directory",
+                                  "putting all in place"])
+def test_an_interrupted_one_leaves_nothing(host, number, when):
+    interrupt(host, number, when, "init", *host.place(), *host.identity(),
+              "--domain", DOMAIN, "--generate")
 
 
 def test_a_generated_password_works(host):
@@ -839,6 +886,11 @@ def test_without_the_master_key_it_says_what_is_missing(saved, gone, first,
     assert done.returncode == DATAERR
     assert "of another host or cell" in done.stderr
     assert not gone.root.exists()
+
+
+def test_an_interrupted_restore_leaves_nothing(saved, gone):
+    interrupt(gone, signal.SIGTERM, "restoring the directory", "restore",
+              *gone.place(), "--user", USER, saved[1])
 
 
 def test_neither_overwrites_anything(saved, gone, first):
