@@ -168,6 +168,19 @@ attempts_is_told(struct attempts *attempts, uint64_t key, int64_t now_us)
 	return false;
 }
 
+static int
+attempt_tell(const struct attempt *attempt, struct slice dn, const char **why)
+{
+	struct attempts *attempts = attempt->attempts;
+	int code = courier_login(attempts->courier, dn, attempt->now_us, why);
+
+	/* The next login tries again. */
+	if (code != 0)
+		attempts->told[attempt->key % ATTEMPTS_TOLD] =
+		    (struct attempts_told){ 0, 0 };
+	return code;
+}
+
 static void
 attempt_settle(struct attempt *attempt, bool checked)
 {
@@ -183,8 +196,7 @@ attempt_settle(struct attempt *attempt, bool checked)
 		lockout_release(&attempts->table, &attempt->counted);
 		if (attempt->right && checked && attempt->new_day &&
 		    !attempts_is_told(attempts, attempt->key, attempt->now_us))
-			code = courier_login(
-			    attempts->courier, dn, attempt->now_us, &why);
+			code = attempt_tell(attempt, dn, &why);
 	} else if (lockout_fail(&attempts->table, &attempts->policy,
 		       &attempt->counted)) {
 		report_event(attempts->report, "locked", "dn", dn,

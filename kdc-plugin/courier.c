@@ -1,6 +1,7 @@
 #include "kdc-plugin/courier.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,9 @@
 #include "lib/locked.h"
 #include "lib/timestamp.h"
 
-#define COURIER_DN_MAX 4096
-#define COURIER_DAY    (86400 * TIMESTAMP_SECOND)
+#define COURIER_DN_MAX   4096
+#define COURIER_PAUSE_MS 1000
+#define COURIER_DAY      (86400 * TIMESTAMP_SECOND)
 
 enum courier_kind {
 	COURIER_LOCK,
@@ -129,23 +131,41 @@ courier_login_now(
 	return code == LDAP_ASSERTION_FAILED ? LDAP_SUCCESS : code;
 }
 
-static void
-courier_deliver(const struct courier *courier, struct directory *directory,
-    const struct courier_message *message)
+static int
+courier_deliver(
+    struct directory *directory, const struct courier_message *message)
 {
-	int code = LDAP_SUCCESS;
-
 	switch (message->kind) {
 	case COURIER_LOCK:
-		code = courier_lock_now(directory, message);
-		break;
+		return courier_lock_now(directory, message);
 	case COURIER_LOGIN:
-		code = courier_login_now(directory, message);
-		break;
+		return courier_login_now(directory, message);
 	}
+	return LDAP_OTHER;
+}
+
+/* A moment; false when the maker is gone. */
+static bool
+courier_wait(int fd)
+{
+	struct pollfd gone = { .fd = fd };
+
+	return poll(&gone, 1, COURIER_PAUSE_MS) == 0;
+}
+
+/* As long as no server answers, nobody has heard it. */
+static void
+courier_insist(const struct courier *courier, int fd,
+    struct directory *directory, const struct courier_message *message)
+{
+	bool anybody = courier->options->uris && courier->options->uris[0];
+	int code = courier_deliver(directory, message);
+
 	if (code != LDAP_SUCCESS)
 		report_event(courier->report, "courier_failed", "dn",
 		    slice_from(message->dn), directory_why(directory));
+	while (anybody && code == LDAP_UNAVAILABLE && courier_wait(fd))
+		code = courier_deliver(directory, message);
 }
 
 /* The process itself; until its maker's end of the socket is gone. */
@@ -166,7 +186,7 @@ courier_run(int fd, const struct courier *courier)
 	fd = STDERR_FILENO + 1;
 	while (directory && recv(fd, &message, sizeof(message), 0) ==
 				(ssize_t)sizeof(message))
-		courier_deliver(courier, directory, &message);
+		courier_insist(courier, fd, directory, &message);
 	_exit(0);
 }
 

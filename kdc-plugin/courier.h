@@ -3,9 +3,10 @@
  * for it.
  *
  * A process of its own, made when there is first something to tell, which ends
- * when the process that made it does. Messages go out without waiting: when the
- * directory is silent for so long that the socket is full, they are dropped. A
- * lock still holds on this host then, for the shared table counts on.
+ * when the process that made it does. Messages go out without waiting, and are
+ * told again until a server has answered: when the directory is silent for so
+ * long that the socket is full, further ones are dropped. A lock still holds on
+ * this host then, for the shared table counts on.
  */
 #ifndef KDC_PLUGIN_COURIER_H
 #define KDC_PLUGIN_COURIER_H
