@@ -409,7 +409,7 @@ int
 store_find(struct store *store, struct slice id, struct store_place *place,
     const char **why)
 {
-	place->record = slice_from("");
+	*place = (struct store_place){ .table = STORE_ACCOUNTS };
 	for (unsigned i = 0; i < STORE_TABLE_COUNT && place->record.size == 0;
 	     i++) {
 		place->table = (enum store_table)i;

@@ -110,7 +110,7 @@ int store_find(struct store *store, struct slice id, struct store_place *place,
  * Puts a record in place of what store_find() has just found, an account's
  * names with it. *changed: it was not there as such.
  */
-int store_replace(struct store *store, const struct store_place *old,
+int store_replace(struct store *store, const struct store_place *place,
     enum store_table table, struct slice id, struct slice record, bool *changed,
     const char **why);
 /* Both. */

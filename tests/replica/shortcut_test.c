@@ -698,11 +698,11 @@ check_record(void *context, bool is_account, struct slice record)
 	memcpy(&number, account.id.data, sizeof(number));
 	memcpy(&check->counts[number], account.csn.data, sizeof(uint64_t));
 	while (layout_next_name(&rest, &kind, &name)) {
-		unsigned turn = 0;
-		char text[64];
+		uint64_t turn;
 
-		(void)snprintf(text, sizeof(text), "%.*s", SLICE_ARGS(name));
-		if (sscanf(text, "turn%u", &turn) == 1)
+		if (slice_is(slice_first(name, 4), "turn") &&
+		    slice_to_uint(
+			slice_from_offset(name, 4), COUNT_BUSY - 1, &turn) == 0)
 			check->answers[turn] =
 			    check->answers[turn] == -REPLICA_UNKNOWN
 				? (int)number
