@@ -24,6 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Ends the program when something does not hold that must. */
 void fuzz_require(bool holds, const char *what);
+/* Removes a folder and the files in it; what is open of them stays usable. */
+void fuzz_remove_folder(const char *path);
 
 /*
  * Plays an input against the machine of that service (proxy/front.h,

@@ -1,5 +1,7 @@
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "proxy/back.h"
 #include "proxy/front.h"
@@ -17,6 +19,20 @@ fuzz_require(bool holds, const char *what)
 		return;
 	(void)fprintf(stderr, "does not hold: %s\n", what);
 	abort();
+}
+
+void
+fuzz_remove_folder(const char *path)
+{
+	DIR *folder = opendir(path);
+	struct dirent *entry;
+
+	fuzz_require(folder, "there is a folder");
+	while ((entry = readdir(folder)) != NULL)
+		if (entry->d_name[0] != '.')
+			(void)unlinkat(dirfd(folder), entry->d_name, 0);
+	(void)closedir(folder);
+	(void)rmdir(path);
 }
 
 /* Every line ends in CRLF, and nothing else looks like an end. */

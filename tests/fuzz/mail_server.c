@@ -131,16 +131,18 @@ read_said(struct mail_server *server)
 
 /* ---- what it is told ---- */
 
+/* <u3>, <u3+detail@host>, or with its local part in quotes. */
 static char
 recipient_of(struct slice path)
 {
-	bool known =
-	    path.size >= 4 && path.data[0] == '<' && path.data[1] == 'u' &&
-	    path.data[2] >= '0' && path.data[2] <= '7' &&
-	    (path.data[3] == '>' || path.data[3] == '@' || path.data[3] == '+');
+	size_t at = path.size > 1 && path.data[1] == '"' ? 2 : 1;
+	bool known = path.size >= at + 3 && path.data[0] == '<' &&
+		     path.data[at] == 'u' && path.data[at + 1] >= '0' &&
+		     path.data[at + 1] <= '7' &&
+		     memchr(">@+\"", path.data[at + 2], 4) != NULL;
 
 	fuzz_require(known, "a server is asked for a user of its");
-	return path.data[2];
+	return path.data[at + 1];
 }
 
 static void

@@ -2,10 +2,8 @@
  * A replica whose values are anything: a disk that failed, another version, a
  * hand that meant well. Readers say so, or pass over it, and never more.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/record.h"
 #include "replica/reader.h"
@@ -14,7 +12,6 @@
 
 #define MAP_SIZE  ((size_t)8 << 20)
 #define ITEMS_MAX 64
-#define PATH_SIZE 64
 
 const char fuzz_name[] = "replica";
 
@@ -34,7 +31,7 @@ require(int code, const char *what)
 static void
 open_world(void)
 {
-	char folder[] = "/tmp/postcell-fuzz-XXXXXX", path[PATH_SIZE];
+	char folder[] = "/tmp/postcell-fuzz-XXXXXX";
 	struct store *store = NULL;
 	enum store_found found;
 	const char *why = NULL;
@@ -61,11 +58,7 @@ open_world(void)
 	require(mdb_dbi_open(txn, LAYOUT_META, 0, &world.meta), "meta");
 	require(mdb_txn_commit(txn), "commit");
 	require(replica_open(&world.replica, folder, &why), "a reader");
-	(void)snprintf(path, sizeof(path), "%s/data.mdb", folder);
-	(void)unlink(path);
-	(void)snprintf(path, sizeof(path), "%s/lock.mdb", folder);
-	(void)unlink(path);
-	(void)rmdir(folder);
+	fuzz_remove_folder(folder);
 }
 
 static struct slice

@@ -1,11 +1,9 @@
 /* What all plays of a process share: configuration, certificate, cell. */
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -223,21 +221,6 @@ make_peers(struct stage_world *world, const char *folder)
 			       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
-/* What is open stays usable. */
-static void
-remove_folder(const char *path)
-{
-	DIR *folder = opendir(path);
-	struct dirent *entry;
-
-	fuzz_require(folder, "there is a folder");
-	while ((entry = readdir(folder)) != NULL)
-		if (entry->d_name[0] != '.')
-			(void)unlinkat(dirfd(folder), entry->d_name, 0);
-	(void)closedir(folder);
-	(void)rmdir(path);
-}
-
 struct stage_world *
 stage_world(void)
 {
@@ -257,7 +240,7 @@ stage_world(void)
 	fuzz_require(router_open(&world.router, folder, &world.config->backend,
 			 &why) == 0,
 	    "the replica can be read");
-	remove_folder(folder);
+	fuzz_remove_folder(folder);
 	world.stats = mmap(NULL, sizeof(*world.stats), PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	fuzz_require(world.stats != MAP_FAILED, "there is memory");
