@@ -87,6 +87,7 @@ add_folded(struct buf *out, struct slice name, const char **why)
 		utf8proc_int32_t points[NAME_SIZE_MAX * 4];
 		char octets[sizeof(utf8proc_int32_t[NAME_SIZE_MAX * 4])];
 	} room;
+
 	const utf8proc_option_t options =
 	    UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_STABLE;
 	utf8proc_ssize_t count = utf8proc_decompose_custom(
