@@ -227,18 +227,6 @@ check_settled(const struct enrolment *enrolment)
 	return code;
 }
 
-static struct slice
-record_value(const struct host *host, uint8_t tag)
-{
-	struct slice rest = host->record;
-	struct record_field field;
-
-	while (record_next(&rest, &field))
-		if (field.tag == tag)
-			return field.value;
-	return slice_from("");
-}
-
 /* Again when another writer was quicker: it may have taken the host up. */
 static int
 act_on_settled(const struct ctl *ctl, const char *name, enrol_act *act,
@@ -271,8 +259,8 @@ act_remove(struct enrolment *enrolment, const char *argument)
 {
 	(void)argument;
 	return directory_delete(enrolment->directory,
-	    record_value(enrolment->host, CELL_DN),
-	    record_value(enrolment->host, CELL_CSN));
+	    record_value(enrolment->host->record, CELL_DN),
+	    record_value(enrolment->host->record, CELL_CSN));
 }
 
 static enum directory_result
@@ -284,8 +272,8 @@ act_rename(struct enrolment *enrolment, const char *argument)
 	(void)buf_add_string(&rdn, "cn=");
 	(void)name_escape_dn(&rdn, slice_from(argument));
 	result = directory_rename(enrolment->directory,
-	    record_value(enrolment->host, CELL_DN),
-	    record_value(enrolment->host, CELL_CSN), buf_slice(&rdn));
+	    record_value(enrolment->host->record, CELL_DN),
+	    record_value(enrolment->host->record, CELL_CSN), buf_slice(&rdn));
 	buf_free(&rdn);
 	return result;
 }
@@ -297,8 +285,8 @@ act_pool(struct enrolment *enrolment, const char *argument)
 		slice_from(argument) };
 
 	return directory_modify(enrolment->directory,
-	    record_value(enrolment->host, CELL_DN),
-	    record_value(enrolment->host, CELL_CSN), &part, 1);
+	    record_value(enrolment->host->record, CELL_DN),
+	    record_value(enrolment->host->record, CELL_CSN), &part, 1);
 }
 
 int

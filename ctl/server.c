@@ -115,17 +115,6 @@ struct writing {
 	bool changed;
 };
 
-static struct slice
-record_value(struct slice record, uint8_t tag)
-{
-	struct record_field field;
-
-	while (record_next(&record, &field))
-		if (field.tag == tag)
-			return field.value;
-	return slice_from("");
-}
-
 static void
 sleep_until(int64_t moment_us)
 {

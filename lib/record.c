@@ -46,6 +46,17 @@ record_next(struct slice *rest, struct record_field *field)
 	return true;
 }
 
+struct slice
+record_value(struct slice record, uint8_t tag)
+{
+	struct record_field field;
+
+	while (record_next(&record, &field))
+		if (field.tag == tag)
+			return field.value;
+	return slice_from("");
+}
+
 int
 record_uint(struct slice value, uint64_t *number)
 {

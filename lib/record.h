@@ -30,6 +30,8 @@ struct record_field {
  * these differ in *rest, which is empty at a proper end.
  */
 bool record_next(struct slice *rest, struct record_field *field);
+/* The first value of a tag; empty when there is none. */
+struct slice record_value(struct slice record, uint8_t tag);
 /* Value of record_add_uint; 0, or -1 when it is not eight octets. */
 int record_uint(struct slice value, uint64_t *number);
 

@@ -74,18 +74,6 @@ add_votes(
 	add_family_votes(observer, target, host, out);
 }
 
-static struct slice
-dn_of(const struct host *host)
-{
-	struct slice rest = host->record;
-	struct record_field field;
-
-	while (record_next(&rest, &field))
-		if (field.tag == CELL_DN)
-			return field.value;
-	return slice_from("");
-}
-
 static bool
 has_opinion(enum opinion opinion)
 {
@@ -150,7 +138,7 @@ observer_speak(struct observer *observer)
 	observer->spoke_ms = clock_monotonic_ms();
 	if (!self || observer->auth_fd < 0 || !is_settled(observer))
 		return;
-	buf_add_slice(&message, dn_of(self));
+	buf_add_slice(&message, record_value(self->record, CELL_DN));
 	buf_add_char(&message, '\n');
 	for (struct target *target = observer->targets; target;
 	     target = target->next)

@@ -110,18 +110,6 @@ decider_log(const struct decider *decider, enum log_level level,
 	log_send(decider->status->log, &line);
 }
 
-static struct slice
-decider_dn(const struct host *host)
-{
-	struct slice rest = host->record;
-	struct record_field field;
-
-	while (record_next(&rest, &field))
-		if (field.tag == CELL_DN)
-			return field.value;
-	return slice_from("");
-}
-
 static int
 write_list_deleted(
     struct write *write, const struct host *host, const struct change *change)
@@ -163,7 +151,8 @@ write_new(const struct decision *decision)
 	write->dn = buf_bounded(DECIDER_DN_SIZE);
 	write->text = buf_bounded(DECIDER_TEXT_SIZE);
 	(void)buf_add_slice(&write->name, decision->host->name);
-	(void)buf_add_slice(&write->dn, decider_dn(decision->host));
+	(void)buf_add_slice(
+	    &write->dn, record_value(decision->host->record, CELL_DN));
 	(void)transition_format(&write->text, &write->value);
 	if (write->name.failed || write->dn.failed || write->text.failed ||
 	    write_list_deleted(write, decision->host, &decision->change) != 0) {

@@ -418,28 +418,16 @@ entry_make(const struct entry *entry, struct buf *out,
 	return 0;
 }
 
-static struct slice
-entry_record_field(struct slice record, uint8_t tag)
-{
-	struct record_field field;
-
-	while (record_next(&record, &field)) {
-		if (field.tag == tag)
-			return field.value;
-	}
-	return slice_from("");
-}
-
 struct slice
 entry_record_csn(struct slice record)
 {
-	return entry_record_field(record, ACCOUNT_CSN);
+	return record_value(record, ACCOUNT_CSN);
 }
 
 struct slice
 entry_record_dn(struct slice record)
 {
-	return entry_record_field(record, ACCOUNT_DN);
+	return record_value(record, ACCOUNT_DN);
 }
 
 int
