@@ -53,6 +53,9 @@ test_round_trip(void **state)
 	assert_int_equal(number, UINT64_MAX);
 	assert_false(record_next(&rest, &field));
 	assert_int_equal(rest.size, 0);
+	assert_int_equal(record_value(buf_slice(&buf), 1).size, 3);
+	assert_int_equal(record_value(buf_slice(&buf), 2).size, 8);
+	assert_int_equal(record_value(buf_slice(&buf), 3).size, 0);
 	buf_free(&buf);
 }
 
