@@ -87,6 +87,7 @@ run_mail(struct delivery *delivery, struct slice arguments)
 			buf_add_char(&delivery->mail, ' ');
 		buf_add_slice(&delivery->mail, rest);
 		delivery->settled = true;
+		delivery->bad_commands = 0;
 		admission_settle(delivery->relay, &delivery->held);
 		delivery_say(delivery, "250 2.1.0 Sender accepted.");
 	}
@@ -235,6 +236,18 @@ static const struct {
 	{ "STARTTLS", DIALECT_LMTP | DIALECT_SMTP, run_starttls },
 };
 
+/* Whoever speaks another protocol is not listened to for long. */
+static void
+take_nonsense(struct delivery *delivery, const char *answer)
+{
+	long limit = delivery->relay->config->limits.bad_commands;
+
+	if (++delivery->bad_commands >= (unsigned long)limit)
+		delivery_close(delivery, "421 4.7.0 Too many bad commands.");
+	else
+		delivery_say(delivery, answer);
+}
+
 static void
 run_command(struct delivery *delivery, struct slice line)
 {
@@ -253,7 +266,7 @@ run_command(struct delivery *delivery, struct slice line)
 			return;
 		}
 	}
-	delivery_say(delivery, "500 5.5.2 Unknown command.");
+	take_nonsense(delivery, "500 5.5.2 Unknown command.");
 }
 
 /* Copies a line out of the input, which commands may change. */
@@ -311,7 +324,7 @@ delivery_take_commands(struct delivery *delivery)
 		if (result == LINE_TOO_LONG)
 			delivery_close(delivery, "500 5.5.2 Line too long.");
 		else if (result != LINE_DONE)
-			delivery_say(delivery,
+			take_nonsense(delivery,
 			    "500 5.5.2 Lines end in CRLF and have no NUL.");
 	}
 	delivery->taking = false;

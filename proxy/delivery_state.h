@@ -61,6 +61,7 @@ struct delivery {
 	struct buf in, out;
 	bool tls, greeted, retiring;
 	bool settled; /* a sender was accepted: it is a hub indeed */
+	unsigned long bad_commands; /* since the last sender was accepted */
 	bool taking;  /* commands are being taken */
 	bool read_up; /* all that TLS can make of its octets was read */
 	struct buf

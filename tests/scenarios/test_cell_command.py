@@ -266,6 +266,8 @@ def test_a_network_that_is_none(command, net):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has a /tmp of its own")
 def test_no_room_below_tmp(build):
     """One line says so, and nothing of it stays there."""
+    if build.resolve().is_relative_to("/tmp"):
+        pytest.skip("what is to be started lies below /tmp itself")
     command = Command(build / "cell-without-room", build)
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c",
