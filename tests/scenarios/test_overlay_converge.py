@@ -33,6 +33,12 @@ def pair(tmp_path, request):
             each.load(ldif)
         for each in made:
             each.start()
+        # Each follows the other before anything is asked of both.
+        for sender, receiver in (made, made[::-1]):
+            uid = f"first{sender.sid}"
+            sender.add_account(uid, "the first")
+            wait_until(lambda r=receiver, u=uid: exists(r, u), 20,
+                       f"{uid} at the other")
         yield made
     finally:
         for each in made:
