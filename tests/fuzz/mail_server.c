@@ -136,10 +136,11 @@ static char
 recipient_of(struct slice path)
 {
 	size_t at = path.size > 1 && path.data[1] == '"' ? 2 : 1;
-	bool known = path.size >= at + 3 && path.data[0] == '<' &&
-		     path.data[at] == 'u' && path.data[at + 1] >= '0' &&
-		     path.data[at + 1] <= '7' &&
-		     memchr(">@+\"", path.data[at + 2], 4) != NULL;
+	bool known =
+	    path.size >= at + 3 && path.data[0] == '<' &&
+	    path.data[at] == 'u' && path.data[at + 1] >= '0' &&
+	    path.data[at + 1] <= '7' &&
+	    slice_find(slice_from(">@+\""), path.data[at + 2]) != SIZE_MAX;
 
 	fuzz_require(known, "a server is asked for a user of its");
 	return path.data[at + 1];
