@@ -61,9 +61,9 @@ struct delivery {
 	struct buf in, out;
 	bool tls, greeted, retiring;
 	bool settled; /* a sender was accepted: it is a hub indeed */
-	unsigned long bad_commands; /* since the last sender was accepted */
 	bool taking;  /* commands are being taken */
 	bool read_up; /* all that TLS can make of its octets was read */
+	unsigned long bad_commands; /* since the last sender was accepted */
 	struct buf
 	    mail; /* owned: "MAIL FROM:<...> ..."; empty: no transaction */
 	struct lmtp_back *backs[DELIVERY_BACKS_MAX]; /* owned */

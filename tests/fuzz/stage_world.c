@@ -166,15 +166,16 @@ write_certificate(const char *folder)
 	fuzz_require(X509_sign(certificate, key, EVP_sha256()) > 0, "signed");
 	(void)snprintf(path, sizeof(path), "%s/cert", folder);
 	file = fopen(path, "w");
+	fuzz_require(file, "a file for the certificate");
 	fuzz_require(
-	    file && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0,
+	    PEM_write_X509(file, certificate) == 1 && fclose(file) == 0,
 	    "a certificate can be written");
 	(void)snprintf(path, sizeof(path), "%s/key", folder);
 	file = fopen(path, "w");
-	fuzz_require(file &&
-			 PEM_write_PrivateKey(
-			     file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
-			 fclose(file) == 0,
+	fuzz_require(file, "a file for the key");
+	fuzz_require(
+	    PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+		fclose(file) == 0,
 	    "a key can be written");
 	X509_free(certificate);
 	EVP_PKEY_free(key);
