@@ -4,6 +4,7 @@
 
 #include "proxy/connect.h"
 #include "proxy/session_auth.h"
+#include "proxy/session_failure.h"
 #include "proxy/session_front.h"
 #include "proxy/session_relay.h"
 #include "replica/clock.h"

@@ -1,8 +1,9 @@
 /*
  * session_state: what a session is made of, for the files that carry it along:
  * session.c (life and table of states), session_front.c (the client speaks),
- * session_auth.c (is it who it says?), session_back.c (its account is routed
- * and the back end speaks), session_relay.c (nobody is listened to any more).
+ * session_auth.c (is it who it says?), session_failure.c (it is not),
+ * session_back.c (its account is routed and the back end speaks),
+ * session_relay.c (nobody is listened to any more).
  */
 #ifndef PROXY_SESSION_STATE_H
 #define PROXY_SESSION_STATE_H
